@@ -1,0 +1,62 @@
+"""What the detector says about one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
+
+
+@dataclass
+class Detections:
+    """Detections of one frame, best first, in the ego frame (``base_link``) at ``stamp``.
+
+    Attributes:
+        stamp: integer nanoseconds, equal to the frame's.
+        boxes: N boxes.
+        confidences: (N, C) float32 per-class confidences in [0, 1]; they need not sum to one (sigmoid).
+        class_names: the C names.
+        expert_weights: (N, M) float32 share of each expert of the last layer; M = 0 without a mixture of experts.
+        depth_uncertainty: (N,) float32 predicted standard deviation of the range in metres; NaN where unknown.
+        cameras: names of the cameras that were seen.
+        missing: names of the cameras that were masked.
+        model_version: checkpoint identity, ``"<name>@<hash>"``.
+    """
+
+    stamp: int
+    boxes: Boxes3D
+    confidences: NDArray[np.float32]
+    class_names: tuple[str, ...] = CLASS_NAMES
+    expert_weights: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    depth_uncertainty: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    cameras: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    model_version: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes)
+        self.confidences = np.asarray(self.confidences, np.float32).reshape(count, len(self.class_names))
+        if len(self.expert_weights) == 0:
+            self.expert_weights = np.zeros((count, 0), np.float32)
+        if len(self.depth_uncertainty) == 0:
+            self.depth_uncertainty = np.full(count, np.nan, np.float32)
+        for name in ("expert_weights", "depth_uncertainty"):
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"Detections.{name} has {len(getattr(self, name))} rows for {count} boxes")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def class_ids(self) -> NDArray[np.int64]:
+        """(N,) index of each box's most confident class."""
+        return self.confidences.argmax(axis=1) if len(self) else np.zeros(0, np.int64)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(N,) confidence of each box's most confident class."""
+        return self.confidences.max(axis=1) if len(self) else np.zeros(0, np.float32)
