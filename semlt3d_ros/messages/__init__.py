@@ -1,0 +1,1 @@
+"""ROS messages to core types and back, once for every source: rosbags' classes and rclpy's are treated alike."""

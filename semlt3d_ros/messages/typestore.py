@@ -1,0 +1,89 @@
+"""Message classes and CDR for machines without ROS: rosbags' Jazzy types, vision_msgs and this package's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.messages.vision_definitions import VISION_DEFINITIONS
+
+MessageTypes = Callable[[str], Any]
+"""Gives the class of ``"pkg/msg/Name"``. Encoders take one, so that they build rclpy's messages as well as rosbags'."""
+
+OWN_MESSAGES = ("LongTailDetection", "LongTailDetectionArray")
+"""Names of this package's messages; each comes after the messages it contains."""
+
+
+def definition_text(name: str) -> str:
+    """The text of ``msg/<name>.msg``, from the installed package or, in a source tree, from its ``msg`` folder.
+
+    Raises:
+        ConfigurationError: the file is in neither place.
+    """
+    installed = resources.files("semlt3d_ros.messages") / "definitions" / f"{name}.msg"
+    in_source_tree = Path(__file__).resolve().parents[2] / "msg" / f"{name}.msg"
+    for place in (installed, in_source_tree):
+        if place.is_file():
+            return place.read_text(encoding="utf-8")
+    raise ConfigurationError(
+        f"the definition of semlt3d_ros/msg/{name} is neither at {installed} nor at {in_source_tree}; "
+        "reinstall the package"
+    )
+
+
+@lru_cache(maxsize=1)
+def type_store() -> Typestore:
+    """The shared type store. Do not register anything on it: bags with other types bring their own definitions."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    definitions = dict(VISION_DEFINITIONS)
+    definitions.update({f"semlt3d_ros/msg/{name}": definition_text(name) for name in OWN_MESSAGES})
+    for type_name, text in definitions.items():
+        store.register(get_types_from_msg(text, type_name))
+    return store
+
+
+def message_class(type_name: str) -> Any:
+    """The dataclass of ``"pkg/msg/Name"``; it takes all fields as keyword arguments.
+
+    Raises:
+        ConfigurationError: the type is not known.
+    """
+    try:
+        return type_store().types[type_name]
+    except KeyError:
+        raise ConfigurationError(
+            f"message type '{type_name}' is not known; use 'package/msg/Name' of ROS 2 Jazzy's common interfaces, "
+            "vision_msgs or semlt3d_ros"
+        ) from None
+
+
+def serialize(message: object, type_name: str) -> bytes:
+    """CDR bytes (little endian, with the four-byte header) of a message of rosbags' classes."""
+    message_class(type_name)
+    return bytes(type_store().serialize_cdr(message, type_name))
+
+
+def deserialize(data: bytes | memoryview, type_name: str) -> Any:
+    """The message in CDR bytes of either byte order. Its arrays are read-only views into ``data`` where possible.
+
+    Raises:
+        InputRejected: ``corrupt_message``: the bytes are not a message of this type.
+        ConfigurationError: the type is not known.
+    """
+    message_class(type_name)
+    try:
+        return cast(Any, type_store().deserialize_cdr(data, type_name))
+    except (SerdeError, ValueError, IndexError, KeyError, AssertionError, OverflowError, MemoryError) as error:
+        raise InputRejected("corrupt_message", f"{len(data)} bytes are not a {type_name}: {error}") from error
+    except Exception as error:
+        if type(error).__module__ != "struct" and not isinstance(error, UnicodeDecodeError):
+            raise
+        raise InputRejected("corrupt_message", f"{len(data)} bytes are not a {type_name}: {error}") from error
