@@ -19,9 +19,9 @@ demo: setup ## simulate a drive, run the live detector on it, evaluate, open the
 	@$(BIN)/python -m semlt3d_ros.cli demo $(ARGS)
 
 lint: setup-test ## ruff and mypy
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 test: lint ## lint, then all tests (ARGS="-k name" chooses some)
 	$(BIN)/python -m pytest $(ARGS)
