@@ -1,0 +1,122 @@
+"""The port between nodes and a middleware: publishers, subscriptions, timers, a clock, and one executor.
+
+All callbacks of one middleware object (subscriptions, timers, ``call_soon``) run one after the other on the thread that
+calls ``spin``, as in a single-threaded ROS 2 executor, so a node needs no locks for what only its callbacks touch. Only
+``publish``, ``call_soon``, ``stop`` and ``now`` may be called from other threads.
+
+An exception that leaves a callback is logged with its traceback and counted by the adapter; it never ends ``spin``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from semlt3d_ros.messages.typestore import MessageTypes
+
+
+@dataclass(frozen=True)
+class QoS:
+    """The quality of service of one endpoint, by ROS 2's names.
+
+    Attributes:
+        depth: messages kept (history is always keep last). A subscription that is served too slowly drops its oldest
+            messages and counts them as ``"overflow"``.
+        reliable: RELIABLE, else BEST_EFFORT. A reliable subscription does not match a best-effort publisher.
+        transient_local: late subscribers get the last ``depth`` messages. A transient-local subscription does not match
+            a volatile publisher.
+    """
+
+    depth: int = 10
+    reliable: bool = True
+    transient_local: bool = False
+
+    def __str__(self) -> str:
+        durability = "transient_local" if self.transient_local else "volatile"
+        return f"{'reliable' if self.reliable else 'best_effort'}, {durability}"
+
+
+LATCHED = QoS(depth=100, transient_local=True)
+"""What /tf_static uses: everybody gets everything, however late."""
+
+
+class Publisher(Protocol):
+    """Publishes messages of one type on one topic."""
+
+    topic: str
+    type_name: str
+
+    def publish(self, message: Any) -> None:
+        """Publish a message object, or its CDR serialisation as bytes. May be called from any thread."""
+
+    @property
+    def matched(self) -> int:
+        """Number of subscriptions that receive what is published."""
+
+
+class Subscription(Protocol):
+    """Receives messages of one type from one topic.
+
+    Attributes:
+        dropped: messages that did not reach the callback, by reason: ``"overflow"``, ``"malformed"``, ``"lost"``.
+    """
+
+    topic: str
+    type_name: str
+    dropped: Counter[str]
+
+    @property
+    def matched(self) -> int:
+        """Number of publishers that are received."""
+
+
+class Timer(Protocol):
+    """Calls back periodically until cancelled."""
+
+    def cancel(self) -> None:
+        """No further calls."""
+
+
+class Middleware(Protocol):
+    """One participant in the graph, with its executor.
+
+    Attributes:
+        types: gives the class of a message type name, such as ``"sensor_msgs/msg/Image"``.
+        logger: where the node's log lines go.
+    """
+
+    types: MessageTypes
+    logger: logging.Logger
+
+    def create_publisher(self, topic: str, type_name: str, qos: QoS = QoS()) -> Publisher:
+        """A publisher on an absolute topic name."""
+
+    def create_subscription(
+        self, topic: str, type_name: str, callback: Callable[[Any], None], qos: QoS = QoS(), raw: bool = False
+    ) -> Subscription:
+        """Call ``callback`` with every message received: a message object, or its CDR bytes when ``raw``."""
+
+    def create_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` every ``period_s`` seconds of real time; calls missed while busy are not made up for."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called by the executor before any further message. May be called from any thread."""
+
+    def now(self) -> int:
+        """Wall clock, integer nanoseconds since 1970."""
+
+    def spin(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> bool:
+        """Run callbacks until ``until()`` holds, ``stop`` is called or ``timeout_s`` is over.
+
+        Returns:
+            Whether ``until()`` holds; False after ``stop`` or the timeout.
+        """
+
+    def stop(self) -> None:
+        """Make ``spin`` return, now and in future. May be called from any thread and from signal handlers."""
+
+    def shutdown(self) -> None:
+        """Leave the graph and free everything. The object is of no use afterwards."""

@@ -1,0 +1,1 @@
+"""The nodes, written once against the middleware port."""
