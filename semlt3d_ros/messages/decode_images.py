@@ -1,0 +1,161 @@
+"""Images out of ``sensor_msgs/Image`` and ``sensor_msgs/CompressedImage``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.messages.buffers import byte_buffer
+
+Image = NDArray[np.uint8]
+
+_MAX_PIXELS = 1 << 27
+"""Above every camera; a forged header must not make the decoder allocate gigabytes."""
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def _by_code(code: int) -> Callable[[NDArray], Image]:
+    return lambda pixels: cv2.cvtColor(pixels, code)
+
+
+_CONVERSIONS: dict[str, tuple[int, Callable[[NDArray], Image]]] = {
+    "rgb8": (3, lambda pixels: pixels),
+    "bgr8": (3, _by_code(cv2.COLOR_BGR2RGB)),
+    "rgba8": (4, _by_code(cv2.COLOR_RGBA2RGB)),
+    "bgra8": (4, _by_code(cv2.COLOR_BGRA2RGB)),
+    "mono8": (1, _by_code(cv2.COLOR_GRAY2RGB)),
+    "mono16": (2, lambda pixels: cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)),
+    # OpenCV's older names (BayerBG for RGGB) start at the second row and column; these start where ROS does.
+    "bayer_rggb8": (1, _by_code(cv2.COLOR_BayerRGGB2RGB)),
+    "bayer_bggr8": (1, _by_code(cv2.COLOR_BayerBGGR2RGB)),
+    "bayer_gbrg8": (1, _by_code(cv2.COLOR_BayerGBRG2RGB)),
+    "bayer_grbg8": (1, _by_code(cv2.COLOR_BayerGRBG2RGB)),
+    "yuv422": (2, _by_code(cv2.COLOR_YUV2RGB_UYVY)),
+    "uyvy": (2, _by_code(cv2.COLOR_YUV2RGB_UYVY)),
+    "yuv422_yuy2": (2, _by_code(cv2.COLOR_YUV2RGB_YUY2)),
+    "yuyv": (2, _by_code(cv2.COLOR_YUV2RGB_YUY2)),
+}
+"""Bytes per pixel and conversion of each encoding (``sensor_msgs/image_encodings.hpp``)."""
+
+_PAIRED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
+
+
+def decode_image(message: Any) -> Image:
+    """The RGB image (H, W, 3) uint8 of ``sensor_msgs/Image``.
+
+    ``rgb8`` comes back as a view into the message's data, read-only where that is.
+
+    Raises:
+        InputRejected: ``encoding``: not one that is known; ``image_size``: width, height and step do not fit each other
+            or the data.
+    """
+    encoding = message.encoding.lower()
+    if encoding not in _CONVERSIONS:
+        raise InputRejected(
+            "encoding",
+            f"{_place(message)}: encoding '{message.encoding}' is not supported; use one of {', '.join(_CONVERSIONS)}",
+        )
+    pixel_bytes, convert = _CONVERSIONS[encoding]
+    width, height, step = int(message.width), int(message.height), int(message.step)
+    data = byte_buffer(message.data)
+    _check_geometry(message, encoding, pixel_bytes, len(data))
+    rows = data[: step * height].reshape(height, step)[:, : width * pixel_bytes]
+    if encoding == "mono16":
+        # The high byte is the 8-bit value; which one it is, is all that endianness means here.
+        rows, pixel_bytes = rows[:, 0 if message.is_bigendian else 1 :: 2], 1
+        return convert(np.ascontiguousarray(rows))
+    return convert(rows.reshape(height, width, pixel_bytes) if pixel_bytes > 1 else rows)
+
+
+def decode_compressed_image(message: Any, at_least: tuple[int, int] | None = None) -> Image:
+    """The RGB image (H, W, 3) uint8 of ``sensor_msgs/CompressedImage`` with a JPEG or PNG in it.
+
+    What it is, is read from the data: the ``format`` strings of drivers are too varied to trust.
+
+    Args:
+        message: the message.
+        at_least: (width, height) that the caller needs: a JPEG is then decoded straight to the smallest of 1/1, 1/2,
+            1/4 and 1/8 of its size that is not smaller than this. Other formats come at full size.
+
+    Raises:
+        InputRejected: ``encoding``: neither JPEG nor PNG; ``corrupt_jpeg``, ``corrupt_png``; ``image_size``.
+    """
+    data = byte_buffer(message.data)
+    width, height = _compressed_size(message, data)
+    if bytes(data[:3]) == _JPEG_MAGIC:
+        return _decode_jpeg(message, data, at_least or (width, height))
+    return _decode_png(message, data)
+
+
+def compressed_image_size(message: Any) -> tuple[int, int]:
+    """(width, height) of the image in ``sensor_msgs/CompressedImage``, without decoding it.
+
+    Raises:
+        InputRejected: as by ``decode_compressed_image``.
+    """
+    return _compressed_size(message, byte_buffer(message.data))
+
+
+def _compressed_size(message: Any, data: NDArray[np.uint8]) -> tuple[int, int]:
+    if bytes(data[:3]) == _JPEG_MAGIC:
+        try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            raise InputRejected("corrupt_jpeg", f"{_place(message)}: the JPEG header is damaged ({error})") from error
+    elif bytes(data[:8]) == _PNG_MAGIC and len(data) >= 24:
+        width, height = (int(value) for value in np.frombuffer(bytes(data[16:24]), ">u4"))
+    else:
+        raise InputRejected(
+            "encoding",
+            f"{_place(message)}: format '{message.format}' with {len(data)} bytes is neither JPEG nor PNG",
+        )
+    if not 0 < width * height <= _MAX_PIXELS:
+        raise InputRejected("image_size", f"{_place(message)}: {width}x{height} is not the size of a camera image")
+    return width, height
+
+
+def _decode_jpeg(message: Any, data: NDArray[np.uint8], at_least: tuple[int, int]) -> Image:
+    try:
+        return simplejpeg.decode_jpeg(
+            data, "RGB", fastdct=True, fastupsample=True, min_width=at_least[0], min_height=at_least[1], min_factor=1
+        )
+    except ValueError as error:
+        raise InputRejected("corrupt_jpeg", f"{_place(message)}: the JPEG is damaged ({error})") from error
+
+
+def _decode_png(message: Any, data: NDArray[np.uint8]) -> Image:
+    image = None
+    if b"IEND" in bytes(data[-16:]):
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputRejected("corrupt_png", f"{_place(message)}: the PNG is damaged or cut off")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _check_geometry(message: Any, encoding: str, pixel_bytes: int, available: int) -> None:
+    width, height, step = int(message.width), int(message.height), int(message.step)
+    problem = ""
+    if width <= 0 or height <= 0:
+        problem = "width and height must be positive"
+    elif encoding in _PAIRED and width % 2:
+        problem = f"{encoding} needs an even width"
+    elif encoding.startswith("bayer") and (width < 4 or height < 4):
+        problem = "a Bayer image needs at least 4x4 pixels"
+    elif step < width * pixel_bytes:
+        problem = f"step {step} is less than the {width * pixel_bytes} bytes of a row"
+    elif available < step * height:
+        problem = f"the data has {available} bytes, step x height is {step * height}"
+    if problem:
+        raise InputRejected("image_size", f"{_place(message)}: {width}x{height} {encoding}: {problem}")
+
+
+def _place(message: Any) -> str:
+    return f"image of frame '{message.header.frame_id}'"

@@ -1,0 +1,163 @@
+"""Images, calibrations, points, transforms and odometry to ROS messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from numpy.typing import ArrayLike, NDArray
+
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.rigid import Matrix, quaternion_from_rotation
+from semlt3d_ros.messages.building import (
+    build_header,
+    build_matrix_pose,
+    build_quaternion,
+    build_vector,
+    numeric_sequence,
+)
+from semlt3d_ros.messages.decode_geometry import StampedTransform
+from semlt3d_ros.messages.typestore import MessageTypes, message_class
+
+_FLOAT32 = 7  # sensor_msgs/PointField.FLOAT32
+
+
+def encode_compressed_image(
+    image: NDArray[np.uint8], stamp: int, frame_id: str, quality: int = 90, types: MessageTypes = message_class
+) -> Any:
+    """``sensor_msgs/CompressedImage`` with a JPEG (4:2:0 chroma, as cameras send it).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        stamp: exposure time in nanoseconds.
+        frame_id: optical frame of the camera.
+        quality: JPEG quality, 1 to 100.
+        types: gives the message classes.
+    """
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420")
+    message = types("sensor_msgs/msg/CompressedImage")
+    return message(
+        header=build_header(types, stamp, frame_id),
+        format="rgb8; jpeg compressed bgr8",
+        data=numeric_sequence(message, np.frombuffer(data, np.uint8)),
+    )
+
+
+def encode_image(image: NDArray[np.uint8], stamp: int, frame_id: str, types: MessageTypes = message_class) -> Any:
+    """``sensor_msgs/Image`` in ``rgb8``, without row padding, of an (H, W, 3) uint8 RGB image."""
+    height, width = image.shape[:2]
+    message = types("sensor_msgs/msg/Image")
+    return message(
+        header=build_header(types, stamp, frame_id),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=3 * width,
+        data=numeric_sequence(message, np.ascontiguousarray(image).reshape(-1)),
+    )
+
+
+def encode_camera_info(camera: CameraModel, stamp: int, frame_id: str, types: MessageTypes = message_class) -> Any:
+    """``sensor_msgs/CameraInfo``; an ideal pinhole is written as ``plumb_bob`` with five zeros."""
+    message = types("sensor_msgs/msg/CameraInfo")
+    coefficients = camera.D if len(camera.D) else np.zeros(5)
+    projection = np.hstack([camera.K, np.zeros((3, 1))])
+    return message(
+        header=build_header(types, stamp, frame_id),
+        height=camera.height,
+        width=camera.width,
+        distortion_model=camera.distortion_model or "plumb_bob",
+        d=numeric_sequence(message, coefficients),
+        k=camera.K.reshape(-1).copy(),
+        r=np.eye(3).reshape(-1),
+        p=projection.reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=types("sensor_msgs/msg/RegionOfInterest")(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+
+
+def encode_point_cloud(points: PointCloud, stamp: int, frame_id: str, types: MessageTypes = message_class) -> Any:
+    """``sensor_msgs/PointCloud2`` with float32 fields x y z, then intensity (0..1) and time (s) where there are any.
+
+    Args:
+        points: points in the frame ``frame_id``; their times are relative to ``stamp``.
+        stamp: nanoseconds.
+        frame_id: frame of the points.
+        types: gives the message classes.
+    """
+    columns = {"x": points.xyz[:, 0], "y": points.xyz[:, 1], "z": points.xyz[:, 2]}
+    if points.intensity is not None:
+        columns["intensity"] = points.intensity
+    if points.time is not None:
+        columns["time"] = points.time
+    table = np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
+    field = types("sensor_msgs/msg/PointField")
+    message = types("sensor_msgs/msg/PointCloud2")
+    return message(
+        header=build_header(types, stamp, frame_id),
+        height=1,
+        width=len(table),
+        fields=[field(name=name, offset=4 * index, datatype=_FLOAT32, count=1) for index, name in enumerate(columns)],
+        is_bigendian=False,
+        point_step=4 * len(columns),
+        row_step=4 * len(columns) * len(table),
+        data=numeric_sequence(message, table.astype("<f4").reshape(-1).view(np.uint8)),
+        is_dense=bool(np.isfinite(table).all()),
+    )
+
+
+def encode_transforms(transforms: Sequence[StampedTransform], types: MessageTypes = message_class) -> Any:
+    """``tf2_msgs/TFMessage`` of transforms that map child to parent."""
+    return types("tf2_msgs/msg/TFMessage")(
+        transforms=[
+            types("geometry_msgs/msg/TransformStamped")(
+                header=build_header(types, item.stamp, item.parent),
+                child_frame_id=item.child,
+                transform=types("geometry_msgs/msg/Transform")(
+                    translation=build_vector(types, item.matrix[:3, 3]),
+                    rotation=build_quaternion(types, quaternion_from_rotation(item.matrix[:3, :3])),
+                ),
+            )
+            for item in transforms
+        ]
+    )
+
+
+def encode_odometry(
+    T_odom_base: Matrix,
+    stamp: int,
+    linear: ArrayLike = (0.0, 0.0, 0.0),
+    angular: ArrayLike = (0.0, 0.0, 0.0),
+    parent: str = "odom",
+    child: str = "base_link",
+    types: MessageTypes = message_class,
+) -> Any:
+    """``nav_msgs/Odometry``.
+
+    Args:
+        T_odom_base: (4, 4) pose of ``child`` in ``parent``.
+        stamp: nanoseconds.
+        linear: (3,) m/s along the axes of ``child`` (REP-105).
+        angular: (3,) rad/s about the axes of ``child``.
+        parent: fixed frame.
+        child: frame of the vehicle.
+        types: gives the message classes.
+    """
+    return types("nav_msgs/msg/Odometry")(
+        header=build_header(types, stamp, parent),
+        child_frame_id=child,
+        pose=types("geometry_msgs/msg/PoseWithCovariance")(
+            pose=build_matrix_pose(types, T_odom_base), covariance=np.zeros(36)
+        ),
+        twist=types("geometry_msgs/msg/TwistWithCovariance")(
+            twist=types("geometry_msgs/msg/Twist")(
+                linear=build_vector(types, linear), angular=build_vector(types, angular)
+            ),
+            covariance=np.zeros(36),
+        ),
+    )
