@@ -11,7 +11,7 @@ from typing import Any
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.messages.typestore import MessageTypes, deserialize, message_class, serialize
-from semlt3d_ros.middleware.port import QoS
+from semlt3d_ros.middleware.port import RELIABLE, Callback, QoS
 
 try:
     from cyclonedds.core import (
@@ -41,6 +41,7 @@ from semlt3d_ros.middleware.dds_domain import (
 )
 from semlt3d_ros.middleware.dds_graph import MismatchWatch
 from semlt3d_ros.middleware.dds_types import dds_topic_name, dds_type
+from semlt3d_ros.middleware.throttle import ThrottledLog
 
 _LONGEST_WAIT_S = 0.2
 """Python runs signal handlers only between waits."""
@@ -80,7 +81,7 @@ class DdsSubscription:
         reader: DataReader,
         topic: str,
         type_name: str,
-        callback: Callable[[Any], None],
+        callback: Callback,
         depth: int,
         raw: bool,
     ) -> None:
@@ -92,7 +93,7 @@ class DdsSubscription:
         self._callback = callback
         self._depth = depth
         self._raw = raw
-        self._pending: deque[tuple[int, bytes]] = deque()
+        self._pending: deque[tuple[int, int, bytes]] = deque()
 
     @property
     def matched(self) -> int:
@@ -106,9 +107,10 @@ class DdsSubscription:
 
     def collect(self) -> None:
         """Take what has arrived; more than ``depth`` waiting messages push out the oldest."""
+        received = time.time_ns()
         for sample in self._reader.take(N=4 * self._depth + 20):
             if not isinstance(sample, InvalidSample):
-                self._pending.append((sample.sample_info.source_timestamp, sample.data))
+                self._pending.append((sample.sample_info.source_timestamp, received, sample.data))
         while len(self._pending) > self._depth:
             self._pending.popleft()
             self.dropped["overflow"] += 1
@@ -118,16 +120,16 @@ class DdsSubscription:
 
     def handle_oldest(self) -> None:
         """Call back with the oldest waiting message; raises what the callback raises."""
-        _, data = self._pending.popleft()
+        _, received, data = self._pending.popleft()
         if self._raw:
-            self._callback(data)
+            self._callback(data, received)
             return
         try:
             message = deserialize(data, self.type_name)
-        except InputRejected:
+        except InputRejected as error:
             self.dropped["malformed"] += 1
-            raise
-        self._callback(message)
+            raise InputRejected(error.reason, f"topic {self.topic}: {error}") from error
+        self._callback(message, received)
 
 
 class DdsTimer:
@@ -165,6 +167,7 @@ class DdsMiddleware:
         self.logger = logging.getLogger(name)
         self.domain_id = domain_id_from_environment() if domain_id is None else checked_domain_id(domain_id)
         self.errors: Counter[str] = Counter()
+        self._log = ThrottledLog(self.logger)
         try:
             self._participant = create_participant(self.domain_id)
         except DDSException as error:
@@ -183,14 +186,14 @@ class DdsMiddleware:
         self._soon: deque[Callable[[], None]] = deque()
         self._stopped = threading.Event()
 
-    def create_publisher(self, topic: str, type_name: str, qos: QoS = QoS()) -> DdsPublisher:
+    def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> DdsPublisher:
         """See the port."""
         writer = DataWriter(self._participant, self._topic(topic, type_name), writer_qos(qos, type_name))
         self._watch.add_publisher(topic, type_name, qos)
         return DdsPublisher(writer, topic, type_name, self.logger)
 
     def create_subscription(
-        self, topic: str, type_name: str, callback: Callable[[Any], None], qos: QoS = QoS(), raw: bool = False
+        self, topic: str, type_name: str, callback: Callback, qos: QoS = RELIABLE, raw: bool = False
     ) -> DdsSubscription:
         """See the port."""
         reader = DataReader(self._participant, self._topic(topic, type_name), reader_qos(qos, type_name))
@@ -274,7 +277,7 @@ class DdsMiddleware:
             callback()
         except InputRejected as error:
             self.errors[error.reason] += 1
-            self.logger.warning("%s", error)
+            self._log.warning(error.reason, str(error))
         except Exception as error:
             self.errors[type(error).__name__] += 1
             self.logger.exception("a callback failed; going on")

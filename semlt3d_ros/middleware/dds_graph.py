@@ -1,4 +1,4 @@
-"""Finds endpoints of other processes that use our topics but can never match: another type, or a QoS that does not fit."""
+"""Finds endpoints that use our topics but can never match: another type, or a QoS that does not fit."""
 
 from __future__ import annotations
 

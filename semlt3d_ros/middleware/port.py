@@ -39,8 +39,15 @@ class QoS:
         return f"{'reliable' if self.reliable else 'best_effort'}, {durability}"
 
 
+RELIABLE = QoS()
+"""What nodes publish and subscribe with unless there is a reason not to."""
+
 LATCHED = QoS(depth=100, transient_local=True)
 """What /tf_static uses: everybody gets everything, however late."""
+
+
+Callback = Callable[[Any, int], None]
+"""Takes a message (or its CDR bytes) and the time it was received, nanoseconds of ``Middleware.now``."""
 
 
 class Publisher(Protocol):
@@ -91,11 +98,11 @@ class Middleware(Protocol):
     types: MessageTypes
     logger: logging.Logger
 
-    def create_publisher(self, topic: str, type_name: str, qos: QoS = QoS()) -> Publisher:
+    def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> Publisher:
         """A publisher on an absolute topic name."""
 
     def create_subscription(
-        self, topic: str, type_name: str, callback: Callable[[Any], None], qos: QoS = QoS(), raw: bool = False
+        self, topic: str, type_name: str, callback: Callback, qos: QoS = RELIABLE, raw: bool = False
     ) -> Subscription:
         """Call ``callback`` with every message received: a message object, or its CDR bytes when ``raw``."""
 

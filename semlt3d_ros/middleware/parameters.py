@@ -1,0 +1,174 @@
+"""Node parameters: declared as a frozen dataclass, read from ROS 2's YAML form and from ``name:=value`` overrides.
+
+    @dataclass(frozen=True)
+    class MyParameters:
+        rate_hz: float = parameter(10.0, "how often", low=0.1, high=100.0)
+
+An adapter to a middleware with parameters of its own (rclpy) declares the same fields there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from semlt3d_ros.core.errors import ConfigurationError
+
+P = TypeVar("P")
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+# YAML 1.1 reads 1e-3 as a text; ROS 2's reader takes it as the number everybody means.
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def parameter(
+    default: Any,
+    description: str,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A field of a parameter dataclass.
+
+    Args:
+        default: its value when nothing is given; lists are given as tuples.
+        description: what it means, with its unit.
+        low, high: smallest and largest value allowed.
+        choices: the texts allowed.
+    """
+    metadata = {"description": description, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def load_parameters(kind: type[P], node_name: str, file: Path | None = None, overrides: Iterable[str] = ()) -> P:
+    """The parameters of a node: defaults, then the file's ``/**`` section, then the node's own, then the overrides.
+
+    Args:
+        kind: a frozen dataclass whose fields come from ``parameter``.
+        node_name: the section's name, with or without a leading slash.
+        file: a YAML file with ``<node>: ros__parameters: {name: value}`` sections.
+        overrides: ``name:=value`` texts; the value is read as YAML.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or anything does not fit; all faults are named at once.
+    """
+    faults: list[str] = []
+    given = _from_file(file, node_name, faults) if file is not None else {}
+    given.update(_from_overrides(overrides, faults))
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, (value, place) in given.items():
+        if name not in fields:
+            faults.append(f"{place}: there is no parameter '{name}'{_suggestion(name, fields)}")
+            continue
+        try:
+            values[name] = _checked(value, hints[name], fields[name].metadata)
+        except ValueError as error:
+            faults.append(f"{place}: {name} = {value!r} {error}")
+    if faults:
+        raise ConfigurationError(f"parameters of '{node_name}': " + "; ".join(faults))
+    return kind(**values)
+
+
+def describe_parameters(kind: type) -> list[tuple[str, str, Any, str]]:
+    """Name, type, default and description (with the range) of every parameter, for help texts."""
+    hints = get_type_hints(kind)
+    return [
+        (
+            field.name,
+            _type_words(hints[field.name]),
+            list(field.default) if isinstance(field.default, tuple) else field.default,
+            field.metadata["description"] + _limits(field.metadata, " ({})"),
+        )
+        for field in dataclasses.fields(kind)
+    ]
+
+
+def _from_file(file: Path, node_name: str, faults: list[str]) -> dict[str, tuple[Any, str]]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the parameter file '{file}': {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"the parameter file '{file}' is not YAML: {reason}") from error
+    if not isinstance(content, Mapping) or not all(
+        isinstance(section, Mapping) and isinstance(section.get("ros__parameters"), Mapping)
+        for section in content.values()
+    ):
+        raise ConfigurationError(
+            f"the parameter file '{file}' does not have ROS 2's form '/**: ros__parameters: {{name: value}}'"
+        )
+    found: dict[str, tuple[Any, str]] = {}
+    for pattern in ("/**", node_name.lstrip("/"), "/" + node_name.lstrip("/")):
+        section = content.get(pattern)
+        if section is not None:
+            if set(section) != {"ros__parameters"}:
+                extra = ", ".join(sorted(str(key) for key in set(section) - {"ros__parameters"}))
+                faults.append(f"{file}: section '{pattern}' holds {extra} beside ros__parameters")
+            found.update({str(name): (value, str(file)) for name, value in section["ros__parameters"].items()})
+    return found
+
+
+def _from_overrides(overrides: Iterable[str], faults: list[str]) -> dict[str, tuple[Any, str]]:
+    found: dict[str, tuple[Any, str]] = {}
+    for text in overrides:
+        name, separator, value = text.partition(":=")
+        if not separator:
+            faults.append(f"'{text}' is not of the form name:=value")
+            continue
+        try:
+            found[name.strip()] = (yaml.safe_load(value), f"'{text}'")
+        except yaml.YAMLError:
+            faults.append(f"'{text}': the value is not YAML; put it in quotes")
+    return found
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean '{nearest[0]}'?" if nearest else f"; there are {', '.join(sorted(known))}"
+
+
+def _checked(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"is not {_type_words(hint)}")
+        return tuple(_checked(entry, get_args(hint)[0], metadata) for entry in value)
+    if hint is float:
+        if isinstance(value, str) and _EXPONENT.fullmatch(value):
+            value = float(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+    if type(value) is not hint:
+        raise ValueError(f"is not {_type_words(hint)}")
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices is not None and value not in choices:
+        raise ValueError(f"is not {_limits(metadata)}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("is not finite")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"is not {_limits(metadata)}")
+    return value
+
+
+def _type_words(hint: Any) -> str:
+    return f"a list of {_WORDS[get_args(hint)[0]].split()[-1]}s" if get_origin(hint) is tuple else _WORDS[hint]
+
+
+def _limits(metadata: Mapping[str, Any], form: str = "{}") -> str:
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices is not None:
+        return form.format("one of " + ", ".join(choices))
+    if low is not None and high is not None:
+        return form.format(f"from {low:g} to {high:g}")
+    if low is not None:
+        return form.format(f"at least {low:g}")
+    return form.format(f"at most {high:g}") if high is not None else ""
