@@ -31,20 +31,18 @@ class Evaluator:
         self.settings = settings or EvaluationSettings()
         self._thresholds = np.array([*self.settings.distances, self.settings.tp_distance], dtype=np.float64)
         self._frames = 0
+        self._unknown_classes: dict[str, None] = {}
         self._truth_count = np.zeros(len(CLASSES), dtype=np.int64)
         self._scores: list[list[NDArray[np.float64]]] = [[] for _ in CLASSES]
         self._matched: list[list[NDArray[np.bool_]]] = [[] for _ in CLASSES]
         self._errors: list[list[NDArray[np.float64]]] = [[] for _ in CLASSES]
 
     def add(self, detections: Detections, labels: Labels) -> None:
-        """Take in one frame; both are in the ego frame at the same stamp.
-
-        Raises:
-            ConfigurationError: the detections name a class that the taxonomy does not have.
-        """
+        """Take in one frame; both are in the ego frame at the same stamp."""
         predictions = select_predictions(detections, self.settings)
         truth = select_truth(labels, self.settings)
         self._frames += 1
+        self._unknown_classes.update(dict.fromkeys(name for name in detections.class_names if name not in CLASS_INDEX))
         self._truth_count += np.bincount(truth.class_ids, minlength=len(CLASSES))
         for class_id in np.unique(predictions.class_ids):
             mine = np.flatnonzero(predictions.class_ids == class_id)
@@ -62,7 +60,8 @@ class Evaluator:
 
     def report(self) -> Report:
         """The metrics over all frames so far."""
-        return Report(self.settings, self._frames, tuple(self._class_result(index) for index in range(len(CLASSES))))
+        results = tuple(self._class_result(index) for index in range(len(CLASSES)))
+        return Report(self.settings, self._frames, results, tuple(self._unknown_classes))
 
     def _class_result(self, class_id: int) -> ClassResult:
         info, truth_count = CLASSES[class_id], int(self._truth_count[class_id])
@@ -103,9 +102,6 @@ def evaluate(pairs: Iterable[tuple[Detections, Labels]], settings: EvaluationSet
         pairs: one pair for each frame with ground truth, both in the ego frame; a frame without an answer is a pair
             with empty detections.
         settings: LT3D's unless given.
-
-    Raises:
-        ConfigurationError: detections name a class that the taxonomy does not have.
     """
     evaluator = Evaluator(settings)
     for detections, labels in pairs:

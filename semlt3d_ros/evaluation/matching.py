@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
 ERRORS: tuple[str, ...] = ("ate", "ase", "aoe", "ave")
@@ -30,29 +29,21 @@ class Predictions:
 
 
 def _within_range(boxes: Boxes3D, class_ids: NDArray[np.int64], settings: EvaluationSettings) -> NDArray[np.bool_]:
-    limits = np.array([settings.class_range_m(class_id) for class_id in range(len(CLASS_NAMES))])
+    limits = np.array([settings.class_range_m(class_id) for class_id in range(len(CLASSES))])
     return np.linalg.norm(boxes.centers[:, :2], axis=1) < limits[class_ids]
 
 
 def select_predictions(detections: Detections, settings: EvaluationSettings) -> Predictions:
     """The predictions of one frame that count: the ``max_boxes`` most confident pairs, less those out of range.
 
-    Pairs without confidence (zero or NaN), and boxes whose centre or size is not finite, are no predictions.
-
-    Raises:
-        ConfigurationError: the detections name a class that the taxonomy does not have.
+    Pairs without confidence (zero or NaN), boxes whose centre or size is not finite, and classes that the taxonomy does
+    not have, are no predictions.
     """
-    unknown = [name for name in detections.class_names if name not in CLASS_INDEX]
-    if unknown:
-        raise ConfigurationError(
-            f"detections at stamp {detections.stamp} name classes that cannot be evaluated: {', '.join(unknown)}; "
-            f"known are {', '.join(CLASS_NAMES)}"
-        )
-    taxonomy_ids = np.array([CLASS_INDEX[name] for name in detections.class_names], dtype=np.int64)
+    taxonomy_ids = np.array([CLASS_INDEX.get(name, -1) for name in detections.class_names], dtype=np.int64)
     boxes = detections.boxes
     confidences = detections.confidences.astype(np.float64)
     usable = np.isfinite(boxes.centers).all(axis=1) & np.isfinite(boxes.sizes).all(axis=1) & np.isfinite(boxes.yaw)
-    counts = (confidences > 0) & usable[:, None]
+    counts = (confidences > 0) & usable[:, None] & (taxonomy_ids >= 0)
     if settings.predictions == "best" and confidences.size:
         best = np.where(counts, confidences, -1.0).argmax(axis=1)
         counts &= np.arange(confidences.shape[1])[None] == best[:, None]

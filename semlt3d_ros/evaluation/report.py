@@ -54,11 +54,13 @@ class Report:
         settings: what was evaluated.
         frames: number of frames.
         classes: one result for each class of the taxonomy, in its order.
+        unknown_classes: names in the detections that are not in the taxonomy; what they found did not count.
     """
 
     settings: EvaluationSettings
     frames: int
     classes: tuple[ClassResult, ...]
+    unknown_classes: tuple[str, ...] = ()
 
     @property
     def ap(self) -> dict[str, float | None]:
@@ -97,6 +99,7 @@ class Report:
             "map": {"all": self.map, **self.groups},
             "errors": self.errors,
             "classes_without_truth": list(self.classes_without_truth),
+            "unknown_classes": list(self.unknown_classes),
             "classes": {result.name: _class_json(result, self.settings) for result in self.classes},
         }
 
@@ -123,9 +126,12 @@ class Report:
         for group in GROUPS:
             self._add_mean(table, group, [result for result in self.classes if result.group == group])
         self._add_mean(table, "all", self.classes)
-        if self.classes_without_truth:
-            table.caption = f"without truth, left out of the means: {', '.join(self.classes_without_truth)}"
-            table.caption_justify = "left"
+        notes = {
+            "without truth, left out of the means": self.classes_without_truth,
+            "detected but not evaluated": self.unknown_classes,
+        }
+        table.caption = "\n".join(f"{note}: {', '.join(names)}" for note, names in notes.items() if names)
+        table.caption_justify = "left"
         return table
 
     def _add_mean(self, table: Table, name: str, results: Iterable[ClassResult]) -> None:

@@ -194,9 +194,15 @@ def test_boxes_that_are_not_finite_are_no_predictions(truth, found):
 def test_detections_may_name_fewer_classes_in_another_order(truth, found):
     few = Detections(0, found([(10.0, 0.0)], [0.1]).boxes, np.array([[0.1, 0.9]]), ("child", "car"))
     assert evaluate([(few, truth([(10.0, 0.0)]))]).ap["car"] == pytest.approx(1.0)
-    strange = Detections(0, few.boxes, few.confidences, ("tram", "car"))
-    with pytest.raises(ConfigurationError, match="tram"):
-        evaluate([(strange, truth([(10.0, 0.0)]))])
+
+
+def test_classes_that_nobody_evaluates_are_named(truth, found):
+    boxes = found([(10.0, 0.0)], [0.1]).boxes
+    report = evaluate([(Detections(0, boxes, np.array([[0.9, 0.5]]), ("tram", "car")), truth([(10.0, 0.0)]))])
+    assert report.ap["car"] == pytest.approx(1.0)
+    assert of(report, "car").predictions == 1
+    assert report.unknown_classes == ("tram",)
+    assert report.to_table().caption is not None and "tram" in str(report.to_table().caption)
 
 
 @pytest.mark.parametrize(
