@@ -1,0 +1,86 @@
+"""Images to features: a timm backbone, a feature pyramid, and what the calibration says about each cell."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.geometry import cell_centers
+
+
+class ImageFeatures(nn.Module):
+    """Backbone, pyramid and ray encoding.
+
+    The encoding tells every cell its viewing direction relative to the camera and the ground, and the range at which
+    the ray would meet the ground: monocular range is mostly read off there.
+    """
+
+    _GEOMETRY = 6
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        try:
+            self.backbone = timm.create_model(
+                config.backbone, pretrained=config.pretrained, features_only=True, **config.backbone_args
+            )
+        except (RuntimeError, OSError) as error:
+            remedy = "set pretrained: false, or provide the weights" if config.pretrained else "choose a timm model"
+            raise ConfigurationError(f"backbone '{config.backbone}' could not be made ({error}); {remedy}") from error
+        reductions = self.backbone.feature_info.reduction()
+        missing = set(config.strides) - set(reductions)
+        if missing:
+            raise ConfigurationError(f"backbone '{config.backbone}' has strides {reductions}, not {sorted(missing)}")
+        self.strides = config.strides
+        self._levels = [reductions.index(stride) for stride in config.strides]
+        channels = self.backbone.feature_info.channels()
+        self.pyramid = FeaturePyramidNetwork(
+            [channels[level] for level in self._levels], config.width, norm_layer=nn.BatchNorm2d
+        )
+        self.geometry = nn.Sequential(
+            nn.Linear(self._GEOMETRY, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
+        )
+        self.register_buffer("mean", torch.tensor([123.7, 116.3, 103.5]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor([58.4, 57.1, 57.4]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """Feature maps of all views, finest first: (B, V, C, H / stride, W / stride) each."""
+        views = batch.images.shape[:2]
+        images = (batch.images.flatten(0, 1).float() - self.mean) / self.deviation
+        maps = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        pyramid = self.pyramid({str(level): maps[level] for level in self._levels})
+        features = []
+        for stride, level in zip(self.strides, self._levels, strict=True):
+            feature = pyramid[str(level)].unflatten(0, views)
+            encoding = self.geometry(self._cell_geometry(batch, feature.shape[-2], feature.shape[-1], stride))
+            features.append(feature + encoding.permute(0, 1, 4, 2, 3))
+        return features
+
+    def _cell_geometry(self, batch: Batch, height: int, width: int, stride: int) -> Tensor:
+        """(B, V, h, w, 6) numbers of order one about each cell's ray; they do not depend on the camera's azimuth."""
+        pixels = cell_centers(height, width, stride, batch.images.device)
+        focal = batch.intrinsics[..., (0, 1), (0, 1)][:, :, None, None]
+        plane = (pixels - batch.intrinsics[..., None, None, :2, 2]) / focal
+        rays = torch.cat([plane, torch.ones_like(plane[..., :1])], dim=-1)
+        rays = rays / rays.norm(dim=-1, keepdim=True)
+        down = -(rays @ batch.T_ego_camera[:, :, None, 2, :3, None])[..., 0]
+        camera_height = batch.T_ego_camera[..., 2, 3][:, :, None, None].clamp_min(0.1)
+        level = torch.sqrt((1.0 - down * down).clamp_min(1e-6))
+        inverse_range = down / (level * camera_height)
+        log_range = -inverse_range.clamp_min(1.0 / 80.0).log() / 4.0
+        return torch.cat(
+            [
+                plane,
+                down[..., None],
+                (inverse_range * 5.0).clamp(-2.0, 2.0)[..., None],
+                log_range[..., None],
+                (focal[..., :1] / 200.0).log().expand_as(log_range[..., None]),
+            ],
+            dim=-1,
+        )

@@ -1,0 +1,69 @@
+"""Network output to detections."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.rigid import wrap_angle
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.geometry import range_scale
+
+_RANKED_DISTANCES_M = (0.5, 1.0, 2.0, 4.0)
+
+
+def localisation_confidence(scale_m: Tensor) -> Tensor:
+    """How probably a radial error with Laplace scale ``scale_m`` (...) stays below 0.5, 1, 2 and 4 m, on average."""
+    distances = torch.tensor(_RANKED_DISTANCES_M, device=scale_m.device)
+    return (1.0 - (-distances / scale_m[..., None]).exp()).mean(dim=-1)
+
+
+@torch.no_grad()
+def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -> list[Detections]:
+    """Boxes, confidences and range uncertainty per frame, best first.
+
+    A class confidence is the class probability times the localisation confidence, so that ranking by it puts the
+    better-placed box first. Of two boxes of one class closer than the suppression radius the lesser loses that class.
+    """
+    scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(output.boxes()[..., :3].float())
+    confidences = output.logits.float().sigmoid() * localisation_confidence(scale_m)[..., None]
+    boxes, confidences, deviation = (x.cpu().numpy() for x in (output.boxes().float(), confidences, scale_m * 2**0.5))
+    results = []
+    for rows, scores, sigma, stamp in zip(boxes, confidences, deviation, stamps, strict=True):
+        usable = np.isfinite(rows).all(-1) & np.isfinite(scores).all(-1)
+        kept = _suppressed(rows[usable, :2], scores[usable], config)
+        order = np.argsort(-kept.max(axis=1, initial=0.0), kind="stable")[: config.max_boxes]
+        order = order[kept[order].max(axis=1, initial=0.0) >= config.score_floor]
+        best = rows[usable][order].astype(np.float64)
+        results.append(
+            Detections(
+                stamp,
+                Boxes3D(best[:, :3], best[:, 3:6], wrap_angle(best[:, 6]), best[:, 7:9]),
+                kept[order],
+                config.class_names,
+                depth_uncertainty=sigma[usable][order],
+            )
+        )
+    return results
+
+
+def _suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDArray:
+    """Scores (N, C) with those zeroed that a better box of the class within the radius makes redundant."""
+    scores = np.where(scores >= config.score_floor, scores, 0.0).astype(np.float32)
+    distance = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+    close = distance < config.suppression_radius_m
+    for column in range(scores.shape[1]):
+        values = scores[:, column]
+        for index in np.argsort(-values, kind="stable"):
+            if values[index] <= 0.0:
+                break
+            lesser = close[index] & (values <= values[index])
+            lesser[index] = False
+            # Ties are broken by order, so that two equal boxes do not remove each other.
+            values[lesser] = 0.0
+    return scores

@@ -1,0 +1,1 @@
+"""Training the student: recipes, the loop, resumable state, evaluation along the way."""

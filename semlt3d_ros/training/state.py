@@ -1,0 +1,55 @@
+"""Training state on disk, so that an interrupted run goes on where it was. Tensors in safetensors, the rest in JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.student.checkpoint import write_tensors
+
+_ENTRY = "semlt3d_training"
+
+
+def save_state(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, float]
+) -> None:
+    """Write modules, optimizer moments, random generator and progress counters atomically."""
+    tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+    for name, module in modules.items():
+        tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in moments.items()}
+    # Tied or aliased tensors would be refused by safetensors; clones have their own storage.
+    write_tensors(path, {key: value.clone() for key, value in tensors.items()}, {_ENTRY: json.dumps(progress)})
+
+
+def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Restore what ``save_state`` wrote and return the progress counters.
+
+    Raises:
+        ConfigurationError: the file is damaged or belongs to another recipe.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = json.loads((file.metadata() or {})[_ENTRY])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        for name, module in modules.items():
+            prefix = f"module.{name}."
+            module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"training state '{path}' does not fit this recipe ({str(error).splitlines()[0]}); remove it to start afresh"
+        ) from error
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["rng"])
+    return progress
