@@ -1,0 +1,170 @@
+"""A drive through the simulated world: frame by frame, with ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core import rigid
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE, Actor, Track, make_actors, pose_at
+from semlt3d_ros.simulation.ground import make_palette
+from semlt3d_ros.simulation.lidar import Lidar, LidarConfig
+from semlt3d_ros.simulation.light import make_daylight
+from semlt3d_ros.simulation.renderer import Renderer, Surroundings
+from semlt3d_ros.simulation.rig import make_rig
+from semlt3d_ros.simulation.road import make_road
+from semlt3d_ros.simulation.scene import World
+from semlt3d_ros.simulation.scenery import make_scenery
+
+EPOCH_NS = 1_700_000_000_000_000_000
+"""Stamp of the first frame of every drive."""
+_MARGIN = 90.0
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """What to simulate.
+
+    Attributes:
+        seed: decides everything that is left to chance.
+        frames: number of frames.
+        interval_s: seconds between frames.
+        image_size: width and height of the images in pixels, before cropping.
+        top_crop: share of the rows left out at the top of every image.
+        objects: least and most objects around the ego vehicle; longer drives hold more in all.
+        class_exponent: 1 draws classes with nuScenes' frequencies, 0 all equally often.
+        rig_jitter: deviation of the camera mounting from the nominal one, see ``make_rig``.
+        label_range_m: objects farther from the ego vehicle are left out of the labels.
+        lidar: the LiDAR, or None for none.
+    """
+
+    seed: int
+    frames: int = 40
+    interval_s: float = 0.1
+    image_size: tuple[int, int] = (448, 256)
+    top_crop: float = 0.0
+    objects: tuple[int, int] = (12, 30)
+    class_exponent: float = 1.0
+    rig_jitter: float = 0.0
+    label_range_m: float = 60.0
+    lidar: LidarConfig | None = LidarConfig()
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.interval_s <= 0 or min(self.image_size) < 8 or not 0 <= self.top_crop < 0.9:
+            raise ConfigurationError(
+                f"a drive of {self.frames} frames every {self.interval_s} s with images of {self.image_size} pixels "
+                f"cropped by {self.top_crop} cannot be simulated; use positive sizes and a crop below 0.9"
+            )
+
+
+class Drive:
+    """One simulated drive; the same configuration gives the same frames, byte for byte."""
+
+    def __init__(self, config: DriveConfig) -> None:
+        self.config = config
+        rng = np.random.default_rng([config.seed, 0])
+        self._speed = float(rng.uniform(0.0, 12.0)) if rng.random() < 0.85 else 0.0
+        length = self._speed * config.interval_s * (config.frames - 1)
+        self._road = make_road(rng, length + 2 * _MARGIN)
+        self._start = -length / 2
+        lane = int(rng.integers(self._road.lanes))
+        self._lane_d = -(lane + 0.5) * self._road.lane_width + float(rng.normal(0, 0.15))
+        self._sway = (float(rng.uniform(0, 0.35)), float(rng.uniform(25, 60)), float(rng.uniform(0, 2 * np.pi)))
+        scenery = make_scenery(rng, self._road, self._start - _MARGIN, -self._start + _MARGIN)
+        palette, light = make_palette(rng, self._road), make_daylight(rng)
+        self.surroundings = Surroundings(self._road, palette, light)
+        self.cameras = make_rig(config.image_size, config.top_crop, config.rig_jitter, rng)
+        times = np.arange(config.frames) * config.interval_s
+        count = round(float(rng.uniform(*config.objects)) * (1.0 + length / 110.0))
+        reserved = [
+            Track(np.tile((part.x, part.y), (len(times), 1)), np.zeros(len(times)), (part.radius, part.radius))
+            for part in scenery
+            if part.radius > 0
+        ]
+        span = (self._start, -self._start)
+        self.actors: list[Actor] = make_actors(
+            rng, self._road, count, config.class_exponent, times, self._ego_track(times), reserved, span
+        )
+        self._world = World([actor.shape for actor in self.actors], scenery)
+        self._renderer = Renderer(self.cameras, self.surroundings)
+        self._lidar = Lidar(config.lidar) if config.lidar is not None else None
+
+    def __len__(self) -> int:
+        return self.config.frames
+
+    def stamp(self, index: int) -> int:
+        """Stamp of a frame in integer nanoseconds."""
+        return EPOCH_NS + round(index * self.config.interval_s * 1e9)
+
+    def ego_pose(self, time_s: float) -> tuple[rigid.Matrix, float]:
+        """``T_world_ego`` and the speed in m/s ``time_s`` seconds after the first frame."""
+        s = self._start + self._speed * time_s
+        amplitude, wavelength, phase = self._sway
+        angle = 2 * np.pi * s / wavelength + phase
+        d = self._lane_d + amplitude * np.sin(angle)
+        slope = amplitude * 2 * np.pi / wavelength * np.cos(angle)
+        xy, heading = self._road.to_world(s, d)
+        across = 1.0 - self._road.curvature * d
+        yaw = float(heading + np.arctan2(slope, across))
+        return rigid.planar(float(xy[0]), float(xy[1]), yaw), float(self._speed * np.hypot(across, slope))
+
+    def frame(self, index: int) -> Frame:
+        """Frame ``index`` with images, points, ego pose and labels.
+
+        Raises:
+            IndexError: the drive has no such frame.
+        """
+        if not 0 <= index < self.config.frames:
+            raise IndexError(f"frame {index} of a drive of {self.config.frames}")
+        T_world_ego, _ = self.ego_pose(index * self.config.interval_s)
+        boxes = self._boxes(index * self.config.interval_s)
+        poses = np.concatenate([boxes.centers, boxes.yaw[:, None]], axis=1)
+        scene = self._world.posed(poses, T_world_ego[:2, 3])
+        footprints = boxes.corners()[:, :4, :2].astype(np.float32)
+        images, seen = self._renderer.render(scene, T_world_ego, footprints)
+        stamp = self.stamp(index)
+        views = tuple(
+            CameraView(camera.name, stamp, image, camera.camera, camera.T_ego_camera)
+            for camera, image in zip(self.cameras, images, strict=True)
+        )
+        points, touched = None, np.zeros(0, np.int32)
+        if self._lidar is not None:
+            rng = np.random.default_rng([self.config.seed, 1, index])
+            palette = self.surroundings.palette
+            points, touched = self._lidar.scan(scene, T_world_ego, self._road, palette, rng)
+        labels = self._labels(boxes.moved(rigid.inverse(T_world_ego)), seen, touched)
+        return Frame(stamp, views, (), T_world_ego, points, labels)
+
+    def _ego_track(self, times: NDArray[np.float64]) -> Track:
+        poses = [self.ego_pose(float(t))[0] for t in times]
+        middle = np.array([rigid.apply(pose, (EGO_CENTER_X, 0.0, 0.0))[:2] for pose in poses])
+        yaw = np.array([rigid.yaw_from_rotation(pose) for pose in poses])
+        return Track(middle, yaw, (EGO_SIZE[0] / 2 + 0.3, EGO_SIZE[1] / 2 + 0.8))
+
+    def _boxes(self, time_s: float) -> Boxes3D:
+        """All actors' boxes in the world frame."""
+        if not self.actors:
+            return Boxes3D.empty()
+        states = [pose_at(self._road, actor.placement, time_s) for actor in self.actors]
+        sizes = np.array([actor.shape.size for actor in self.actors], np.float64)
+        centers = np.column_stack([np.array([xy for xy, _, _ in states]), sizes[:, 2] / 2])
+        yaw = rigid.wrap_angle(np.array([float(yaw) for _, yaw, _ in states]))
+        return Boxes3D(centers, sizes, yaw, np.array([velocity for _, _, velocity in states]))
+
+    def _labels(self, boxes: Boxes3D, seen: NDArray[np.int32], touched: NDArray[np.int32]) -> Labels:
+        count = len(self.actors)
+        pixels = np.bincount(seen[(seen >= 0) & (seen < count)], minlength=count)
+        returns = np.bincount(touched[(touched >= 0) & (touched < count)], minlength=count)
+        labels = Labels(
+            boxes,
+            np.array([actor.class_id for actor in self.actors], np.int64),
+            tuple(f"{self.config.seed}-{number}" for number in range(count)),
+            returns.astype(np.int64) if self._lidar is not None else np.full(count, -1, np.int64),
+            pixels.astype(np.int64),
+        )
+        return labels[np.hypot(boxes.centers[:, 0], boxes.centers[:, 1]) <= self.config.label_range_m]

@@ -1,0 +1,147 @@
+"""One instant of the world as a single triangle mesh that rays can be shot at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.simulation.scenery import StaticPart
+from semlt3d_ros.simulation.shapes import Shape
+
+NOTHING = -1
+_GROUND_REACH = 600.0
+FAR = 400.0
+"""Metres beyond which nothing but ground and sky is seen."""
+
+
+@dataclass
+class FaceTable:
+    """What F triangles look like, and where the solids they belong to stand.
+
+    Attributes:
+        albedo: (F, 3) float32 linear light. texture: (F,) uint8 pattern id. reflectivity: (F,) float32.
+        solid: (F,) int32 index of the solid a face belongs to; the first solids are the actors; -1 is the ground.
+        windows: (S, 6) float32 facade parameters per solid, see ``StaticPart``.
+    """
+
+    albedo: NDArray[np.float32]
+    texture: NDArray[np.uint8]
+    reflectivity: NDArray[np.float32]
+    solid: NDArray[np.int32]
+    windows: NDArray[np.float32]
+
+
+@dataclass
+class Hits:
+    """Where N rays ended.
+
+    Attributes:
+        face: (N,) int32 triangle index, -1 for the sky.
+        distance: (N,) float32 metres along the ray.
+        normal: (N, 3) float32 unit normal facing the ray's origin.
+    """
+
+    face: NDArray[np.int32]
+    distance: NDArray[np.float32]
+    normal: NDArray[np.float32]
+
+
+def linear_from_srgb(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Linear-light colours in [0, 1] of 8 bit ones, by a plain gamma of 2.2."""
+    return ((np.asarray(colors, np.float32) / 255.0) ** 2.2).astype(np.float32)
+
+
+class World:
+    """Geometry of a drive whose actors can be posed anew for every frame."""
+
+    def __init__(self, shapes: Sequence[Shape], scenery: Sequence[StaticPart]) -> None:
+        solids = [*shapes, *scenery]
+        counts = np.array([len(s.faces) for s in solids], np.int64)
+        self._vertices = [np.asarray(s.vertices, np.float32) for s in solids]
+        starts = np.cumsum([0] + [len(v) for v in self._vertices])
+        faces = [np.asarray(s.faces, np.int32) + np.int32(start) for s, start in zip(solids, starts, strict=False)]
+        ground = np.array([[0, 1, 2], [0, 2, 3]], np.int32) + np.int32(starts[-1])
+        self._faces = np.concatenate([*faces, ground]).astype(np.int32)
+        self._owner = np.repeat(np.arange(len(solids)), [len(v) for v in self._vertices])
+        self._local = np.concatenate([*self._vertices, np.zeros((0, 3), np.float32)])
+        self.actor_count = len(shapes)
+        self._static_pose = np.array([[p.x, p.y, 0.0, p.yaw] for p in scenery], np.float32).reshape(-1, 4)
+        texture = [np.asarray(s.texture, np.uint8) for s in shapes]
+        texture += [np.full(len(p.faces), p.texture, np.uint8) for p in scenery]
+        reflectivity = [np.asarray(s.reflectivity, np.float32) for s in shapes]
+        reflectivity += [np.full(len(p.faces), p.reflectivity, np.float32) for p in scenery]
+        two = np.zeros(2)
+        self.table = FaceTable(
+            albedo=linear_from_srgb(np.concatenate([*(s.colors for s in solids), np.zeros((2, 3), np.uint8)])),
+            texture=np.concatenate([*texture, two]).astype(np.uint8),
+            reflectivity=np.concatenate([*reflectivity, two]).astype(np.float32),
+            solid=np.concatenate([np.repeat(np.arange(len(solids)), counts), two - 1]).astype(np.int32),
+            windows=np.concatenate(
+                [np.zeros((len(shapes), 6)), np.array([p.windows for p in scenery]).reshape(-1, 6)]
+            ).astype(np.float32),
+        )
+
+    def posed(self, actor_poses: NDArray[np.float64], around: NDArray[np.float64]) -> Scene:
+        """The scene with actors at poses (A, 4): x, y, z of the box centre, yaw; the ground centred ``around`` (2,)."""
+        poses = np.concatenate([np.asarray(actor_poses, np.float32).reshape(-1, 4), self._static_pose])
+        pose = poses[self._owner]
+        c, s = np.cos(pose[:, 3]), np.sin(pose[:, 3])
+        x, y, z = self._local[:, 0], self._local[:, 1], self._local[:, 2]
+        moved = np.stack([c * x - s * y + pose[:, 0], s * x + c * y + pose[:, 1], z + pose[:, 2]], axis=-1)
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _GROUND_REACH + around
+        ground = np.concatenate([corners, np.zeros((4, 1))], axis=1)
+        return Scene(np.concatenate([moved, ground]).astype(np.float32), self._faces, self.table, poses)
+
+
+class Scene:
+    """A posed world, ready for ray casting with Embree."""
+
+    def __init__(
+        self, vertices: NDArray[np.float32], faces: NDArray[np.int32], table: FaceTable, poses: NDArray[np.float32]
+    ) -> None:
+        """``poses`` (S, 4) are x, y, z, yaw of every solid.
+
+        Raises:
+            ConfigurationError: the ``embreex`` package is missing.
+        """
+        try:
+            from embreex.mesh_construction import TriangleMesh
+            from embreex.rtcore_scene import EmbreeScene
+        except ImportError as error:
+            raise ConfigurationError(
+                "the simulator casts rays with 'embreex', which is not installed: pip install 'semlt3d_ros[simulation]'"
+            ) from error
+        self.table, self.poses = table, poses
+        triangles = vertices[faces]
+        normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        self._normals = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        self._embree = EmbreeScene()
+        self._mesh = TriangleMesh(self._embree, vertices, faces)
+
+    def cast(self, origins: NDArray[np.float32], directions: NDArray[np.float32]) -> Hits:
+        """First hits of rays with origins (N, 3) and unit directions (N, 3), world frame."""
+        result = self._embree.run(origins, directions, query="INTERSECT", output=True)
+        face = result["primID"]
+        normal = self._normals[face]
+        away = np.einsum("ij,ij->i", normal, directions) > 0
+        normal[away] *= -1
+        return Hits(face, result["tfar"], normal)
+
+    def occluded(self, origins: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which rays (N,) hit anything at all."""
+        return self._embree.run(origins, directions, query="OCCLUDED") == 0
+
+    def solid_of(self, face: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Solid (N,) of faces (N,); -1 for ground and sky."""
+        return np.where(face >= 0, self.table.solid[face], NOTHING)
+
+    def local(self, solid: NDArray[np.int32], points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """World points (N, 3) in the frames of the solids (N,) they lie on."""
+        pose = self.poses[solid]
+        c, s = np.cos(pose[:, 3]), np.sin(pose[:, 3])
+        x, y = points[:, 0] - pose[:, 0], points[:, 1] - pose[:, 1]
+        return np.stack([c * x + s * y, c * y - s * x, points[:, 2] - pose[:, 2]], axis=-1)
