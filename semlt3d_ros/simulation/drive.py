@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class DriveConfig:
     class_exponent: float = 1.0
     rig_jitter: float = 0.0
     label_range_m: float = 60.0
-    lidar: LidarConfig | None = LidarConfig()
+    lidar: LidarConfig | None = field(default_factory=LidarConfig)
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.interval_s <= 0 or min(self.image_size) < 8 or not 0 <= self.top_crop < 0.9:

@@ -50,6 +50,7 @@ class StaticPart:
     radius: float = 0.0
 
 
+_WALLS = np.array([(190, 175, 160), (150, 90, 70), (205, 200, 190), (120, 125, 130), (175, 150, 110)], np.float64)
 _NO_WINDOWS = np.zeros(6, np.float32)
 
 

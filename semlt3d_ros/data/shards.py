@@ -1,0 +1,186 @@
+"""Training frames on disk: rendered or imported once, read many times through memory maps.
+
+A shard is a folder: ``images.npy`` (N, V, H, W, 3) uint8, ``points.npy`` (P, 3) float16 metres in the ego frame of all
+frames one after the other, and ``frames.npz`` with everything else, labels ragged in the same way. It is written next
+to its place and renamed, so a shard that is there is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
+
+SHARD_SUFFIX = ".shard"
+_POINT_LIMIT = 12_000
+_LABEL_KEYS = ("centers", "sizes", "yaw", "velocity", "class_ids", "lidar_points", "visible_pixels")
+
+
+def write_shard(path: Path, frames: Iterable[Frame], sequences: Sequence[int], point_limit: int = _POINT_LIMIT) -> None:
+    """Write frames of one rig as a shard.
+
+    Args:
+        path: the folder to create, by convention ``NAME.shard``; its parents are created too.
+        frames: frames that all have the same cameras, of one image size, a pose and labels. Consumed one at a time.
+        sequences: one number per frame; frames of a drive share it and follow each other.
+        point_limit: points kept per frame; of more, an even subsample is stored.
+
+    Raises:
+        ConfigurationError: the folder exists, there is no frame, or frames do not fit together.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ConfigurationError(f"{path} exists already; remove it to write it anew")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        _write(draft, list(frames), np.asarray(sequences, np.int64), point_limit)
+        os.replace(draft, path)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], point_limit: int) -> None:
+    if not frames or len(sequences) != len(frames):
+        raise ConfigurationError(f"a shard needs frames and one sequence number each, not {len(frames)} frames")
+    names = [view.name for view in frames[0].views]
+    sizes = {view.image.shape for frame in frames for view in frame.views}
+    if any([view.name for view in frame.views] != names for frame in frames) or len(sizes) != 1:
+        raise ConfigurationError("the frames of a shard must have the same cameras and one image size")
+    if any(frame.labels is None or frame.T_world_ego is None for frame in frames):
+        raise ConfigurationError("the frames of a shard must have labels and an ego pose")
+    np.save(folder / "images.npy", np.stack([np.stack([view.image for view in frame.views]) for frame in frames]))
+    points = [_subsampled(frame.points, point_limit) for frame in frames]
+    np.save(folder / "points.npy", np.concatenate(points))
+    labels = [frame.labels for frame in frames if frame.labels is not None]
+    np.savez(
+        folder / "frames.npz",
+        names=np.array(names),
+        sequences=sequences,
+        stamps=np.array([[frame.stamp, *(view.stamp for view in frame.views)] for frame in frames], np.int64),
+        K=np.array([[view.camera.K for view in frame.views] for frame in frames]),
+        T_ego_camera=np.array([[view.T_ego_camera for view in frame.views] for frame in frames]),
+        T_world_ego=np.array([frame.T_world_ego for frame in frames]),
+        point_ends=np.cumsum([len(p) for p in points]),
+        label_ends=np.cumsum([len(label.boxes) for label in labels]),
+        track_ids=np.array([track for label in labels for track in label.track_ids], dtype=np.str_),
+        centers=np.concatenate([label.boxes.centers for label in labels]),
+        sizes=np.concatenate([label.boxes.sizes for label in labels]),
+        yaw=np.concatenate([label.boxes.yaw for label in labels]),
+        velocity=np.concatenate([label.boxes.velocity for label in labels]),
+        class_ids=np.concatenate([label.class_ids for label in labels]),
+        lidar_points=np.concatenate([label.lidar_points for label in labels]),
+        visible_pixels=np.concatenate([label.visible_pixels for label in labels]),
+    )
+
+
+def _subsampled(points: PointCloud | None, limit: int) -> NDArray[np.float16]:
+    if points is None:
+        return np.zeros((0, 3), np.float16)
+    keep = slice(None)
+    if len(points) > limit:
+        keep = np.linspace(0, len(points) - 1, limit).astype(np.int64)
+    return points.xyz[keep].astype(np.float16)
+
+
+class _Shard:
+    def __init__(self, path: Path) -> None:
+        try:
+            self.images = np.load(path / "images.npy", mmap_mode="r")
+            self.points = np.load(path / "points.npy", mmap_mode="r")
+            with np.load(path / "frames.npz") as archive:
+                self.rest: dict[str, Any] = {key: archive[key] for key in archive.files}
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigurationError(f"{path} is not a readable shard ({error}); write it anew") from error
+        self.names = [str(name) for name in self.rest["names"]]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def frame(self, index: int) -> Frame:
+        rest = self.rest
+        images = np.array(self.images[index])
+        height, width = images.shape[1:3]
+        stamps = rest["stamps"][index]
+        views = tuple(
+            CameraView(
+                name,
+                int(stamps[1 + v]),
+                images[v],
+                CameraModel(width, height, rest["K"][index, v]),
+                rest["T_ego_camera"][index, v],
+            )
+            for v, name in enumerate(self.names)
+        )
+        first, last = _span(rest["point_ends"], index)
+        points = PointCloud(np.asarray(self.points[first:last], np.float32))
+        return Frame(int(stamps[0]), views, (), rest["T_world_ego"][index], points, self.labels(index))
+
+    def labels(self, index: int) -> Labels:
+        first, last = _span(self.rest["label_ends"], index)
+        centers, sizes, yaw, velocity, class_ids, lidar_points, visible = (
+            self.rest[key][first:last] for key in _LABEL_KEYS
+        )
+        tracks = tuple(str(track) for track in self.rest["track_ids"][first:last])
+        return Labels(Boxes3D(centers, sizes, yaw, velocity), class_ids, tracks, lidar_points, visible)
+
+
+def _span(ends: NDArray[np.int64], index: int) -> tuple[int, int]:
+    return (int(ends[index - 1]) if index else 0), int(ends[index])
+
+
+class ShardDataset:
+    """Random access to the frames of many shards."""
+
+    def __init__(self, paths: Sequence[Path | str]) -> None:
+        """``paths`` are shards, or folders that hold shards, taken in the order of their names.
+
+        Raises:
+            ConfigurationError: a path holds no shard, or one that cannot be read.
+        """
+        self._shards = [_Shard(shard) for path in paths for shard in _shards_of(Path(path))]
+        self._ends = np.cumsum([len(shard) for shard in self._shards])
+        self.sequences: NDArray[np.int64] = np.concatenate([shard.rest["sequences"] for shard in self._shards])
+        """(N,) number of the drive each frame belongs to."""
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Frame:
+        """Frame ``index`` with images, points and labels; distortion-free cameras."""
+        shard, local = self._locate(index)
+        return shard.frame(local)
+
+    def labels(self, index: int) -> Labels:
+        """The labels of frame ``index`` alone, without touching its images."""
+        shard, local = self._locate(index)
+        return shard.labels(local)
+
+    def _locate(self, index: int) -> tuple[_Shard, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self._shards[number], index - int(self._ends[number] - len(self._shards[number]))
+
+
+def _shards_of(path: Path) -> list[Path]:
+    if path.suffix == SHARD_SUFFIX and path.is_dir():
+        return [path]
+    found = sorted(path.glob(f"*{SHARD_SUFFIX}"))
+    if not found:
+        raise ConfigurationError(
+            f"{path} holds no shards (folders named *{SHARD_SUFFIX}); generate or import some first"
+        )
+    return found

@@ -1,0 +1,146 @@
+"""Training data from the simulated world: many short drives, rendered into shards by several processes.
+
+Run as ``python -m semlt3d_ros.simulation.generate OUT --help``. An interrupted run continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.data.shards import SHARD_SUFFIX, write_shard
+from semlt3d_ros.simulation.drive import Drive, DriveConfig
+
+
+@dataclass(frozen=True)
+class GenerationRecipe:
+    """What to render.
+
+    Attributes:
+        first_seed, drives: one drive for each seed from ``first_seed`` on.
+        frames, interval_s: frames per drive and seconds between them.
+        drives_per_shard: drives written into one shard.
+        image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
+    """
+
+    first_seed: int = 10_000
+    drives: int = 3000
+    frames: int = 2
+    interval_s: float = 1.0
+    drives_per_shard: int = 100
+    image_size: tuple[int, int] = (224, 128)
+    top_crop: float = 0.25
+    objects: tuple[int, int] = (14, 32)
+    class_exponent: float = 0.35
+    rig_jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        if min(self.drives, self.frames, self.drives_per_shard) < 1:
+            raise ConfigurationError("a generation recipe needs at least one drive, frame and drive per shard")
+
+    def drive(self, seed: int) -> DriveConfig:
+        """The configuration of one drive."""
+        return DriveConfig(
+            seed,
+            frames=self.frames,
+            interval_s=self.interval_s,
+            image_size=self.image_size,
+            top_crop=self.top_crop,
+            objects=self.objects,
+            class_exponent=self.class_exponent,
+            rig_jitter=self.rig_jitter,
+        )
+
+
+def generate_shards(out: Path, recipe: GenerationRecipe, processes: int = 2, progress: bool = True) -> list[Path]:
+    """Render all drives of a recipe into ``out``; shards that are there already are kept.
+
+    Returns:
+        The paths of all shards, in the order of their seeds.
+    """
+    stop = recipe.first_seed + recipe.drives
+    blocks = [
+        (seed, min(seed + recipe.drives_per_shard, stop))
+        for seed in range(recipe.first_seed, stop, recipe.drives_per_shard)
+    ]
+    paths = [out / f"seeds-{first:07d}-{last:07d}{SHARD_SUFFIX}" for first, last in blocks]
+    todo = [(path, recipe, block) for path, block in zip(paths, blocks, strict=True) if not path.exists()]
+    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task("shards", total=len(paths), completed=len(paths) - len(todo))
+        for _ in _written(todo, processes):
+            bar.advance(task)
+    return paths
+
+
+_Job = tuple[Path, GenerationRecipe, tuple[int, int]]
+
+
+def _written(jobs: Sequence[_Job], processes: int) -> Iterator[None]:
+    if processes <= 1 or len(jobs) <= 1:
+        yield from map(_write_block, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(processes, len(jobs))) as pool:
+        yield from pool.imap_unordered(_write_block, jobs)
+
+
+def _write_block(job: _Job) -> None:
+    path, recipe, (first, last) = job
+    sequences = [seed for seed in range(first, last) for _ in range(recipe.frames)]
+    write_shard(path, _rendered(recipe, first, last), sequences)
+
+
+def _rendered(recipe: GenerationRecipe, first: int, last: int) -> Iterator[Frame]:
+    for seed in range(first, last):
+        drive = Drive(recipe.drive(seed))
+        for index in range(len(drive)):
+            yield drive.frame(index)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``python -m semlt3d_ros.simulation.generate``."""
+    default = GenerationRecipe()
+    parser = argparse.ArgumentParser(prog="python -m semlt3d_ros.simulation.generate", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder for the shards")
+    parser.add_argument("--first-seed", type=int, default=default.first_seed)
+    parser.add_argument("--drives", type=int, default=default.drives, help="one drive per seed")
+    parser.add_argument("--frames", type=int, default=default.frames, help="frames per drive")
+    parser.add_argument("--interval", type=float, default=default.interval_s, help="seconds between frames")
+    parser.add_argument("--drives-per-shard", type=int, default=default.drives_per_shard)
+    parser.add_argument(
+        "--class-exponent", type=float, default=default.class_exponent, help="1: real long tail, 0: flat"
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=default.image_size, metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--top-crop", type=float, default=default.top_crop, help="share of rows left out at the top")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    given = parser.parse_args(arguments)
+    try:
+        recipe = replace(
+            default,
+            first_seed=given.first_seed,
+            drives=given.drives,
+            frames=given.frames,
+            interval_s=given.interval,
+            drives_per_shard=given.drives_per_shard,
+            class_exponent=given.class_exponent,
+            image_size=(given.size[0], given.size[1]),
+            top_crop=given.top_crop,
+        )
+        generate_shards(given.out, recipe, given.processes, progress=not given.quiet)
+    except Semlt3dError as error:
+        print(f"generate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
