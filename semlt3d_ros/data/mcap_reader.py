@@ -1,0 +1,240 @@
+"""Reads MCAP files, whole or cut off, in time order."""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.data import mcap_format as fmt
+from semlt3d_ros.data.bag_message import BagMessage
+
+_LONGEST_RUN = 4 << 20
+"""Messages outside chunks are read in runs of about this many bytes."""
+
+
+class _Segment(NamedTuple):
+    """A chunk, or a run of records outside chunks (``chunked`` False)."""
+
+    start: int
+    end: int
+    offset: int
+    length: int
+    channels: frozenset[int]
+    chunked: bool
+
+
+class McapReader:
+    """One MCAP file.
+
+    Random access goes by the chunk index at the file's end. A file without one, because its writer was killed or the
+    file was cut off, is scanned once at opening; everything up to the damage is read, including the whole messages at the
+    start of the last chunk.
+
+    Attributes:
+        topics: type name of each topic with CDR messages.
+        start, end: log times in nanoseconds of the first and last message; None without messages.
+        truncated: part of the file could not be read. Grows true while reading where a chunk turns out to be damaged.
+
+    Raises:
+        ConfigurationError: the file cannot be opened or is not an MCAP file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.truncated = False
+        self._channels: dict[int, fmt.Channel] = {}
+        self._schemas: dict[int, fmt.Schema] = {}
+        self._segments: list[_Segment] = []
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise ConfigurationError(f"cannot open the bag {path}: {error.strerror}") from error
+        try:
+            self._size = path.stat().st_size
+            if self._read(0, len(fmt.MAGIC)) != fmt.MAGIC:
+                raise ConfigurationError(f"{path} is not an MCAP file: it does not begin with MCAP's magic bytes")
+            if not self._read_index():
+                self._scan()
+        except BaseException:
+            self._file.close()
+            raise
+        self._types = {
+            number: (channel.topic, self._schemas[channel.schema_id].name)
+            for number, channel in self._channels.items()
+            if channel.message_encoding == "cdr" and channel.schema_id in self._schemas
+        }
+        self.topics = dict(self._types.values())
+        self.start = min((segment.start for segment in self._segments), default=None)
+        self.end = max((segment.end for segment in self._segments), default=None)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def messages(self, topics: Collection[str] | None, start: int | None, stop: int | None) -> Iterator[BagMessage]:
+        """Messages of the topics (None: all) with ``start <= stamp < stop``, by log time, then as they were written."""
+        channels = {number for number, (topic, _) in self._types.items() if topics is None or topic in topics}
+        wanted = [
+            segment
+            for segment in sorted(self._segments, key=lambda item: (item.start, item.offset))
+            if (stop is None or segment.start < stop)
+            and (start is None or segment.end >= start)
+            and not channels.isdisjoint(segment.channels)
+        ]
+        pending: list[tuple[int, int, int, BagMessage]] = []
+        for segment in wanted:
+            while pending and pending[0][0] < segment.start:
+                yield heapq.heappop(pending)[-1]
+            for position, message in enumerate(self._segment_messages(segment, channels)):
+                if (start is None or message.stamp >= start) and (stop is None or message.stamp < stop):
+                    heapq.heappush(pending, (message.stamp, segment.offset, position, message))
+        while pending:
+            yield heapq.heappop(pending)[-1]
+
+    def _segment_messages(self, segment: _Segment, channels: set[int]) -> Iterator[BagMessage]:
+        for code, body in fmt.iterate_records(self._segment_records(segment)):
+            if code == fmt.MESSAGE and len(body) >= fmt.MESSAGE_HEAD.size:
+                channel, _, log_time, _ = fmt.MESSAGE_HEAD.unpack_from(body)
+                if channel in channels:
+                    yield BagMessage(*self._types[channel], log_time, body[fmt.MESSAGE_HEAD.size :])
+
+    def _segment_records(self, segment: _Segment) -> memoryview:
+        data = memoryview(self._read(segment.offset, segment.length))
+        if not segment.chunked:
+            return data
+        try:
+            body = data[fmt.RECORD_HEAD.size :]
+            head = fmt.parse_chunk_head(body)
+            compressed = body[head.size :]
+            if len(compressed) < head.compressed_size:
+                self.truncated = True
+                return fmt.decompress_start(head, compressed)
+            return fmt.decompress(head, compressed[: head.compressed_size])
+        except fmt.DamagedRecord:
+            self.truncated = True
+            return memoryview(b"")
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(length)
+
+    def _read_index(self) -> bool:
+        """Read the summary at the end; False where there is none that leads to all messages."""
+        footer = self._read(self._size - fmt.FOOTER_SIZE - len(fmt.MAGIC), fmt.FOOTER_SIZE + len(fmt.MAGIC))
+        if len(footer) != fmt.FOOTER_SIZE + len(fmt.MAGIC) or footer[-len(fmt.MAGIC) :] != fmt.MAGIC:
+            return False
+        code, size, summary_start = struct.unpack_from("<BQQ", footer)
+        if (code, size) != (fmt.FOOTER, 20) or not 0 < summary_start < self._size:
+            return False
+        chunk_count: int | None = None
+        try:
+            for code, body in fmt.iterate_records(memoryview(self._read(summary_start, self._size - summary_start))):
+                if code == fmt.CHUNK_INDEX:
+                    self._segments.append(_indexed_segment(body))
+                elif code == fmt.STATISTICS:
+                    fields = fmt.Fields(body)
+                    messages, _ = fields.integer(8), fields.raw(14)
+                    chunk_count = fields.integer(4)
+                    if messages and not chunk_count:
+                        chunk_count = -1  # messages outside chunks: no index leads to them
+                else:
+                    self._note_definition(code, body)
+        except fmt.DamagedRecord:
+            chunk_count = None
+        if chunk_count == len(self._segments) and (self._channels or not self._segments):
+            return True
+        self._segments.clear()
+        return False
+
+    def _scan(self) -> None:
+        """Find all chunks and messages by walking from record to record; stop at the first that is damaged."""
+        position, run = len(fmt.MAGIC), _Run()
+        ended = False
+        while position + fmt.RECORD_HEAD.size <= self._size:
+            code, size = fmt.RECORD_HEAD.unpack(self._read(position, fmt.RECORD_HEAD.size))
+            length = fmt.RECORD_HEAD.size + size
+            whole = position + length <= self._size
+            if code == fmt.DATA_END and whole:
+                ended = True
+                break
+            if code == fmt.CHUNK:
+                self._scan_chunk(position, min(length, self._size - position))
+            if not whole or (not 0 < code <= fmt.DATA_END and code < 0x80):
+                break
+            if code in (fmt.SCHEMA, fmt.CHANNEL):
+                self._note_definition(code, memoryview(self._read(position, length))[fmt.RECORD_HEAD.size :])
+            elif code == fmt.MESSAGE and size >= fmt.MESSAGE_HEAD.size:
+                head = self._read(position + fmt.RECORD_HEAD.size, fmt.MESSAGE_HEAD.size)
+                channel, _, log_time, _ = fmt.MESSAGE_HEAD.unpack(head)
+                run.add(channel, log_time, position, length)
+            if code == fmt.CHUNK or run.length >= _LONGEST_RUN:
+                self._segments += run.finished()
+            position += length
+        self._segments += run.finished()
+        self.truncated = self.truncated or not ended
+
+    def _scan_chunk(self, offset: int, length: int) -> None:
+        records = self._segment_records(_Segment(0, 0, offset, length, frozenset(), True))
+        times, channels = [], set()
+        for code, body in fmt.iterate_records(records):
+            if code == fmt.MESSAGE and len(body) >= fmt.MESSAGE_HEAD.size:
+                channel, _, log_time, _ = fmt.MESSAGE_HEAD.unpack_from(body)
+                times.append(log_time)
+                channels.add(channel)
+            else:
+                self._note_definition(code, body)
+        if times:
+            self._segments.append(_Segment(min(times), max(times), offset, length, frozenset(channels), True))
+
+    def _note_definition(self, code: int, body: memoryview) -> None:
+        try:
+            if code == fmt.SCHEMA:
+                schema = fmt.parse_schema(body)
+                self._schemas[schema.id] = schema
+            elif code == fmt.CHANNEL:
+                channel = fmt.parse_channel(body)
+                self._channels[channel.id] = channel
+        except fmt.DamagedRecord:
+            self.truncated = True
+
+
+class _Run:
+    """Collects messages outside chunks into one segment."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.length = 0
+        self._offset = 0
+        self._times: list[int] = []
+        self._channels: set[int] = set()
+
+    def add(self, channel: int, log_time: int, offset: int, length: int) -> None:
+        """Count a message record in."""
+        if not self._times:
+            self._offset = offset
+        self.length = offset + length - self._offset
+        self._times.append(log_time)
+        self._channels.add(channel)
+
+    def finished(self) -> list[_Segment]:
+        """The segment so far, if any; the next message begins another one."""
+        if not self._times:
+            return []
+        segment = _Segment(
+            min(self._times), max(self._times), self._offset, self.length, frozenset(self._channels), False
+        )
+        self._reset()
+        return [segment]
+
+
+def _indexed_segment(body: memoryview) -> _Segment:
+    fields = fmt.Fields(body)
+    start, end, offset, length = (fields.integer(8) for _ in range(4))
+    channels = frozenset(number for number, _ in struct.iter_unpack("<HQ", fields.sized()))
+    return _Segment(start, end, offset, length, channels, True)
