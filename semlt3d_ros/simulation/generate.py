@@ -38,7 +38,7 @@ class GenerationRecipe:
     drives_per_shard: int = 100
     image_size: tuple[int, int] = (224, 128)
     top_crop: float = 0.25
-    objects: tuple[int, int] = (14, 32)
+    objects: tuple[int, int] = (16, 36)
     class_exponent: float = 0.35
     rig_jitter: float = 0.5
 
