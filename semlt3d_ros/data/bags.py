@@ -142,6 +142,7 @@ class BagSink:
         self._topics: dict[str, TopicRecord] = {}
         self._counts: dict[TopicRecord, int] = {}
         self._span: tuple[int, int] | None = None
+        self._closed = False
         if storage not in ("mcap", "sqlite3"):
             raise ConfigurationError(f"storage '{storage}' is not known; use mcap or sqlite3")
         if self.path.suffix == ".db3" or (self._folder is None and storage != "mcap"):
@@ -171,7 +172,7 @@ class BagSink:
         record = self._topics.get(topic) or self._add_topic(topic, type_name)
         if record.type_name != type_name:
             raise ConfigurationError(f"topic {topic} carries {record.type_name} in {self.path}, not {type_name}")
-        data = message if isinstance(message, (bytes, bytearray, memoryview)) else serialize(message, type_name)
+        data = message if isinstance(message, (bytes, memoryview)) else serialize(message, type_name)
         self._writer.write(record, stamp, data)
         self._counts[record] += 1
         first, last = self._span or (stamp, stamp)
@@ -183,11 +184,10 @@ class BagSink:
 
     def close(self) -> None:
         """Finish the bag: last messages, index, metadata. A second call does nothing."""
-        if not self._file_open:
-            return
-        self._file_open = False
-        self._writer.close()
-        self._write_metadata()
+        if not self._closed:
+            self._closed = True
+            self._writer.close()
+            self._write_metadata()
 
     def __enter__(self) -> BagSink:
         return self
@@ -197,8 +197,6 @@ class BagSink:
     ) -> None:
         # After an error too: what was written is worth an index.
         self.close()
-
-    _file_open = True
 
     def _add_topic(self, topic: str, type_name: str) -> TopicRecord:
         record = TopicRecord(len(self._topics) + 1, topic, type_name)

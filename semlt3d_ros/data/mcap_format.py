@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from zlib import crc32
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 import zstandard
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -72,6 +72,11 @@ class Fields:
         self._data = memoryview(data)
         self.position = 0
 
+    @property
+    def finished(self) -> bool:
+        """Whether all fields were read."""
+        return self.position == len(self._data)
+
     def integer(self, size: int) -> int:
         """An unsigned integer of ``size`` bytes."""
         return int.from_bytes(self.raw(size), "little")
@@ -108,7 +113,7 @@ def parse_channel(body: bytes | memoryview) -> Channel:
     fields = Fields(body)
     number, schema_id, topic, encoding = fields.integer(2), fields.integer(2), fields.text(), fields.text()
     pairs, metadata = Fields(fields.sized()), {}
-    while pairs.position < len(pairs._data):
+    while not pairs.finished:
         key = pairs.text()
         metadata[key] = pairs.text()
     return Channel(number, schema_id, topic, encoding, metadata)
@@ -187,7 +192,7 @@ def decompress_start(head: ChunkHead, data: bytes | memoryview) -> memoryview:
         return memoryview(b"")
 
 
-def _decompressor(compression: str):
+def _decompressor(compression: str) -> Callable[[bytes | memoryview], bytes]:
     if compression == "":
         return bytes
     if compression == "zstd":

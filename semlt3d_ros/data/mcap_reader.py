@@ -31,8 +31,8 @@ class McapReader:
     """One MCAP file.
 
     Random access goes by the chunk index at the file's end. A file without one, because its writer was killed or the
-    file was cut off, is scanned once at opening; everything up to the damage is read, including the whole messages at the
-    start of the last chunk.
+    file was cut off, is scanned once at opening; everything up to the damage is read, including the whole messages at
+    the start of the last chunk.
 
     Attributes:
         topics: type name of each topic with CDR messages.
@@ -163,7 +163,7 @@ class McapReader:
                 break
             if code == fmt.CHUNK:
                 self._scan_chunk(position, min(length, self._size - position))
-            if not whole or (not 0 < code <= fmt.DATA_END and code < 0x80):
+            if not whole or code == 0:  # file systems fill with zeros what a power loss kept from being written
                 break
             if code in (fmt.SCHEMA, fmt.CHANNEL):
                 self._note_definition(code, memoryview(self._read(position, length))[fmt.RECORD_HEAD.size :])

@@ -109,13 +109,16 @@ class McapWriter:
 
     def close(self) -> None:
         """Write the last chunk and the index, and close the file."""
-        self.flush()
+        with self._file:
+            self.flush()
+            self._write_summary()
+
+    def _write_summary(self) -> None:
         self._write(fmt.pack_record(fmt.DATA_END, struct.pack("<I", 0)))
         summary_start = self._file.tell()
         summary = b"".join((*self._schema_records, *self._channel_records, self._statistics(), *self._chunk_indices))
         footer = struct.pack("<BQQQ", fmt.FOOTER, 20, summary_start, 0)
         self._write(summary + footer + struct.pack("<I", crc32(footer, crc32(summary))) + fmt.MAGIC)
-        self._file.close()
 
     def _statistics(self) -> bytes:
         counts = b"".join(struct.pack("<HQ", number, count) for number, count in self._counts.items())
@@ -145,7 +148,13 @@ class McapWriter:
         self._times: dict[int, list[tuple[int, int]]] = {}
 
     def _write(self, data: bytes) -> None:
-        # Raw files may take part of the data only.
+        position = self._file.tell()
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:  # a raw file may take part of the data only
+                view = view[self._file.write(view) :]
+        except OSError:
+            # Half a record would hide everything that is written after it, should the disk have room again.
+            self._file.seek(position)
+            self._file.truncate()
+            raise

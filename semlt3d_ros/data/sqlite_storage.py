@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import zstandard
@@ -24,7 +25,8 @@ CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NU
     offered_qos_profiles TEXT NOT NULL, type_description_hash TEXT NOT NULL);
 CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT NOT NULL, encoding TEXT NOT NULL,
     encoded_message_definition TEXT NOT NULL, type_description_hash TEXT NOT NULL);
-CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+    data BLOB NOT NULL);
 CREATE INDEX timestamp_idx ON messages (timestamp ASC);
 INSERT INTO schema(schema_version, ros_distro) VALUES (4, 'jazzy');
 """
@@ -162,8 +164,8 @@ class SqliteWriter:
         if topic.type_name not in self._types:
             self._types.add(topic.type_name)
             self._connection.execute(
-                "INSERT INTO message_definitions(topic_type, encoding, encoded_message_definition, type_description_hash) "
-                "VALUES(?, 'ros2msg', ?, ?)",
+                "INSERT INTO message_definitions(topic_type, encoding, encoded_message_definition, "
+                "type_description_hash) VALUES(?, 'ros2msg', ?, ?)",
                 (topic.type_name, topic.definition, topic.type_hash),
             )
         self._connection.execute(
@@ -188,9 +190,9 @@ class SqliteWriter:
 
     def close(self) -> None:
         """Commit and leave a single file without a log beside it."""
-        self._connection.execute("COMMIT")
-        self._connection.execute("PRAGMA journal_mode=DELETE")
-        self._connection.close()
+        with closing(self._connection):
+            self._connection.execute("COMMIT")
+            self._connection.execute("PRAGMA journal_mode=DELETE")
 
     def _begin(self) -> None:
         self._connection.execute("BEGIN")

@@ -20,7 +20,7 @@ def decode_long_tail(message: Any) -> Detections:
     """Detections of ``semlt3d_ros/LongTailDetectionArray``, in the frame of its header.
 
     Raises:
-        InputRejected: ``box``: a pose or size that is not one; ``class_confidences`` or ``expert_weights``: their number
+        InputRejected: ``box``: a pose or size that is not one; ``class_confidences``, ``expert_weights``: their number
             does not fit.
     """
     found = message.detections

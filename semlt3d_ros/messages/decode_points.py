@@ -27,11 +27,12 @@ def decode_point_cloud(message: Any) -> PointCloud:
     Any layout, padding, datatype and byte order is read; rows whose x, y or z is not finite are dropped.
 
     Returns:
-        xyz in metres. Intensity in [0, 1] from ``intensity``, ``i`` or ``reflectivity``: integers by their range (16-bit
-        values that never leave 0..255 count as 8-bit), floats as they are unless one exceeds 1, then as 0..255. Time in
-        seconds relative to the header's stamp from ``t``, ``time``, ``timestamp``, ``time_offset`` or ``offset_time``:
-        integers are nanoseconds, floats seconds (or nanoseconds where seconds make no sense), relative or absolute.
-        None where there is no such field, or no reading of it makes a sweep of at most one second.
+        xyz in metres.
+        Intensity in [0, 1] from ``intensity``, ``i`` or ``reflectivity``: integers by their range (16-bit values that
+        never leave 0..255 count as 8-bit), floats as they are unless one exceeds 1, then as 0..255.
+        Time in seconds relative to the header's stamp from ``t``, ``time``, ``timestamp``, ``time_offset`` or
+        ``offset_time``: integers are nanoseconds, floats seconds (or nanoseconds where seconds make no sense), relative
+        or absolute. None where there is no such field, or no reading of it makes a sweep of at most one second.
 
     Raises:
         InputRejected: ``cloud_fields``: x, y or z is missing or a field does not fit; ``cloud_size``: the sizes do not
@@ -69,8 +70,8 @@ def _records(message: Any) -> NDArray[np.void]:
     if min(height, width) < 0 or row_step < width * point_step or needed > len(data):
         raise InputRejected(
             "cloud_size",
-            f"{_place(message)}: {height} rows of {width} points, row_step {message.row_step} and point_step {point_step} "
-            f"do not fit {len(data)} bytes of data",
+            f"{_place(message)}: {height} rows of {width} points, row_step {message.row_step} and point_step "
+            f"{point_step} do not fit {len(data)} bytes of data",
         )
     return np.ndarray((height, width), layout, data, strides=(row_step, point_step))
 

@@ -105,7 +105,7 @@ def _box_markers(
             ns="names",
             id=row,
             type=marker.TEXT_VIEW_FACING,
-            pose=build_pose(types, center + (0.0, 0.0, size[2] / 2 + 0.5), (0.0, 0.0, 0.0, 1.0)),
+            pose=build_pose(types, center + np.array([0.0, 0.0, size[2] / 2 + 0.5]), (0.0, 0.0, 0.0, 1.0)),
             scale=build_vector(types, (0.0, 0.0, 0.6)),
             color=_color(types, (1.0, 1.0, 1.0), 1.0),
             text=f"{name} {score:.2f}",

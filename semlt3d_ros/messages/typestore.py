@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -80,10 +81,6 @@ def deserialize(data: bytes | memoryview, type_name: str) -> Any:
     """
     message_class(type_name)
     try:
-        return cast(Any, type_store().deserialize_cdr(data, type_name))
-    except (SerdeError, ValueError, IndexError, KeyError, AssertionError, OverflowError, MemoryError) as error:
-        raise InputRejected("corrupt_message", f"{len(data)} bytes are not a {type_name}: {error}") from error
-    except Exception as error:
-        if type(error).__module__ != "struct" and not isinstance(error, UnicodeDecodeError):
-            raise
+        return type_store().deserialize_cdr(data, type_name)
+    except (SerdeError, struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise InputRejected("corrupt_message", f"{len(data)} bytes are not a {type_name}: {error}") from error
