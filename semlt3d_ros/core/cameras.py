@@ -53,7 +53,8 @@ class CameraModel:
         if self.distortion_model not in DISTORTION_MODELS:
             raise InputRejected(
                 "distortion",
-                f"distortion model '{self.distortion_model}' is not supported; use one of {', '.join(DISTORTION_MODELS[1:])}",
+                f"distortion model '{self.distortion_model}' is not supported; "
+                f"use one of {', '.join(DISTORTION_MODELS[1:])}",
             )
         if len(D) not in _COEFFICIENTS[self.distortion_model] and D.any():
             raise InputRejected(
@@ -181,10 +182,11 @@ class CameraModel:
     def _undistorted(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Newton's method on the distortion, kept within the monotonic part."""
         xy, limit, step = target.copy(), min(self._radius_limit(), 1e3), 1e-6
+        step_x, step_y = np.array([step, 0.0]), np.array([0.0, step])
         for _ in range(_NEWTON_STEPS):
             error = self._distorted(xy) - target
-            dx = (self._distorted(xy + [step, 0.0]) - self._distorted(xy - [step, 0.0])) / (2 * step)
-            dy = (self._distorted(xy + [0.0, step]) - self._distorted(xy - [0.0, step])) / (2 * step)
+            dx = (self._distorted(xy + step_x) - self._distorted(xy - step_x)) / (2 * step)
+            dy = (self._distorted(xy + step_y) - self._distorted(xy - step_y)) / (2 * step)
             determinant = dx[..., 0] * dy[..., 1] - dy[..., 0] * dx[..., 1]
             determinant = np.where(np.abs(determinant) < 1e-6, 1e-6, determinant)
             xy = xy - np.stack(

@@ -59,7 +59,9 @@ def read_header(path: Path) -> dict[str, Any]:
         header = json.loads(metadata[_ENTRY])
         number = header["format"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"checkpoint '{path}' has no semlt3d header; it is not a student of this package") from error
+        raise ConfigurationError(
+            f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
+        ) from error
     if number != FORMAT:
         raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
     return header
@@ -78,7 +80,8 @@ def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Studen
         unknown = sorted(set(config.class_names) - set(CLASS_NAMES))
         missing = sorted(set(CLASS_NAMES) - set(config.class_names))
         raise ConfigurationError(
-            f"checkpoint '{path}' was made for other classes (unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
+            f"checkpoint '{path}' was made for other classes "
+            f"(unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
             f"order equal: {not unknown and not missing}); use one trained for: {', '.join(CLASS_NAMES)}"
         )
     student = Student(config)

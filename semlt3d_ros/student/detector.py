@@ -81,6 +81,8 @@ class Detector:
             model_version=self.model_version,
         )
         end = time.perf_counter()
-        stages = zip(("batch", "forward", "decode"), (start, batched, forwarded), (batched, forwarded, end), strict=True)
+        stages = zip(
+            ("batch", "forward", "decode"), (start, batched, forwarded), (batched, forwarded, end), strict=True
+        )
         self.last_timings = {name: (stop - begin) * 1e3 for name, begin, stop in stages}
         return result

@@ -26,8 +26,11 @@ def range_scale(points: Tensor) -> Tensor:
 def ray_axes(points: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine (...) of the azimuth of points (..., 3)."""
     x, y = points[..., 0], points[..., 1]
-    radius = torch.sqrt(x * x + y * y).clamp_min(1e-4)
-    return x / radius, y / radius
+    radius = torch.sqrt(x * x + y * y)
+    # The origin itself has no direction of view; straight ahead is as good as any.
+    away = radius > 1e-4
+    radius = torch.where(away, radius, 1.0)
+    return torch.where(away, x / radius, 1.0), torch.where(away, y / radius, 0.0)
 
 
 def from_ray_frame(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

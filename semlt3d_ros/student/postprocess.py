@@ -32,9 +32,10 @@ def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -
     """
     scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(output.boxes()[..., :3].float())
     confidences = output.logits.float().sigmoid() * localisation_confidence(scale_m)[..., None]
-    boxes, confidences, deviation = (x.cpu().numpy() for x in (output.boxes().float(), confidences, scale_m * 2**0.5))
+    tensors = (output.boxes().float(), confidences, scale_m * 2**0.5)
     results = []
-    for rows, scores, sigma, stamp in zip(boxes, confidences, deviation, stamps, strict=True):
+    for *frame, stamp in zip(*(tensor.cpu().numpy() for tensor in tensors), stamps, strict=True):
+        rows, scores, sigma = frame
         usable = np.isfinite(rows).all(-1) & np.isfinite(scores).all(-1)
         kept = _suppressed(rows[usable, :2], scores[usable], config)
         order = np.argsort(-kept.max(axis=1, initial=0.0), kind="stable")[: config.max_boxes]

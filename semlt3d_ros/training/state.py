@@ -40,10 +40,13 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
         for name, module in modules.items():
             prefix = f"module.{name}."
-            module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+            module.load_state_dict(
+                {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+            )
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise ConfigurationError(
-            f"training state '{path}' does not fit this recipe ({str(error).splitlines()[0]}); remove it to start afresh"
+            f"training state '{path}' does not fit this recipe ({str(error).splitlines()[0]}); "
+            "remove it to start afresh"
         ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
