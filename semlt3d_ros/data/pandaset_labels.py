@@ -1,0 +1,133 @@
+"""PandaSet's cuboids as ground truth with the 18 classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.core.rigid import Matrix
+from semlt3d_ros.core.taxonomy import CLASS_INDEX
+from semlt3d_ros.data.pandaset_files import Cuboids, PandaSetSequence
+
+CLASS_OF_LABEL: dict[str, str | None] = {
+    "Car": "car",
+    "Pickup Truck": "truck",
+    "Medium-sized Truck": "truck",
+    "Semi-truck": "truck",
+    "Towed Object": "trailer",
+    "Bus": "bus",
+    "Other Vehicle - Construction Vehicle": "construction_vehicle",
+    "Emergency Vehicle": "emergency_vehicle",
+    "Bicycle": "bicycle",
+    "Motorcycle": "motorcycle",
+    "Motorized Scooter": "motorcycle",
+    "Pedestrian": "adult",
+    "Pedestrian with Object": "adult",
+    "Personal Mobility Device": "personal_mobility",
+    "Rolling Containers": "pushable_pullable",
+    "Cones": "traffic_cone",
+    "Pylons": "traffic_cone",
+    "Road Barriers": "barrier",
+    "Temporary Construction Barriers": "barrier",
+    "Other Vehicle - Uncommon": None,
+    "Other Vehicle - Pedicab": None,
+    "Train": None,
+    "Trolley": None,
+    "Tram / Subway": None,
+    "Animals - Bird": None,
+    "Animals - Other": None,
+    "Signs": None,
+    "Construction Signs": None,
+}
+"""PandaSet's label -> class, or None where no class fits. Pedestrians of age "Child" become ``child``."""
+
+
+@dataclass(frozen=True)
+class FrameTruth:
+    """One frame's ground truth.
+
+    Attributes:
+        labels: boxes in the ego frame.
+        class_names: class of each box.
+        dropped: number of boxes by PandaSet label without a class.
+        duplicates: second boxes of the front LiDAR, which are left out.
+    """
+
+    labels: Labels
+    class_names: tuple[str, ...]
+    dropped: Counter[str]
+    duplicates: int
+
+
+class TruthReader:
+    """Ground truth of a sequence, with velocities from the objects' tracks."""
+
+    def __init__(self, sequence: PandaSetSequence) -> None:
+        self._sequence = sequence
+        self._cuboids = lru_cache(maxsize=4)(sequence.cuboids)
+
+    def read(self, frame: int, points: NDArray[np.float64], T_ego_world: Matrix) -> FrameTruth:
+        """One frame's ground truth.
+
+        Args:
+            frame: index of the frame.
+            points: (P, 3) the sweep in the world frame, counted in each box.
+            T_ego_world: (4, 4) ego <- world at the frame's stamp.
+
+        Raises:
+            ConfigurationError: an annotation file is missing, damaged or refused.
+        """
+        cuboids = self._cuboids(frame)
+        names = [_class_of(label, age) for label, age in zip(cuboids.labels, cuboids.ages, strict=True)]
+        kept = np.array([name is not None for name in names], dtype=bool)
+        boxes = cuboids.boxes[kept]
+        boxes.velocity = self._velocities(frame, cuboids)[kept]
+        class_names = tuple(name for name in names if name is not None)
+        labels = Labels(
+            boxes.moved(T_ego_world),
+            np.array([CLASS_INDEX[name] for name in class_names], dtype=np.int64),
+            tuple(identity for identity, keep in zip(cuboids.track_ids, kept, strict=True) if keep),
+            count_points(boxes, points),
+        )
+        dropped = Counter(label for label, keep in zip(cuboids.labels, kept, strict=True) if not keep)
+        return FrameTruth(labels, class_names, dropped, cuboids.duplicates)
+
+    def _velocities(self, frame: int, cuboids: Cuboids) -> NDArray[np.float64]:
+        """(N, 2) m/s in the world frame, from the frames before and after; NaN for an object seen in one frame only."""
+        neighbours = [other for other in (frame - 1, frame, frame + 1) if 0 <= other < len(self._sequence)]
+        tracks = {other: self._positions(other) for other in neighbours}
+        velocities = np.full((len(cuboids.boxes), 2), np.nan)
+        for row, identity in enumerate(cuboids.track_ids):
+            seen = [other for other in neighbours if identity in tracks[other]]
+            first, last = seen[0], seen[-1]
+            if cuboids.stationary[row]:
+                velocities[row] = 0.0
+            elif first < last:
+                seconds = (self._sequence.lidar.stamps[last] - self._sequence.lidar.stamps[first]) * 1e-9
+                velocities[row] = (tracks[last][identity] - tracks[first][identity])[:2] / seconds
+        return velocities
+
+    def _positions(self, frame: int) -> dict[str, NDArray[np.float64]]:
+        cuboids = self._cuboids(frame)
+        return dict(zip(cuboids.track_ids, cuboids.boxes.centers, strict=True))
+
+
+def _class_of(label: str, age: str) -> str | None:
+    name = CLASS_OF_LABEL.get(label)
+    return "child" if name == "adult" and age == "Child" else name
+
+
+def count_points(boxes: Boxes3D, points: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(N,) number of points (P, 3) in each box; box by box, since N x P booleans would fill the memory."""
+    counts = np.zeros(len(boxes), dtype=np.int64)
+    reach = np.linalg.norm(boxes.sizes[:, :2], axis=1) / 2
+    for row in range(len(boxes)):
+        near = (np.abs(points[:, :2] - boxes.centers[row, :2]) <= reach[row]).all(axis=1)
+        counts[row] = boxes[row : row + 1].contains(points[near]).sum()
+    return counts
