@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def write_shard(path: Path, frames: Iterable[Frame], sequences: Sequence[int], p
     if path.exists():
         raise ConfigurationError(f"{path} exists already; remove it to write it anew")
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    draft = path.with_name(f".{path.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # what a killed process left
+    draft.mkdir()
     try:
         _write(draft, list(frames), np.asarray(sequences, np.int64), point_limit)
         os.replace(draft, path)
@@ -89,9 +91,7 @@ def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], poin
 def _subsampled(points: PointCloud | None, limit: int) -> NDArray[np.float16]:
     if points is None:
         return np.zeros((0, 3), np.float16)
-    keep = slice(None)
-    if len(points) > limit:
-        keep = np.linspace(0, len(points) - 1, limit).astype(np.int64)
+    keep = np.linspace(0, len(points) - 1, min(len(points), limit)).astype(np.int64)
     return points.xyz[keep].astype(np.float16)
 
 
@@ -102,7 +102,7 @@ class _Shard:
             self.points = np.load(path / "points.npy", mmap_mode="r")
             with np.load(path / "frames.npz") as archive:
                 self.rest: dict[str, Any] = {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ConfigurationError(f"{path} is not a readable shard ({error}); write it anew") from error
         self.names = [str(name) for name in self.rest["names"]]
 

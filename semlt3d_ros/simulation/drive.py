@@ -79,7 +79,7 @@ class Drive:
         palette, light = make_palette(rng, self._road), make_daylight(rng)
         self.surroundings = Surroundings(self._road, palette, light)
         self.cameras = make_rig(config.image_size, config.top_crop, config.rig_jitter, rng)
-        times = np.arange(config.frames) * config.interval_s
+        times = np.arange(config.frames, dtype=np.float64) * config.interval_s
         count = round(float(rng.uniform(*config.objects)) * (1.0 + length / 110.0))
         reserved = [
             Track(np.tile((part.x, part.y), (len(times), 1)), np.zeros(len(times)), (part.radius, part.radius))

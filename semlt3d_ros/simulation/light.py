@@ -57,7 +57,11 @@ def make_daylight(rng: np.random.Generator) -> Daylight:
         zenith = np.array([0.2, 0.38, 0.8]) * rng.uniform(0.7, 1.2)
         horizon = np.array([0.75, 0.84, 0.95]) * rng.uniform(0.8, 1.1) * (1 + np.array([0.15, 0, -0.2]) * warmth)
     return Daylight(
-        *(np.asarray(v, np.float32) for v in (to_sun, sun, ambient, zenith, horizon)),
+        to_sun=np.asarray(to_sun, np.float32),
+        sun=sun.astype(np.float32),
+        ambient=ambient.astype(np.float32),
+        zenith=zenith.astype(np.float32),
+        horizon=horizon.astype(np.float32),
         haze_m=float(np.exp(rng.uniform(np.log(250), np.log(2500)))),
         exposure=float(rng.uniform(0.7, 1.25)) * (0.85 if overcast else 1.0),
         clouds=float(rng.uniform(0, 1)),

@@ -80,7 +80,7 @@ class Renderer:
             total = radiance[edges]
             for rays in self._extra:
                 total = total + self._shoot(scene, origins[edges], rays[edges] @ rotation.T, contact)[0]
-            images.reshape(-1, 3)[edges] = to_pixels(total / 4, self._around.light.exposure)
+            images.reshape(-1, 3)[edges] = to_pixels(total * np.float32(0.25), self._around.light.exposure)
         return images, solid
 
     def _shoot(
@@ -145,7 +145,8 @@ class Renderer:
         for kind, cell, contrast in ((SceneryTexture.FOLIAGE, 0.12, 0.7), (SceneryTexture.ROUGH, 0.05, 0.3)):
             chosen = patterned[kinds == kind]
             p = points[chosen]
-            noise = value_noise(p[:, 0] + 0.7 * p[:, 2], p[:, 1] + 0.7 * p[:, 2], cell)
+            slant = p[:, 2] * np.float32(0.7)
+            noise = value_noise(p[:, 0] + slant, p[:, 1] + slant, cell)
             albedo[chosen] *= np.maximum(1 + np.float32(contrast) * noise, 0.1)[:, None]
         objects = patterned[kinds < SceneryTexture.FACADE]
         if len(objects):
@@ -171,7 +172,7 @@ class Renderer:
         share = windows[:, 2]
         glass = (np.abs(along % 1.0 - 0.5) < share / 2) & (np.abs(up % 1.0 - 0.55) < 0.28)
         glass &= (np.abs(normals[:, 2]) < 0.5) & (local[:, 2] > 0.4)
-        color = wall * (1 + 0.15 * value_noise(along * 3.0 + solid, up * 3.0, 0.3))[:, None]
+        color = wall * (1 + 0.15 * value_noise((along * 3.0 + solid).astype(np.float32), up * np.float32(3.0), 0.3))[:, None]
         color[glass] = windows[glass, 3:]
         return color
 
