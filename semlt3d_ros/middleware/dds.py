@@ -230,6 +230,11 @@ class DdsMiddleware:
             self._step(min(remaining, _LONGEST_WAIT_S))
         return until is not None and until()
 
+    @property
+    def stopped(self) -> bool:
+        """See the port."""
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         """See the port."""
         self._stopped.set()

@@ -122,6 +122,10 @@ class Middleware(Protocol):
             Whether ``until()`` holds; False after ``stop`` or the timeout.
         """
 
+    @property
+    def stopped(self) -> bool:
+        """Whether ``stop`` was called."""
+
     def stop(self) -> None:
         """Make ``spin`` return, now and in future. May be called from any thread and from signal handlers."""
 

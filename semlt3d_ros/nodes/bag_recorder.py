@@ -1,0 +1,64 @@
+"""Writes what is published on given topics into a rosbag2, byte for byte."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from semlt3d_ros.data.bags import BagSink
+from semlt3d_ros.messages import topics as names
+from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS
+from semlt3d_ros.nodes.signals import stopped_by_signals
+
+_QOS = QoS(depth=200)
+
+
+class BagRecorder:
+    """Records from the moment it exists; the log time of a message is when it was received.
+
+    Args:
+        middleware: where from.
+        sink: where to.
+        topics: type name of each topic.
+    """
+
+    def __init__(self, middleware: Middleware, sink: BagSink, topics: Mapping[str, str]) -> None:
+        self.recorded: Counter[str] = Counter()
+        self._sink = sink
+        for topic, type_name in topics.items():
+            qos = LATCHED if topic == names.TF_STATIC else _QOS
+            middleware.create_subscription(topic, type_name, partial(self._write, topic, type_name), qos, raw=True)
+
+    def _write(self, topic: str, type_name: str, data: bytes, received: int) -> None:
+        self._sink.write(topic, type_name, data, received)
+        self.recorded[topic] += 1
+
+
+def run_recorder(out: Path, topics: Mapping[str, str], domain_id: int | None = None) -> int:
+    """Record from DDS until SIGINT or SIGTERM; the recording is complete when this returns.
+
+    Args:
+        out: an mcap file or a folder; it must not exist.
+        topics: type name of each topic.
+        domain_id: the ROS domain; None takes ROS_DOMAIN_ID, or 0.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigurationError: the recording exists, or a type is not known.
+    """
+    from semlt3d_ros.middleware.dds import DdsMiddleware
+
+    middleware = DdsMiddleware("semlt3d_recorder", domain_id)
+    try:
+        with stopped_by_signals(middleware), BagSink(out) as sink:
+            recorder = BagRecorder(middleware, sink, topics)
+            middleware.logger.info("recording %d topics into %s", len(topics), out)
+            middleware.spin()
+        middleware.logger.info("recorded %d messages into %s", sum(recorder.recorded.values()), out)
+    finally:
+        middleware.shutdown()
+    return 0

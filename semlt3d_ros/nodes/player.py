@@ -1,0 +1,238 @@
+"""Plays a recording onto the middleware, at its own pace or in lockstep with the detector."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.progress import Progress, TaskID
+
+from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
+from semlt3d_ros.data.bags import BagMessage, BagSource
+from semlt3d_ros.messages import topics as names
+from semlt3d_ros.messages.building import build_time
+from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS
+from semlt3d_ros.nodes.lockstep import ProgressFollower
+from semlt3d_ros.nodes.signals import stopped_by_signals
+
+CLOCK = "/clock"
+CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
+_CLOCK_STEP_NS = 10_000_000
+_QOS = QoS(depth=50)
+
+
+@dataclass(frozen=True)
+class PlayerOptions:
+    """How to play.
+
+    Attributes:
+        rate: speed relative to the recording's, greater than 0.
+        loop: start again at the end, until stopped.
+        lockstep: send each message only when the detector has handled everything before; ``rate`` is then an upper
+            limit.
+        topics: what to play; None plays everything.
+        wait_for_subscribers_s: how long to wait for somebody to listen, seconds of real time.
+        answer_timeout_s: in lockstep, how long to wait for one message to be handled.
+        late_after_s: a message sent later than this counts as late.
+    """
+
+    rate: float = 1.0
+    loop: bool = False
+    lockstep: bool = False
+    topics: Collection[str] | None = None
+    wait_for_subscribers_s: float = 60.0
+    answer_timeout_s: float = 30.0
+    late_after_s: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1000:
+            raise ConfigurationError(f"the rate {self.rate:g} is not usable; give a factor greater than 0, such as 0.5")
+
+
+@dataclass
+class PlayerSummary:
+    """What was played.
+
+    Attributes:
+        sent: messages sent, by topic.
+        loops: how often the recording was played to its end.
+        late: messages sent later than ``late_after_s`` behind the schedule (never counted in lockstep).
+        unanswered: in lockstep, messages that the detector had not handled in time.
+        skipped_topics: topics whose type is not known.
+        duration_s: real time it took, without the wait for subscribers.
+        truncated: whether the recording breaks off.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    loops: int = 0
+    late: int = 0
+    unanswered: int = 0
+    skipped_topics: tuple[str, ...] = ()
+    duration_s: float = 0.0
+    truncated: bool = False
+
+
+class Player:
+    """Plays one recording.
+
+    Args:
+        middleware: where to.
+        bag: the recording.
+        options: how.
+
+    Raises:
+        ConfigurationError: a topic asked for is not in the recording, or nothing in it can be played.
+    """
+
+    def __init__(self, middleware: Middleware, bag: Path, options: PlayerOptions = PlayerOptions()) -> None:
+        self._middleware = middleware
+        self._bag = bag
+        self._options = options
+        self.summary = PlayerSummary()
+        self._publishers = self._create_publishers()
+        self._clock = middleware.create_publisher(CLOCK, CLOCK_TYPE)
+        self._follower = ProgressFollower(middleware, options.answer_timeout_s) if options.lockstep else None
+
+    def play(self, progress: Progress | None = None) -> PlayerSummary:
+        """Play until the end, or until the middleware is stopped.
+
+        Args:
+            progress: shows how far it is.
+
+        Raises:
+            Semlt3dError: in lockstep, no detector answers, or it leaves.
+        """
+        self._wait_for_subscribers()
+        begin = time.monotonic()
+        self._play_once(progress)
+        while self._options.loop and not self._middleware.stopped:
+            self._play_once(progress)
+        self.summary.duration_s = time.monotonic() - begin
+        return self.summary
+
+    def _create_publishers(self) -> dict[str, Publisher]:
+        with BagSource(self._bag) as source:
+            available = dict(source.topics)
+        wanted = set(available) - {CLOCK} if self._options.topics is None else set(self._options.topics)
+        missing = sorted(wanted - set(available))
+        if missing:
+            raise ConfigurationError(
+                f"{self._bag} has no topic {', '.join(missing)}; it has {', '.join(sorted(available))}"
+            )
+        publishers: dict[str, Publisher] = {}
+        skipped = []
+        for topic in sorted(wanted):
+            try:
+                qos = LATCHED if topic == names.TF_STATIC else _QOS
+                publishers[topic] = self._middleware.create_publisher(topic, available[topic], qos)
+            except ConfigurationError as error:
+                self._middleware.logger.warning("topic %s is left out: %s", topic, error)
+                skipped.append(topic)
+        self.summary.skipped_topics = tuple(skipped)
+        if not publishers:
+            raise ConfigurationError(f"{self._bag} has nothing that can be played")
+        return publishers
+
+    def _wait_for_subscribers(self) -> None:
+        image_types = (names.IMAGE_TYPE, names.COMPRESSED_IMAGE_TYPE)
+        images = [publisher for publisher in self._publishers.values() if publisher.type_name in image_types]
+        awaited = images or list(self._publishers.values())
+        follower = self._follower
+
+        def anybody() -> bool:
+            return any(publisher.matched for publisher in awaited) and (follower is None or follower.known)
+
+        found = self._middleware.spin(until=anybody, timeout_s=self._options.wait_for_subscribers_s)
+        if follower is not None and not follower.known and not found:
+            raise Semlt3dError(
+                f"no detector has answered within {self._options.wait_for_subscribers_s:g} s; start one with "
+                "'semlt3d node' in the same ROS domain, or play without lockstep"
+            )
+        if not found:
+            self._middleware.logger.warning("nobody listens to the recording's topics; playing anyway")
+        # Those who come with the first subscriber, such as its other cameras, follow within moments.
+        self._middleware.spin(until=lambda: all(publisher.matched for publisher in awaited), timeout_s=1.0)
+
+    def _play_once(self, progress: Progress | None) -> None:
+        with BagSource(self._bag) as source:
+            begin, start = time.monotonic(), source.start
+            task = self._show(progress, None, 0.0, max(source.end - start, 1))
+            clock = None
+            for message in source.messages(topics=set(self._publishers)):
+                due = begin + (message.stamp - start) * 1e-9 / self._options.rate
+                self._middleware.spin(timeout_s=due - time.monotonic())
+                if self._middleware.stopped:
+                    return
+                if clock is None or not 0 <= message.stamp - clock < _CLOCK_STEP_NS:
+                    clock = message.stamp
+                    self._publish_clock(clock)
+                self._send(message, due)
+                self._show(progress, task, message.stamp - start)
+            self.summary.truncated = source.truncated
+        self.summary.loops += 1
+
+    def _send(self, message: BagMessage, due: float) -> None:
+        if self._follower is None and time.monotonic() - due > self._options.late_after_s:
+            self.summary.late += 1
+        self._publishers[message.topic].publish(message.data)
+        self.summary.sent[message.topic] += 1
+        if self._follower is not None and not self._follower.wait_for(message.topic):
+            if self._follower.gone:
+                raise Semlt3dError(
+                    f"the detector has left after {sum(self.summary.sent.values())} messages; see its log for the cause"
+                )
+            self.summary.unanswered += 1
+
+    def _publish_clock(self, stamp: int) -> None:
+        types = self._middleware.types
+        self._clock.publish(types(CLOCK_TYPE)(clock=build_time(types, stamp)))
+
+    def _show(
+        self, progress: Progress | None, task: TaskID | None, done: float, total: float | None = None
+    ) -> TaskID | None:
+        if progress is None:
+            return None
+        if task is None:
+            return progress.add_task(f"playing {self._bag.name}", total=total)
+        progress.update(task, completed=done)
+        return task
+
+
+def run_player(
+    bag: Path,
+    rate: float = 1.0,
+    loop: bool = False,
+    lockstep: bool = False,
+    domain_id: int | None = None,
+    topics: Collection[str] | None = None,
+    progress: bool = True,
+) -> PlayerSummary:
+    """Play a recording on DDS until its end or a signal.
+
+    Args:
+        bag: an mcap file or a rosbag2 folder.
+        rate: speed relative to the recording's.
+        loop: start again at the end.
+        lockstep: wait for the detector after each message.
+        domain_id: the ROS domain; None takes ROS_DOMAIN_ID, or 0.
+        topics: what to play; None plays everything.
+        progress: show a progress bar.
+
+    Raises:
+        Semlt3dError: the recording cannot be played, or in lockstep no detector answers.
+    """
+    from semlt3d_ros.middleware.dds import DdsMiddleware
+
+    options = PlayerOptions(rate=rate, loop=loop, lockstep=lockstep, topics=topics)
+    middleware = DdsMiddleware("semlt3d_player", domain_id)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(stopped_by_signals(middleware))
+            bar = stack.enter_context(Progress(transient=True)) if progress else None
+            return Player(middleware, bag, options).play(bar)
+    finally:
+        middleware.shutdown()
