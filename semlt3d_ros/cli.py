@@ -1,0 +1,98 @@
+"""The ``semlt3d`` command.
+
+Each subcommand lives in its own module of ``semlt3d_ros.commands``, which imports what it needs only when it runs, so
+that ``semlt3d --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from semlt3d_ros import __version__
+from semlt3d_ros.commands import (
+    demo,
+    detect,
+    doctor,
+    evaluate,
+    import_pandaset,
+    node,
+    play,
+    simulate,
+    train,
+    view,
+)
+from semlt3d_ros.core.errors import Semlt3dError
+
+FAILED = 2
+"""Exit status after an error that was reported as one line."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line with all its subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="semlt3d",
+        description="Camera-only, long-tail 3D perception for ROS 2.",
+        epilog="semlt3d COMMAND --help shows a command's options and an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"semlt3d {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in (
+        ("demo", demo),
+        ("simulate", simulate),
+        ("import", import_pandaset),
+        ("detect", detect),
+        ("node", node),
+        ("play", play),
+        ("evaluate", evaluate),
+        ("view", view),
+        ("train", train),
+        ("doctor", doctor),
+    ):
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            epilog=f"example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors a user can act on become one line on stderr.
+
+    Args:
+        arguments: the words after ``semlt3d``; the process's own if None.
+
+    Returns:
+        The exit status: 0, ``FAILED`` or ``INTERRUPTED``, or what the command itself returns.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except Semlt3dError as error:
+        return _report(str(error))
+    except OSError as error:
+        # Missing files, full disks, refused permissions: the user's to mend. All else is ours and keeps its traceback.
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        return _report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _report(message: str) -> int:
+    print(f"semlt3d: error: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

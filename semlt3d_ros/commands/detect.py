@@ -1,0 +1,105 @@
+"""``semlt3d detect``: the detections of a recorded drive, as a bag."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semlt3d_ros.commands.output import Progress, for_people, print_json, progress_bar
+from semlt3d_ros.core.errors import InputRejected
+
+if TYPE_CHECKING:
+    from semlt3d_ros.core.frame import Frame
+    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.sensing.frame_builder import FrameBuilder
+    from semlt3d_ros.student.detector import Detector
+
+HELP = "detect in a bag; write the detections into another"
+EXAMPLE = "semlt3d detect build/demo/drive.mcap -o build/offline.mcap"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag with camera images, calibration and tf")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="bag to write")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the one that comes with the package")
+    parser.add_argument("--device", default="cpu", help="cpu (the default: repeatable) or cuda")
+    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Detect in every set; what is written stays when this is interrupted."""
+    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.sensing.frame_builder import FrameBuilder
+    from semlt3d_ros.sensing.rig import load_rig, rig_from_topics
+    from semlt3d_ros.student.detector import Detector, default_checkpoint
+
+    detector = Detector.load(options.checkpoint or default_checkpoint(), options.device)
+    with BagSource(options.bag) as source:
+        rig = load_rig(options.rig) if options.rig else rig_from_topics(source.topics)
+        builder = FrameBuilder(rig, detector.image_spec)
+        with (
+            BagSink(options.out, overwrite=options.overwrite) as sink,
+            progress_bar("detecting", for_people(options)) as progress,
+        ):
+            processed, corrupt = detect(source, builder, detector, sink, progress)
+        counts = {
+            "sets_in": processed + builder.dropped_sets.total(),
+            "sets_processed": processed,
+            "drops": dict(builder.dropped_sets),
+            "message_drops": dict(builder.drops + corrupt),
+            "truncated": source.truncated,
+        }
+    _report(counts, options)
+    return 0
+
+
+def detect(
+    source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress
+) -> tuple[int, Counter[str]]:
+    """Detect in all sets of a bag, exactly as the live node does.
+
+    Returns:
+        The number of sets, and the messages that could not be read, by reason.
+    """
+    processed, corrupt = 0, Counter[str]()
+    for entry in source.messages(topics=list(builder.topics)):
+        progress(entry.stamp - source.start, source.end - source.start)
+        try:
+            message = entry.message()
+        except InputRejected as error:
+            corrupt[error.reason] += 1
+            continue
+        processed += _write_answers(builder.add(entry.topic, entry.type_name, message), builder, detector, sink)
+    processed += _write_answers(builder.flush(), builder, detector, sink)
+    return processed, corrupt
+
+
+def _write_answers(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink: BagSink) -> int:
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.messages.encode import encode_detection3d, encode_long_tail
+
+    base = builder.rig.base_frame
+    for frame in frames:
+        if builder.reset_before(frame):
+            detector.reset()
+        detections = detector.detect(frame)
+        sink.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, encode_long_tail(detections, base), frame.stamp)
+        sink.write(topics.DETECTIONS, topics.DETECTION_3D_TYPE, encode_detection3d(detections, base), frame.stamp)
+    return len(frames)
+
+
+def _report(counts: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.json:
+        print_json(counts)
+        return
+    print(f"{counts['sets_processed']} of {counts['sets_in']} sets detected, in {options.out}")
+    for kind, title in (("drops", "sets dropped"), ("message_drops", "messages dropped")):
+        if counts[kind]:
+            print(f"{title}: " + ", ".join(f"{count} {reason}" for reason, count in sorted(counts[kind].items())))
+    if counts["truncated"]:
+        print(f"{options.bag} breaks off; what could be read was used")

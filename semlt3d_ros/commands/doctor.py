@@ -1,0 +1,175 @@
+"""``semlt3d doctor``: what this machine has and lacks, and what to do about each."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import webbrowser
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from semlt3d_ros.commands.output import print_json
+
+HELP = "tell what this machine has and lacks, and what to do about each"
+EXAMPLE = "semlt3d doctor --json"
+
+Status = Literal["ok", "note", "missing"]
+"""``missing`` keeps a command from working; a ``note`` only narrows what is possible."""
+
+_STYLES: dict[Status, str] = {"ok": "green", "note": "yellow", "missing": "bold red"}
+_PACKAGES = (
+    ("cyclonedds", "dds", "the live node and player without ROS 2"),
+    ("rerun-sdk", "view", "the viewer"),
+    ("trimesh", "simulation", "the simulated world"),
+    ("embreex", "simulation", "the simulated world"),
+    ("open_clip_torch", "language", "training language anchors; never needed to run"),
+    ("pandas", "datasets", "importing PandaSet"),
+)
+_LITTLE_DISK = 2 * 1000**3
+
+
+@dataclass
+class Check:
+    """One thing looked at: what was found, and what to do if that is not enough."""
+
+    name: str
+    status: Status
+    found: str
+    advice: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print all checks; the exit status is 1 if one is ``missing``."""
+    checks = examine()
+    ready = all(check.status != "missing" for check in checks)
+    if options.json:
+        print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
+    else:
+        _print_table(checks)
+    return 0 if ready else 1
+
+
+def examine() -> list[Check]:
+    """All checks, in the order in which they matter."""
+    return [
+        _python(),
+        *_torch(),
+        *(_package(*each) for each in _PACKAGES),
+        _checkpoint(),
+        *_ros(),
+        _domain(),
+        _browser(),
+        _disk(),
+    ]
+
+
+def _python() -> Check:
+    return Check("Python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def _torch() -> list[Check]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [Check("PyTorch", "missing", f"does not import: {error}", "run make setup, or pip install torch")]
+    cores = os.cpu_count() or 1
+    capability = torch.backends.cpu.get_cpu_capability()
+    checks = [
+        Check("PyTorch", "ok", str(torch.__version__)),
+        Check("CPU", "ok", f"{cores} cores, {capability}, {torch.get_num_threads()} threads in PyTorch"),
+    ]
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory / 1024**3
+        found = f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
+        checks.append(Check("GPU", "ok", found, "the node's parameter device: cuda uses it"))
+    else:
+        advice = "everything runs on the CPU, slower; for a GPU install NVIDIA's driver and a CUDA build of PyTorch"
+        checks.append(Check("GPU", "note", "none that PyTorch can use", advice))
+    return checks
+
+
+def _package(name: str, extra: str, purpose: str) -> Check:
+    try:
+        return Check(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, "note", "not installed", f"for {purpose}: pip install 'semlt3d_ros[{extra}]'")
+
+
+def _checkpoint() -> Check:
+    from semlt3d_ros.student.detector import default_checkpoint
+
+    path = default_checkpoint()
+    if not path.is_file():
+        advice = "train it with semlt3d train, or name another in the node's parameter checkpoint"
+        return Check("shipped weights", "missing", f"no {path}", advice)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Check("shipped weights", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]}")
+
+
+def _ros() -> list[Check]:
+    distribution = os.environ.get("ROS_DISTRO", "")
+    if not distribution or not os.environ.get("AMENT_PREFIX_PATH"):
+        installed = sorted(path.parent.name for path in Path("/opt/ros").glob("*/setup.bash"))
+        if installed:
+            advice = f"installed but not sourced: source /opt/ros/{installed[-1]}/setup.bash"
+        else:
+            advice = "not needed: node and player speak DDS by themselves, and ROS 2 machines see them"
+        return [Check("ROS 2", "note", "not in this shell", advice)]
+    rmw = os.environ.get("RMW_IMPLEMENTATION", "")
+    checks = [Check("ROS 2", "ok", distribution)]
+    if "zenoh" in rmw:
+        advice = "zenoh does not talk to DDS: export RMW_IMPLEMENTATION=rmw_cyclonedds_cpp or rmw_fastrtps_cpp"
+        checks.append(Check("RMW", "note", rmw, advice))
+    else:
+        checks.append(Check("RMW", "ok", rmw or "the distribution's default"))
+    return checks
+
+
+def _domain() -> Check:
+    value = os.environ.get("ROS_DOMAIN_ID", "")
+    if not value:
+        return Check("ROS_DOMAIN_ID", "ok", "not set, so 0")
+    if value.isdigit() and int(value) <= 232:
+        return Check("ROS_DOMAIN_ID", "ok", value)
+    return Check("ROS_DOMAIN_ID", "missing", value, "set it to a whole number from 0 to 232")
+
+
+def _browser() -> Check:
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        advice = "save recordings with semlt3d view --save FILE.rrd and open them on another machine"
+        return Check("browser", "note", "none found", advice)
+    return Check("browser", "ok", "found; the viewer opens in it")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free
+    found = f"{free / 1e9:.1f} GB free here"
+    if free < _LITTLE_DISK:
+        return Check("disk", "note", found, "recordings need space: free some")
+    return Check("disk", "ok", found)
+
+
+def _print_table(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="This machine")
+    for heading in ("", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        style = _STYLES[check.status]
+        table.add_row(f"[{style}]{check.name}[/{style}]", check.found, check.advice)
+    Console().print(table)

@@ -1,0 +1,51 @@
+"""``semlt3d import pandaset``: a recorded PandaSet drive as a rosbag2."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from semlt3d_ros.commands.output import print_json, progress_bar
+from semlt3d_ros.core.errors import ConfigurationError
+
+HELP = "turn a data set's recording into a bag"
+EXAMPLE = "semlt3d import pandaset ../shared/data/pandaset/002 build/panda.mcap --frames 0:10"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("dataset", choices=("pandaset",), help="the data set's format")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of one sequence, with camera/ and lidar/")
+    parser.add_argument("out", type=Path, metavar="OUT", help="bag to write (.mcap file)")
+    parser.add_argument("--frames", metavar="A:B", help="only frames A to B - 1, as in a Python slice")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import the frames and say what was written."""
+    from semlt3d_ros.data.pandaset import import_pandaset
+
+    frames = parse_frames(options.frames)
+    with progress_bar("importing", not options.json) as progress:
+        summary = import_pandaset(options.folder, options.out, frames, overwrite=options.overwrite, progress=progress)
+    if options.json:
+        print_json(summary)
+    return 0
+
+
+def parse_frames(text: str | None) -> slice:
+    """The frames ``A:B`` as a slice; either end may be left out.
+
+    Raises:
+        ConfigurationError: not two whole numbers with a colon between.
+    """
+    if text is None:
+        return slice(None)
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return slice(int(first) if first else None, int(last) if last else None)
+    except ValueError:
+        raise ConfigurationError(f"--frames {text}: expected A:B with whole numbers, for example 0:10") from None

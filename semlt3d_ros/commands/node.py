@@ -1,0 +1,24 @@
+"""``semlt3d node``: the live detector on DDS."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "run the live detector on DDS, until Ctrl-C"
+EXAMPLE = "semlt3d node --params config/detector.yaml -p marker_threshold:=0.4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--params", type=Path, metavar="FILE", help="parameters in ROS 2's YAML form")
+    parser.add_argument(
+        "-p", dest="overrides", action="append", default=[], metavar="NAME:=VALUE", help="one parameter; repeatable"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    from semlt3d_ros.nodes.detector import run_detector
+
+    return run_detector(options.params, options.overrides)

@@ -1,0 +1,67 @@
+"""What commands print: JSON for programs on stdout, progress for people on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is in all."""
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON document to stdout; NaN, which JSON lacks, becomes null."""
+    json.dump(_without_nan(value), sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document to a file; NaN becomes null."""
+    path.write_text(json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def for_people(options: argparse.Namespace) -> bool:
+    """Whether to show progress: not with ``--json``, and only on a terminal."""
+    return not getattr(options, "json", False) and sys.stderr.isatty()
+
+
+@contextmanager
+def progress_bar(description: str, shown: bool) -> Iterator[Progress]:
+    """A progress bar on stderr."""
+    if not shown:
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_nan(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(each) for each in value]
+    if hasattr(value, "item"):  # NumPy's scalars
+        return _without_nan(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value

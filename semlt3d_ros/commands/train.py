@@ -1,0 +1,32 @@
+"""``semlt3d train``: train a checkpoint by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from semlt3d_ros.commands.output import for_people, print_json
+
+HELP = "train a checkpoint by a recipe"
+EXAMPLE = "semlt3d train config/recipes/demo.yaml -o build/demo.safetensors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file: model, data, schedule, seed")
+    parser.add_argument("-o", "--out", type=Path, help="checkpoint to write (default: the one the recipe names)")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the recipe stopped")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, and print what came of it."""
+    from semlt3d_ros.training.run import train
+
+    result = train(options.recipe, options.out, options.resume, progress=for_people(options))
+    if options.json:
+        print_json(result)
+    else:
+        for key, value in result.items():
+            print(f"{key}: {value}")
+    return 0
