@@ -18,6 +18,45 @@ from semlt3d_ros.data.bags import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 
+DETECTION_TOPICS = (topics.LONG_TAIL, topics.DETECTIONS)
+"""Where detections are looked for; the first topic that a bag has counts."""
+
+
+def read_detections(source: BagSource, rejected: Counter[str]) -> Iterator[tuple[Detections, str]]:
+    """The detections in a bag, each with the name of the frame its boxes are given in; none without a topic of them.
+
+    Args:
+        source: the bag.
+        rejected: messages that cannot be decoded are counted here, by reason.
+    """
+    there = [topic for topic in DETECTION_TOPICS if topic in source.topics]
+    for entry in source.messages(topics=there[:1]):
+        decode = decode_long_tail if entry.type_name == topics.LONG_TAIL_TYPE else decode_detection3d
+        try:
+            message: Any = entry.message()
+            detections = decode(message)
+        except InputRejected as rejection:
+            rejected[rejection.reason] += 1
+            continue
+        yield detections, message.header.frame_id
+
+
+def read_truth(source: BagSource, rejected: Counter[str]) -> Iterator[tuple[int, Labels, str]]:
+    """The ground truth in a bag: stamp in nanoseconds, labels, name of the frame their boxes are given in.
+
+    Args:
+        source: the bag.
+        rejected: messages that cannot be decoded are counted here, by reason.
+    """
+    for entry in source.messages(topics=[topics.TRUTH_LONG_TAIL]):
+        try:
+            message: Any = entry.message()
+            labels, stamp = decode_labels(message)
+        except InputRejected as rejection:
+            rejected[rejection.reason] += 1
+            continue
+        yield stamp, labels, message.header.frame_id
+
 
 class BagPairs:
     """The frames of a drive with ground truth, each with what was detected in it.
@@ -28,7 +67,7 @@ class BagPairs:
     Attributes:
         answered: frames with detections.
         unanswered: frames without.
-        without_truth: detection messages to which there is no truth.
+        without_truth: stamps of detections for which there is no truth.
         rejected: messages that could not be decoded, by reason.
     """
 
@@ -48,48 +87,26 @@ class BagPairs:
             ConfigurationError: a bag lacks the topic, or detections and truth are given in different frames.
         """
         self._reset()
-        found, found_frames = self._read_detections()
-        waiting = set(found)
-        for message in self._messages(self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth"):
-            try:
-                labels, stamp = decode_labels(message)
-            except InputRejected as rejection:
-                self.rejected[rejection.reason] += 1
-                continue
-            self._check_frames(found_frames, message.header.frame_id)
-            waiting.discard(stamp)
-            if stamp in found:
-                self.answered += 1
-                yield found[stamp], labels
-            else:
-                self.unanswered += 1
-                yield Detections(stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32)), labels
-        self.without_truth = len(waiting)
-
-    def _read_detections(self) -> tuple[dict[int, Detections], set[str]]:
         found: dict[int, Detections] = {}
-        frames: set[str] = set()
-        for message in self._messages(self._detections_bag, (topics.LONG_TAIL, topics.DETECTIONS), "detections"):
-            try:
-                decode = decode_long_tail if hasattr(message, "class_names") else decode_detection3d
-                detections = decode(message)
-            except InputRejected as rejection:
-                self.rejected[rejection.reason] += 1
-                continue
-            frames.add(message.header.frame_id)
-            found[detections.stamp] = detections
-        return found, frames
-
-    def _messages(self, bag: Path, wanted: tuple[str, ...], what: str) -> Iterator[Any]:
-        with BagSource(bag) as source:
-            there = [topic for topic in wanted if topic in source.topics]
-            if not there:
-                raise ConfigurationError(
-                    f"bag '{bag}' has no {what}: none of the topics {', '.join(wanted)} is in it; "
-                    f"it has {', '.join(sorted(source.topics)) or 'no topics'}"
-                )
-            for message in source.messages(topics=there[:1]):
-                yield message.message()
+        found_frames: set[str] = set()
+        with BagSource(self._detections_bag) as source:
+            _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
+            for detections, frame_id in read_detections(source, self.rejected):
+                found[detections.stamp] = detections
+                found_frames.add(frame_id)
+        self.without_truth = len(found)
+        with BagSource(self._truth_bag) as source:
+            _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
+            for stamp, labels, frame_id in read_truth(source, self.rejected):
+                self._check_frames(found_frames, frame_id)
+                answer = found.get(stamp)
+                if answer is None:
+                    self.unanswered += 1
+                    answer = Detections(stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32))
+                else:
+                    self.answered += 1
+                    self.without_truth -= 1
+                yield answer, labels
 
     def _check_frames(self, found: set[str], true: str) -> None:
         if found - {true}:
@@ -107,3 +124,11 @@ def pair_bags(detections_bag: Path, truth_bag: Path) -> BagPairs:
         truth_bag: bag with ``/ground_truth/long_tail``.
     """
     return BagPairs(Path(detections_bag), Path(truth_bag))
+
+
+def _require(source: BagSource, bag: Path, wanted: tuple[str, ...], what: str) -> None:
+    if not any(topic in source.topics for topic in wanted):
+        raise ConfigurationError(
+            f"bag '{bag}' has no {what}: none of the topics {', '.join(wanted)} is in it; "
+            f"it has {', '.join(sorted(source.topics)) or 'no topics'}"
+        )

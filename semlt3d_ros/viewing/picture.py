@@ -1,0 +1,118 @@
+"""One frame as a plain picture: all images with outlines of boxes, and the view from above."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.viewing.projection import project_outlines
+from semlt3d_ros.viewing.style import Color, Layer, camera_rows, detection_layer, truth_layer
+
+Image = NDArray[np.uint8]
+
+_BACKGROUND = 24
+_GAP = 4
+_SUBPIXEL_BITS = 4
+
+
+def draw_frame(
+    frame: Frame,
+    detections: Detections | None = None,
+    labels: Labels | None = None,
+    score_threshold: float = 0.3,
+    image_width: int = 480,
+    range_m: float = 45.0,
+) -> Image:
+    """Draw one frame for documents and reports, without a viewer.
+
+    Args:
+        frame: images of any size, and points if there are any.
+        detections: drawn in the colour of their frequency group, with class and confidence.
+        labels: ground truth, drawn thin and green; the frame's own unless given.
+        score_threshold: detections with a lower confidence are left out.
+        image_width: width of each camera's picture in pixels.
+        range_m: metres from the ego vehicle to the edge of the view from above.
+
+    Returns:
+        (H, W, 3) uint8 RGB: cameras in two rows, ahead and back, the view from above to their right.
+    """
+    labels = frame.labels if labels is None else labels
+    # Truth first, so that detections are drawn over it.
+    layers = [] if labels is None else [(truth_layer(labels), 1)]
+    if detections is not None:
+        layers.append((detection_layer(detections, score_threshold), 2))
+    by_name = {view.name: view for view in frame.views}
+    rows = [[by_name[name] for name in names] for names in camera_rows(frame.views) if names]
+    drawn = [[_draw_camera(view, layers, image_width) for view in row] for row in rows]
+    height = sum(max(image.shape[0] for image in row) for row in drawn) + _GAP * max(len(drawn) - 1, 0)
+    above = _draw_from_above(frame, layers, height or image_width, range_m)
+    if not drawn:
+        return above
+    width = max(sum(image.shape[1] + _GAP for image in row) for row in drawn)
+    canvas = np.full((height, width + above.shape[1], 3), _BACKGROUND, np.uint8)
+    top = 0
+    for row in drawn:
+        left = 0
+        for image in row:
+            canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+            left += image.shape[1] + _GAP
+        top += max(image.shape[0] for image in row) + _GAP
+    canvas[:, width:] = above
+    return canvas
+
+
+def _draw_camera(view: CameraView, layers: list[tuple[Layer, int]], width: int) -> Image:
+    height = round(view.image.shape[0] * width / view.image.shape[1])
+    image = cv2.resize(view.image, (width, height), interpolation=cv2.INTER_AREA)
+    small = CameraView(view.name, view.stamp, image, view.camera.resized(width, height), view.T_ego_camera)
+    for rank, (layer, thickness) in enumerate(layers):
+        outlines = project_outlines(layer.boxes, small)
+        # The best box comes first, and is drawn last.
+        for outline, color, text in list(zip(outlines, layer.colors, layer.texts, strict=True))[::-1]:
+            _draw_lines(image, outline, color, thickness)
+            if outline and rank == len(layers) - 1:
+                points = np.concatenate(outline)
+                _draw_text(image, text, (points[:, 0].min(), points[:, 1].min() - 3), color)
+    _draw_text(image, view.name, (4, 12), (255, 255, 255))
+    return image
+
+
+def _draw_from_above(frame: Frame, layers: list[tuple[Layer, int]], size: int, range_m: float) -> Image:
+    """The ego vehicle in the middle, ahead is up, left is left."""
+    canvas = np.full((size, size, 3), _BACKGROUND, np.uint8)
+    scale = size / (2 * range_m)
+    to_pixels = np.array([[0.0, -scale, size / 2], [-scale, 0.0, size / 2]])
+
+    def place(points: NDArray) -> NDArray[np.float64]:
+        return points[..., :2] @ to_pixels[:, :2].T + to_pixels[:, 2]
+
+    for radius in np.arange(10.0, range_m, 10.0):
+        cv2.circle(canvas, (size // 2, size // 2), round(radius * scale), (60, 60, 60), 1, cv2.LINE_AA)
+    if frame.points is not None:
+        column, row = np.floor(place(frame.points.xyz)).astype(np.int64).T
+        inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+        canvas[row[inside], column[inside]] = 150
+    for (boxes, colors, _), thickness in layers:
+        corners = boxes.corners()[:, :4]
+        nose = boxes.centers + np.stack([np.cos(boxes.yaw), np.sin(boxes.yaw), 0 * boxes.yaw], 1) * boxes.sizes[:, :1]
+        for index, color in enumerate(colors):
+            ring = place(corners[index][[0, 1, 2, 3, 0]])
+            heading = place(np.stack([boxes.centers[index], nose[index]]))
+            _draw_lines(canvas, [ring, heading], color, thickness)
+    ego = np.array([[2.0, 0.0], [-1.0, 1.0], [-1.0, -1.0], [2.0, 0.0]])
+    _draw_lines(canvas, [place(ego)], (255, 255, 255), 2)
+    return canvas
+
+
+def _draw_lines(image: Image, polylines: list[NDArray[np.float64]], color: Color, thickness: int) -> None:
+    fixed = [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32) for points in polylines]
+    cv2.polylines(image, fixed, False, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _draw_text(image: Image, text: str, at: tuple[float, float], color: Color) -> None:
+    place = (max(round(at[0]), 0), max(round(at[1]), 10))
+    for shade, width in (((0, 0, 0), 3), (color, 1)):
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, shade, width, cv2.LINE_AA)

@@ -1,0 +1,213 @@
+"""Frames and detections into a rerun recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.rigid import quaternion_from_yaw
+from semlt3d_ros.viewing.confidences import confidence_page
+from semlt3d_ros.viewing.projection import project_outlines
+from semlt3d_ros.viewing.server import INSTALL_HINT
+from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
+
+TIMELINE = "time"
+_JPEG_QUALITY = 80
+_SLOWEST_ARROW = 0.5
+"""m/s below which a velocity is not drawn: its direction is noise."""
+_HIGHEST_POINT_M = 4.0
+_BACKGROUND = (22, 24, 28)
+
+
+class RerunSink:
+    """Writes frames to a rerun recording: to a file, to a viewer's server, or to both.
+
+    Entities: ``cameras/<name>`` (image) with ``detections`` and ``truth`` (outlines) below, ``world/ego`` with
+    ``points``, ``detections``, ``velocities`` and ``truth``, ``world/trajectory``, ``confidences``; all on the timeline
+    ``time`` at the frames' stamps. The layout is sent with the first frame, when the cameras are known.
+    """
+
+    def __init__(
+        self,
+        file: Path | None = None,
+        server_url: str | None = None,
+        score_threshold: float = 0.3,
+        image_width: int = 800,
+    ) -> None:
+        """Open the recording.
+
+        Args:
+            file: an ``.rrd`` file to write; its folder is made if need be.
+            server_url: ``ViewerServer.data_url``.
+            score_threshold: detections with a lower confidence are left out.
+            image_width: wider images are scaled down to this width, which keeps recordings small.
+
+        Raises:
+            ConfigurationError: rerun is not installed, or there is neither a file nor a server to write to.
+        """
+        try:
+            import rerun
+            import rerun.blueprint
+        except ImportError as error:
+            raise ConfigurationError(INSTALL_HINT) from error
+        self._rr = rerun
+        self._score_threshold = score_threshold
+        self._image_width = image_width
+        self._laid_out = False
+        self._trajectory: list[NDArray[np.float64]] = []
+        outputs: list[Any] = []
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            outputs.append(rerun.FileSink(file))
+        if server_url is not None:
+            outputs.append(rerun.GrpcSink(server_url))
+        if not outputs:
+            raise ConfigurationError("a recording needs a file or a viewer's server to go to")
+        self._recording = rerun.RecordingStream("semlt3d")
+        self._recording.set_sinks(*outputs)
+        self._recording.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+
+    def add(self, frame: Frame, detections: Detections | None = None, labels: Labels | None = None) -> None:
+        """Log one frame.
+
+        Args:
+            frame: images of any size; the picture of a missing camera goes blank.
+            detections: None where the detector gave no answer.
+            labels: ground truth; the frame's own unless given.
+        """
+        if not self._laid_out:
+            self._recording.send_blueprint(self._layout(frame))
+            self._laid_out = True
+        self._recording.set_time(TIMELINE, timestamp=np.datetime64(frame.stamp, "ns"))
+        views = [_at_most(view, self._image_width) for view in frame.views]
+        for view in views:
+            jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(view.image), quality=_JPEG_QUALITY)
+            self._log(f"cameras/{view.name}", self._rr.EncodedImage(contents=jpeg, media_type="image/jpeg"))
+        for name in frame.missing:
+            self._log(f"cameras/{name}", self._rr.Clear(recursive=True))
+        self._log_pose(frame)
+        self._log_points(frame)
+        found = None if detections is None else detection_layer(detections, self._score_threshold)
+        self._log_layer("detections", found, views, labelled=True)
+        self._log_velocities(found)
+        labels = frame.labels if labels is None else labels
+        self._log_layer("truth", None if labels is None else truth_layer(labels), views, labelled=False)
+        page = confidence_page(frame, detections, self._score_threshold)
+        self._log("confidences", self._rr.TextDocument(page, media_type="text/markdown"))
+
+    def flush(self) -> None:
+        """Hand over what is buffered."""
+        self._recording.flush()
+
+    def close(self) -> None:
+        """Hand over what is buffered and end the recording."""
+        self._recording.flush()
+        self._recording.disconnect()
+
+    def _log(self, entity: str, what: Any) -> None:
+        self._recording.log(entity, what)
+
+    def _log_pose(self, frame: Frame) -> None:
+        if frame.T_world_ego is None:
+            return
+        pose = frame.T_world_ego
+        self._log("world/ego", self._rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
+        self._trajectory.append(pose[:3, 3])
+        self._log("world/trajectory", self._rr.LineStrips3D([np.array(self._trajectory)], colors=[(255, 255, 255)]))
+
+    def _log_points(self, frame: Frame) -> None:
+        if frame.points is None:
+            self._log("world/ego/points", self._rr.Clear(recursive=False))
+            return
+        shade = np.round(255 * np.clip(frame.points.xyz[:, 2] / _HIGHEST_POINT_M, 0.0, 1.0)).astype(np.uint8)
+        colors = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_TURBO).reshape(-1, 3)[:, ::-1]
+        self._log("world/ego/points", self._rr.Points3D(frame.points.xyz, colors=colors, radii=0.03))
+
+    def _log_layer(self, name: str, layer: Layer | None, views: list[CameraView], labelled: bool) -> None:
+        """Boxes in space, and their outlines in every image."""
+        if layer is None or not layer.texts:
+            for entity in ("world/ego", *(f"cameras/{view.name}" for view in views)):
+                self._log(f"{entity}/{name}", self._rr.Clear(recursive=False))
+            return
+        boxes = self._rr.Boxes3D(
+            centers=layer.boxes.centers,
+            half_sizes=layer.boxes.sizes / 2,
+            quaternions=quaternion_from_yaw(layer.boxes.yaw),
+            colors=layer.colors,
+            labels=layer.texts,
+            show_labels=labelled,
+        )
+        self._log(f"world/ego/{name}", boxes)
+        for view in views:
+            self._log_outlines(f"cameras/{view.name}/{name}", layer, project_outlines(layer.boxes, view), labelled)
+
+    def _log_outlines(
+        self, entity: str, layer: Layer, outlines: list[list[NDArray[np.float64]]], labelled: bool
+    ) -> None:
+        owners = [index for index, outline in enumerate(outlines) for _ in outline]
+        if not owners:
+            self._log(entity, self._rr.Clear(recursive=False))
+            return
+        strips = self._rr.LineStrips2D(
+            [line for outline in outlines for line in outline],
+            colors=[layer.colors[index] for index in owners],
+            radii=self._rr.Radius.ui_points(1.0 if labelled else 0.6),
+        )
+        self._log(entity, strips)
+
+    def _log_velocities(self, layer: Layer | None) -> None:
+        if layer is None:
+            self._log("world/ego/velocities", self._rr.Clear(recursive=False))
+            return
+        velocity = layer.boxes.velocity
+        moving = np.flatnonzero(np.linalg.norm(velocity, axis=1) > _SLOWEST_ARROW)
+        arrows = self._rr.Arrows3D(
+            vectors=np.concatenate([velocity[moving], np.zeros((len(moving), 1))], axis=1),
+            origins=layer.boxes.centers[moving],
+            colors=[layer.colors[index] for index in moving],
+        )
+        self._log("world/ego/velocities", arrows)
+
+    def _layout(self, frame: Frame) -> Any:
+        """Cameras in two rows above, the 3D view and the confidences below."""
+        blueprint = self._rr.blueprint
+        rows = [
+            blueprint.Horizontal(*(blueprint.Spatial2DView(origin=f"cameras/{name}", name=name) for name in names))
+            for names in camera_rows(frame.views)
+            if names
+        ]
+        space = blueprint.Horizontal(
+            blueprint.Spatial3DView(
+                origin="world/ego",
+                contents="world/**",
+                name="around the vehicle",
+                background=_BACKGROUND,
+                eye_controls=blueprint.EyeControls3D(position=(-22, 0, 16), look_target=(6, 0, 0), eye_up=(0, 0, 1)),
+            ),
+            blueprint.TextDocumentView(origin="confidences", name="class confidences"),
+            column_shares=[2, 1],
+        )
+        return blueprint.Blueprint(
+            blueprint.Vertical(*rows, space, row_shares=[*(1 for _ in rows), 2]),
+            blueprint.TimePanel(timeline=TIMELINE, state="collapsed"),
+            collapse_panels=True,
+        )
+
+
+def _at_most(view: CameraView, width: int) -> CameraView:
+    """The view, scaled down if it is wider than ``width``."""
+    if view.image.shape[1] <= width:
+        return view
+    height = round(view.image.shape[0] * width / view.image.shape[1])
+    image = cv2.resize(view.image, (width, height), interpolation=cv2.INTER_AREA)
+    return CameraView(
+        view.name, view.stamp, image.astype(np.uint8), view.camera.resized(width, height), view.T_ego_camera
+    )
