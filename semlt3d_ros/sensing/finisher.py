@@ -1,0 +1,224 @@
+"""From a set of images to a frame: waits for the transforms, points and ground truth that belong to it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from semlt3d_ros.core import rigid
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
+from semlt3d_ros.messages import decode
+from semlt3d_ros.sensing.assembler import AssembledSet
+from semlt3d_ros.sensing.camera_input import PreparedImage
+from semlt3d_ros.sensing.companions import Companions
+from semlt3d_ros.sensing.rig import Rig
+from semlt3d_ros.sensing.transform_tree import TransformError, TransformTree
+
+_SECOND = 1_000_000_000
+
+ImageSet = AssembledSet[PreparedImage]
+
+
+@dataclass(frozen=True)
+class BuilderConfig:
+    """How long things are waited for, in seconds of the images' stamps.
+
+    Attributes:
+        wait_s: longest wait of a set for transforms, points and ground truth.
+        max_pending: sets that may wait; more end the wait of the oldest.
+        points_tolerance_s: largest distance of a point cloud from the frame.
+        labels_tolerance_s: largest distance of ground truth from the frame.
+        stopped_after_s: a camera that the others go on without for this long counts as stopped.
+
+    Raises:
+        ConfigurationError: lists all values that do not fit.
+    """
+
+    wait_s: float = 0.5
+    max_pending: int = 8
+    points_tolerance_s: float = 0.06
+    labels_tolerance_s: float = 0.001
+    stopped_after_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} must be a positive number of seconds, not {getattr(self, name)}"
+            for name in ("wait_s", "points_tolerance_s", "labels_tolerance_s", "stopped_after_s")
+            if not 0 < getattr(self, name) < float("inf")
+        ]
+        if self.max_pending < 1:
+            faults.append(f"max_pending must be at least 1, not {self.max_pending}")
+        if faults:
+            raise ConfigurationError("frames: " + "; ".join(faults))
+
+
+@dataclass
+class _Poses:
+    """Where things are at a set's stamps, as far as it is known."""
+
+    ego: rigid.Matrix | None = None
+    cameras: dict[str, rigid.Matrix] = field(default_factory=dict)
+    ego_fault: TransformError | None = None
+    camera_faults: dict[str, TransformError] = field(default_factory=dict)
+
+
+class FrameFinisher:
+    """Holds sets, in order, until they can become frames. Not thread-safe.
+
+    Attributes:
+        drops: images and clouds dropped, by reason: ``no_transform``, ``points_no_transform``, faults of messages.
+        dropped_sets: sets dropped, by reason: ``no_transform``.
+        transform_faults: by camera, why its pose could not be looked up the last time; absent if it could.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        tree: TransformTree,
+        min_cameras: int,
+        points: Companions | None,
+        labels: Companions | None,
+        config: BuilderConfig,
+    ) -> None:
+        """Set up for a rig; ``points`` and ``labels`` are None where frames need none."""
+        self.drops: Counter[str] = Counter()
+        self.dropped_sets: Counter[str] = Counter()
+        self.transform_faults: dict[str, TransformError] = {}
+        self._rig = rig
+        self._tree = tree
+        self._min_cameras = min_cameras
+        self._points = points
+        self._labels = labels
+        self._config = config
+        self._pending: deque[ImageSet] = deque()
+
+    @property
+    def pending(self) -> int:
+        """Sets that wait."""
+        return len(self._pending)
+
+    @property
+    def waiting(self) -> int:
+        """Images of the sets that wait."""
+        return sum(len(pending.images) for pending in self._pending)
+
+    def add(self, assembled: ImageSet) -> list[Frame]:
+        """Take a set; gives the frames that had to be finished first because time jumped or too many wait."""
+        frames = self.resolve(assembled.stamp, final=True) if assembled.reset else []
+        self._pending.append(assembled)
+        while len(self._pending) > self._config.max_pending:
+            frames += self._finish(self._pending.popleft())
+        return frames
+
+    def resolve(self, newest: int | None, final: bool = False) -> list[Frame]:
+        """Finish what can be finished.
+
+        Args:
+            newest: the newest stamp of the images.
+            final: nothing more will come; finish everything with what is there.
+        """
+        frames: list[Frame] = []
+        while self._pending:
+            head = self._pending[0]
+            expired = final or (newest is not None and newest >= head.stamp + self._config.wait_s * _SECOND)
+            if not expired and self._must_wait(head):
+                break
+            frames += self._finish(self._pending.popleft())
+        return frames
+
+    def _must_wait(self, pending: ImageSet) -> bool:
+        for companions in (self._points, self._labels):
+            if companions and not companions.settled(pending.stamp):
+                return True
+        poses = self._poses(pending)
+        # A camera that was given up before does not hold up every further frame.
+        news = [name for name in poses.camera_faults if name not in self.transform_faults]
+        if poses.ego_fault or news:
+            return True
+        cloud = self._points.nearest(pending.stamp) if self._points else None
+        if cloud is None:
+            return False
+        try:
+            self._cloud_pose(cloud, pending.stamp)
+        except TransformError as error:
+            return error.reason == "transform_too_new"
+        return False
+
+    def _finish(self, pending: ImageSet) -> list[Frame]:
+        poses = self._poses(pending)
+        for name in pending.images:
+            self.transform_faults.pop(name, None)
+        self.transform_faults.update(poses.camera_faults)
+        if poses.ego_fault:
+            self.transform_faults.update(dict.fromkeys(pending.images, poses.ego_fault))
+        usable = 0 if poses.ego_fault else len(poses.cameras)
+        points, labels = self._take_points(pending.stamp), self._take_labels(pending.stamp)
+        if usable < self._min_cameras:
+            self.drops["no_transform"] += len(pending.images)
+            self.dropped_sets["no_transform"] += 1
+            return []
+        if poses.camera_faults:
+            self.drops["no_transform"] += len(poses.camera_faults)
+        views = tuple(
+            CameraView(name, item.stamp, item.payload.image, item.payload.camera, poses.cameras[name])
+            for name, item in pending.images.items()
+            if name in poses.cameras
+        )
+        missing = tuple(name for name in self._rig.camera_names if name not in poses.cameras)
+        return [Frame(pending.stamp, views, missing, poses.ego, points, labels)]
+
+    def _poses(self, pending: ImageSet) -> _Poses:
+        poses, base, fixed = _Poses(), self._rig.base_frame, self._rig.fixed_frame
+        if fixed is not None:
+            try:
+                poses.ego = self._tree.lookup(fixed, base, pending.stamp)
+            except TransformError as error:
+                poses.ego_fault = error
+        for name, item in pending.images.items():
+            try:
+                poses.cameras[name] = self._pose(item.payload.frame_id, item.stamp, pending.stamp)
+            except TransformError as error:
+                poses.camera_faults[name] = error
+        return poses
+
+    def _pose(self, frame_id: str, stamp: int, frame_stamp: int) -> rigid.Matrix:
+        base, fixed = self._rig.base_frame, self._rig.fixed_frame
+        if fixed is None:
+            return self._tree.lookup(base, frame_id, stamp)
+        return self._tree.lookup_between(base, frame_stamp, frame_id, stamp, fixed)
+
+    def _cloud_pose(self, message: Any, frame_stamp: int) -> rigid.Matrix:
+        return self._pose(message.header.frame_id, decode.stamp_of(message), frame_stamp)
+
+    def _take_points(self, stamp: int) -> PointCloud | None:
+        message = self._points.nearest(stamp) if self._points else None
+        if self._points is None or message is None:
+            return None
+        self._points.release(stamp)
+        try:
+            T_ego_sensor = self._cloud_pose(message, stamp)
+            cloud = decode.decode_point_cloud(message)
+        except TransformError:
+            self.drops["points_no_transform"] += 1
+            return None
+        except InputRejected as error:
+            self.drops[error.reason] += 1
+            return None
+        shift = np.float32((decode.stamp_of(message) - stamp) / _SECOND)
+        xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
+        return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift)
+
+    def _take_labels(self, stamp: int) -> Labels | None:
+        message = self._labels.nearest(stamp) if self._labels else None
+        if self._labels is None or message is None:
+            return None
+        self._labels.release(stamp)
+        try:
+            return decode.decode_labels(message)[0]
+        except InputRejected as error:
+            self.drops[error.reason] += 1
+            return None

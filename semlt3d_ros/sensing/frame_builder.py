@@ -1,0 +1,221 @@
+"""The one path from messages to frames: for the live node, for bags, for the viewer and for training on recordings."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.messages import decode
+from semlt3d_ros.sensing.assembler import AssembledSet, AssemblerConfig, FrameAssembler
+from semlt3d_ros.sensing.camera_input import CameraInput, CameraStatus, PreparedImage
+from semlt3d_ros.sensing.companions import Companions
+from semlt3d_ros.sensing.finisher import BuilderConfig, FrameFinisher
+from semlt3d_ros.sensing.preparation import ImagePreparation, ImageSpec
+from semlt3d_ros.sensing.rig import Rig
+from semlt3d_ros.sensing.transform_tree import TransformTree
+
+_REMEMBERED_RESETS = 64
+
+
+class FrameBuilder:
+    """Turns messages into frames. Images are decoded and prepared as they arrive. Not thread-safe.
+
+    Attributes:
+        rig: the rig.
+        tree: the transforms learnt so far.
+        sets_in: sets of images that came together, whether or not they became frames.
+        frames_out: frames given out.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        image_spec: ImageSpec | None = None,
+        assembler_config: AssemblerConfig | None = None,
+        with_points: bool = False,
+        with_labels: bool = False,
+        config: BuilderConfig | None = None,
+    ) -> None:
+        """Set up for a rig.
+
+        Args:
+            rig: cameras, topics, coordinate frames.
+            image_spec: the images to make; None gives whole images with their own, possibly distorted, cameras.
+            assembler_config: how images are matched.
+            with_points: give frames the nearest point cloud; otherwise clouds are not looked at.
+            with_labels: give frames their ground truth; otherwise it is not looked at.
+            config: how long things are waited for.
+
+        Raises:
+            ConfigurationError: the configuration does not fit the rig.
+        """
+        self.rig = rig
+        self.tree = TransformTree()
+        self.frames_out = 0
+        settings = config or BuilderConfig()
+        self._assembler: FrameAssembler[PreparedImage] = FrameAssembler(
+            {camera.name: camera.time_offset_s for camera in rig.cameras}, rig.anchor, assembler_config
+        )
+        preparation = ImagePreparation(image_spec) if image_spec else None
+        self._wait_s = settings.wait_s
+        self._stopped_after_s = settings.stopped_after_s
+        self._cameras = {camera.name: CameraInput(camera, preparation) for camera in rig.cameras}
+        self._points = Companions("points", settings.points_tolerance_s) if with_points else None
+        self._labels = Companions("labels", settings.labels_tolerance_s) if with_labels else None
+        self._finisher = FrameFinisher(
+            rig, self.tree, self._assembler.min_cameras, self._points, self._labels, settings
+        )
+        self._handlers = self._make_handlers()
+        self._drops: Counter[str] = Counter()
+        self._resets: OrderedDict[int, str] = OrderedDict()
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """The topics that are used, each with its type name."""
+        return self.rig.topics(self._points is not None, self._labels is not None)
+
+    @property
+    def drops(self) -> Counter[str]:
+        """Messages dropped so far, by reason."""
+        sources = (self._assembler, self._finisher, self._points, self._labels, *self._cameras.values())
+        return sum((source.drops for source in sources if source is not None), self._drops)
+
+    @property
+    def dropped_sets(self) -> Counter[str]:
+        """Sets dropped so far, by reason: ``incomplete``, ``no_transform``."""
+        return self._assembler.dropped_sets + self._finisher.dropped_sets
+
+    @property
+    def sets_in(self) -> int:
+        """Sets that images made up so far: given out, dropped, or waiting to be finished."""
+        return self.frames_out + self.dropped_sets.total() + self._finisher.pending
+
+    @property
+    def waiting(self) -> int:
+        """Images that are neither in a frame nor dropped yet."""
+        uncalibrated = sum(camera.waits for camera in self._cameras.values())
+        return self._assembler.waiting + self._finisher.waiting + uncalibrated
+
+    @property
+    def resets(self) -> Counter[str]:
+        """Time jumps and gaps so far, by kind."""
+        return Counter(self._assembler.resets)
+
+    @property
+    def notes(self) -> Counter[str]:
+        """What was put right on the way: ``camera_info_scaled``, images whose calibration was for another size."""
+        return Counter(camera_info_scaled=sum(camera.calibrations_scaled for camera in self._cameras.values()))
+
+    @property
+    def camera_status(self) -> dict[str, CameraStatus]:
+        """Status of every camera, in the rig's order."""
+        newest, faults = self._assembler.newest, self._finisher.transform_faults
+        return {
+            name: camera.status(newest, self._assembler.stalled_s, self._stopped_after_s, faults.get(name))
+            for name, camera in self._cameras.items()
+        }
+
+    def reset_before(self, frame: Frame) -> str:
+        """Why memory of frames before this one no longer applies: ``"time_jump"`` or ``"gap"``; ``""`` if it does."""
+        return self._resets.get(frame.stamp, "")
+
+    def add(self, topic: str, type_name: str, message: Any) -> list[Frame]:
+        """Take one message and get the frames that it completes, oldest first.
+
+        Topics that the rig does not name are ignored. Unusable messages are counted in ``drops``, never raised.
+        """
+        handler = self._handlers.get(topic)
+        if handler is None:
+            return []
+        try:
+            frames = handler(type_name, message)
+        except InputRejected as error:
+            self._drops[error.reason] += 1
+            return []
+        return self._counted(frames + self._finisher.resolve(self._assembler.newest))
+
+    def poll(self, now: int) -> list[Frame]:
+        """Give out what waits when the live stream has stalled.
+
+        Call it from a timer of the live node, with nanoseconds of any one clock; a bag does not need it.
+        """
+        frames = self._finish(self._assembler.poll(now))
+        stalled = self._assembler.stalled_s
+        final = stalled >= max(self._assembler.config.stall_s, self._wait_s)
+        return self._counted(frames + self._finisher.resolve(self._assembler.newest, final))
+
+    def flush(self) -> list[Frame]:
+        """Give out what waits: the bag has ended."""
+        for camera in self._cameras.values():
+            camera.drop_waiting()
+        frames = self._finish(self._assembler.flush())
+        return self._counted(frames + self._finisher.resolve(self._assembler.newest, final=True))
+
+    def _make_handlers(self) -> dict[str, Callable[[str, Any], list[Frame]]]:
+        handlers: dict[str, Callable[[str, Any], list[Frame]]] = {
+            self.rig.tf_topic: lambda _, message: self._add_transforms(message, static=False),
+            self.rig.tf_static_topic: lambda _, message: self._add_transforms(message, static=True),
+        }
+        if self.rig.odometry_topic:
+            handlers[self.rig.odometry_topic] = lambda _, message: self._add_odometry(message)
+        for companions, topic in ((self._points, self.rig.points_topic), (self._labels, self.rig.labels_topic)):
+            if companions and topic:
+                handlers[topic] = _keeper(companions)
+        for camera in self._cameras.values():
+            handlers[camera.config.image_topic] = self._image_handler(camera)
+            handlers[camera.config.info_topic] = self._info_handler(camera)
+        return handlers
+
+    def _image_handler(self, camera: CameraInput) -> Callable[[str, Any], list[Frame]]:
+        def handle(type_name: str, message: Any) -> list[Frame]:
+            frames = self._assemble(camera, camera.add_image(type_name, message))
+            camera.seen_at = self._assembler.newest
+            return frames
+
+        return handle
+
+    def _info_handler(self, camera: CameraInput) -> Callable[[str, Any], list[Frame]]:
+        return lambda _, message: self._assemble(camera, camera.add_info(message))
+
+    def _assemble(self, camera: CameraInput, prepared: tuple[int, PreparedImage] | None) -> list[Frame]:
+        if prepared is None:
+            return []
+        return self._finish(self._assembler.add(camera.config.name, *prepared))
+
+    def _finish(self, sets: list[AssembledSet[PreparedImage]]) -> list[Frame]:
+        frames: list[Frame] = []
+        for assembled in sets:
+            if assembled.reset:
+                self._resets[assembled.stamp] = assembled.reset
+                if len(self._resets) > _REMEMBERED_RESETS:
+                    self._resets.popitem(last=False)
+            frames += self._finisher.add(assembled)
+        return frames
+
+    def _counted(self, frames: list[Frame]) -> list[Frame]:
+        self.frames_out += len(frames)
+        return frames
+
+    def _add_transforms(self, message: Any, static: bool) -> list[Frame]:
+        for item in decode.decode_transforms(message):
+            try:
+                self.tree.add(item.parent, item.child, item.stamp, item.matrix, static)
+            except InputRejected as error:
+                self._drops[error.reason] += 1
+        return []
+
+    def _add_odometry(self, message: Any) -> list[Frame]:
+        item = decode.decode_odometry(message)
+        self.tree.add(item.parent, item.child, item.stamp, item.matrix)
+        return []
+
+
+def _keeper(companions: Companions) -> Callable[[str, Any], list[Frame]]:
+    def handle(_: str, message: Any) -> list[Frame]:
+        companions.add(message)
+        return []
+
+    return handle

@@ -1,0 +1,162 @@
+"""Camera images of any size and distortion become the pinhole images of one size that the student takes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+
+Image = NDArray[np.uint8]
+
+_CACHED_PLANS = 64
+_JPEG_EIGHTHS = (8, 4, 2, 1)
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The images that a student takes.
+
+    Attributes:
+        width, height: pixels.
+        top_crop: share of the full image's height that is cut off at the top (sky) before scaling.
+
+    Raises:
+        ConfigurationError: values that no image has.
+    """
+
+    width: int
+    height: int
+    top_crop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1 or not 0.0 <= self.top_crop < 1.0:
+            raise ConfigurationError(
+                f"image specification {self.width}x{self.height} with top_crop {self.top_crop}: "
+                "sizes must be positive, top_crop in [0, 1)"
+            )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one camera's images of one size are prepared.
+
+    Attributes:
+        reduced: (width, height) to shrink to by area first, or None.
+        scaled: (width, height) of the whole image at the student's scale.
+        top: row of the scaled image that becomes row 0; negative where rows are missing.
+        blank: rows at the top of the result that are outside the source.
+        maps: ``cv2.remap``'s fixed-point maps for distorted cameras.
+        camera: the result's camera, an ideal pinhole.
+    """
+
+    reduced: tuple[int, int] | None
+    scaled: tuple[int, int]
+    top: int
+    blank: int
+    maps: tuple[NDArray, NDArray] | None
+    camera: CameraModel
+
+
+class ImagePreparation:
+    """Undistorts, scales and crops in one pass over the small image.
+
+    The image is scaled to the student's width with its aspect ratio kept, ``top_crop`` of it is cut off at the top, and
+    rows are cropped or added (black) at the top so that the bottom stays. Pixels outside the source are black. Plans
+    are kept per calibration and image size, so that a changed calibration takes effect at once.
+    """
+
+    def __init__(self, spec: ImageSpec) -> None:
+        self.spec = spec
+        self._plans: OrderedDict[tuple, _Plan] = OrderedDict()
+
+    def required_size(self, camera: CameraModel) -> tuple[int, int]:
+        """(width, height) that a decoded image of ``camera`` needs at least, for a decoder that can scale."""
+        return min(self.spec.width, camera.width), min(self._rows(camera.width, camera.height), camera.height)
+
+    def __call__(self, image: Image, camera: CameraModel) -> tuple[Image, CameraModel]:
+        """Prepare one image.
+
+        Args:
+            image: (H, W, 3) uint8; the whole image of ``camera``, which a decoder may have scaled down.
+            camera: the calibration at the camera's own size.
+
+        Returns:
+            The prepared image (height, width, 3) uint8, a new array, and its camera, an ideal pinhole.
+
+        Raises:
+            InputRejected: ``image_size``: the image is larger than the camera, or has another aspect ratio.
+        """
+        plan = self._plan(camera, image.shape[1], image.shape[0])
+        if plan.reduced is not None:
+            image = cv2.resize(image, plan.reduced, interpolation=cv2.INTER_AREA)
+        if plan.maps is not None:
+            return cv2.remap(image, *plan.maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), plan.camera
+        if (image.shape[1], image.shape[0]) != plan.scaled:
+            image = cv2.resize(image, plan.scaled, interpolation=cv2.INTER_LINEAR)
+        result = np.zeros((self.spec.height, self.spec.width, 3), np.uint8)
+        result[plan.blank :] = image[plan.top + plan.blank :]
+        return result, plan.camera
+
+    def _rows(self, width: int, height: int) -> int:
+        return max(1, round(height * self.spec.width / width))
+
+    def _plan(self, camera: CameraModel, width: int, height: int) -> _Plan:
+        calibration = (camera.width, camera.height, camera.K.tobytes(), camera.distortion_model, camera.D.tobytes())
+        key = (*calibration, width, height)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._make_plan(decoded_camera(camera, width, height))
+            if len(self._plans) > _CACHED_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+    def _make_plan(self, source: CameraModel) -> _Plan:
+        spec = self.spec
+        # Bilinear sampling skips pixels when it shrinks by more than two; averaging goes first.
+        factor = source.width // spec.width
+        reduced = None
+        if source.width > 2 * spec.width:
+            reduced = (round(source.width / factor), max(1, round(source.height / factor)))
+            source = source.resized(*reduced)
+        rows = self._rows(source.width, source.height)
+        top = rows - spec.height
+        blank = min(max(0, round(spec.top_crop * rows) - top), spec.height)
+        camera = source.pinhole().resized(spec.width, rows).cropped(0, top, spec.width, spec.height)
+        maps = None if source.is_pinhole else _maps(source, camera, blank)
+        return _Plan(reduced, (spec.width, rows), top, blank, maps, camera)
+
+
+def decoded_camera(camera: CameraModel, width: int, height: int) -> CameraModel:
+    """The camera of its whole image after a decoder has scaled that to ``width`` x ``height``.
+
+    A JPEG decoder scales by exactly 1/2, 1/4 or 1/8 and rounds the size up, so that its last row and column may reach
+    beyond the image.
+
+    Raises:
+        InputRejected: ``image_size``: larger than the camera, or of another aspect ratio.
+    """
+    for eighths in _JPEG_EIGHTHS:
+        if (width, height) == (-(-camera.width * eighths // 8), -(-camera.height * eighths // 8)):
+            scaled_by = 8 // eighths
+            padded = camera.cropped(0, 0, width * scaled_by, height * scaled_by)
+            return padded.resized(width, height)
+    if width > camera.width or abs(height - camera.height * width / camera.width) > 1.0:
+        raise InputRejected(
+            "image_size",
+            f"an image of {width}x{height} is not a scaled image of a {camera.width}x{camera.height} camera",
+        )
+    return camera.resized(width, height)
+
+
+def _maps(source: CameraModel, result: CameraModel, blank: int) -> tuple[NDArray, NDArray]:
+    columns, rows = np.meshgrid(np.arange(result.width), np.arange(result.height))
+    pixels, valid = source.project(result.unproject(np.stack([columns, rows], axis=-1)))
+    valid[:blank] = False
+    pixels[~valid] = -10.0
+    return cv2.convertMaps(pixels[..., 0].astype(np.float32), pixels[..., 1].astype(np.float32), cv2.CV_16SC2)
