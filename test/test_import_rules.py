@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "student",
         "teacher",
     },
-    "viewing": {"core", "messages", "sensing", "data"},
+    "viewing": {"core", "messages", "sensing", "data", "evaluation"},
 }
 """Rooms to the rooms they may import besides themselves. ``nodes``, ``commands`` and ``cli`` may import everything."""
 
@@ -52,7 +52,7 @@ ONLY_IN = {
     "trimesh": "simulation/",
     "embreex": "simulation/",
     "open_clip": "semantics/",
-    "pandas": "data/pandaset",
+    "pandas": "data/",
 }
 """Optional packages to the one place that imports them."""
 

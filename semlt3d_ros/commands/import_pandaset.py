@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import print_json, progress_bar
+from semlt3d_ros.commands.output import for_people, print_json, progress_bar
 from semlt3d_ros.core.errors import ConfigurationError
 
 HELP = "turn a data set's recording into a bag"
@@ -27,10 +27,15 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.data.pandaset import import_pandaset
 
     frames = parse_frames(options.frames)
-    with progress_bar("importing", not options.json) as progress:
+    with progress_bar("importing", for_people(options)) as progress:
         summary = import_pandaset(options.folder, options.out, frames, overwrite=options.overwrite, progress=progress)
     if options.json:
         print_json(summary)
+    else:
+        boxes = ", ".join(f"{count} {name}" for name, count in summary["boxes"].items())
+        print(
+            f"{summary['frames']} frames with {summary['images']} images in {summary['bag']}; boxes: {boxes or 'none'}"
+        )
     return 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from semlt3d_ros.commands.output import log_to_stderr
+
 HELP = "run the live detector on DDS, until Ctrl-C"
 EXAMPLE = "semlt3d node --params config/detector.yaml -p marker_threshold:=0.4"
 
@@ -21,4 +23,5 @@ def run(options: argparse.Namespace) -> int:
     """Run the node until SIGINT or SIGTERM."""
     from semlt3d_ros.nodes.detector import run_detector
 
+    log_to_stderr()
     return run_detector(options.params, options.overrides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,11 @@ def write_json(path: Path, value: Any) -> None:
 def for_people(options: argparse.Namespace) -> bool:
     """Whether to show progress: not with ``--json``, and only on a terminal."""
     return not getattr(options, "json", False) and sys.stderr.isatty()
+
+
+def log_to_stderr() -> None:
+    """Show what nodes log, with the time, as ROS 2 does."""
+    logging.basicConfig(format="[%(asctime)s] %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 
 
 @contextmanager

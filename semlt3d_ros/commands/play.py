@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from semlt3d_ros.commands.output import for_people, print_json
+from semlt3d_ros.commands.output import for_people, log_to_stderr, print_json
 
 HELP = "publish a bag live, on DDS"
 EXAMPLE = "semlt3d play build/demo/drive.mcap --rate 0.5"
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Play, and say what was sent."""
     from semlt3d_ros.nodes.player import run_player
 
+    log_to_stderr()
     summary = run_player(
         options.bag,
         rate=options.rate,
