@@ -15,11 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=Path, metavar="FILE.rrd", help="write a recording instead of opening the browser"
     )
+    parser.add_argument(
+        "--min-score", type=float, default=0.3, metavar="S", help="hide weaker detections (default: 0.3)"
+    )
+    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Show the bags until Ctrl-C, or save them."""
+    from semlt3d_ros.sensing.rig import load_rig
     from semlt3d_ros.viewing import view_bags
 
-    view_bags(options.bags, save=options.save)
+    rig = load_rig(options.rig) if options.rig else None
+    view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig)
     return 0
