@@ -6,9 +6,10 @@ import heapq
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -17,13 +18,14 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.data.bags import BagSource
-from semlt3d_ros.evaluation.bags import read_detections, read_truth
 from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
 
+Decoded = TypeVar("Decoded")
 Shown = tuple[Frame, Detections | None, Labels | None]
 
 
@@ -57,8 +59,7 @@ class BagFrames:
         with ExitStack() as stack:
             sources = [stack.enter_context(BagSource(bag)) for bag in self._bags]
             there = {topic: kind for source in sources for topic, kind in source.topics.items()}
-            found = {d.stamp: d for source in sources for d, _ in read_detections(source, self.drops)}
-            truth = {stamp: labels for source in sources for stamp, labels, _ in read_truth(source, self.drops)}
+            found, truth = self._read_detections(sources), self._read_truth(sources)
             if self._rig or any(topics.camera_of(topic) for topic in there):
                 frames = self._sensor_frames(sources, self._rig or rig_from_topics(there))
             elif found or truth:
@@ -70,6 +71,22 @@ class BagFrames:
                 )
             for frame in frames:
                 yield frame, found.get(frame.stamp), truth.get(frame.stamp)
+
+    def _read_detections(self, sources: list[BagSource]) -> dict[int, Detections]:
+        found = {d.stamp: d for d in self._decoded(sources, topics.DETECTIONS, decode_detection3d)}
+        # The package's own message says more: all confidences, velocities, missing cameras.
+        return found | {d.stamp: d for d in self._decoded(sources, topics.LONG_TAIL, decode_long_tail)}
+
+    def _read_truth(self, sources: list[BagSource]) -> dict[int, Labels]:
+        return {stamp: labels for labels, stamp in self._decoded(sources, topics.TRUTH_LONG_TAIL, decode_labels)}
+
+    def _decoded(self, sources: list[BagSource], topic: str, decode: Callable[[Any], Decoded]) -> Iterator[Decoded]:
+        for source in sources:
+            for entry in source.messages(topics=[topic]):
+                try:
+                    yield decode(entry.message())
+                except InputRejected as rejection:
+                    self.drops[rejection.reason] += 1
 
     def _sensor_frames(self, sources: list[BagSource], rig: Rig) -> Iterator[Frame]:
         builder = FrameBuilder(rig, with_points=True)

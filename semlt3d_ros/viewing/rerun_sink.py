@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ TIMELINE = "time"
 _JPEG_QUALITY = 80
 _SLOWEST_ARROW = 0.5
 """m/s below which a velocity is not drawn: its direction is noise."""
+_TRAIL_FRAMES = 500
 _HIGHEST_POINT_M = 4.0
 _BACKGROUND = (22, 24, 28)
 
@@ -62,7 +64,7 @@ class RerunSink:
         self._score_threshold = score_threshold
         self._image_width = image_width
         self._laid_out = False
-        self._trajectory: list[NDArray[np.float64]] = []
+        self._trajectory: deque[NDArray[np.float64]] = deque(maxlen=_TRAIL_FRAMES)
         outputs: list[Any] = []
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)

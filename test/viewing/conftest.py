@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rerun.chunk import RrdReader
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
@@ -13,6 +16,17 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.data.bags import BagSink
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode import StampedTransform
+from semlt3d_ros.messages.encode import (
+    encode_camera_info,
+    encode_compressed_image,
+    encode_labels,
+    encode_long_tail,
+    encode_point_cloud,
+    encode_transforms,
+)
 
 HEADINGS = {
     "CAM_FRONT": 0.0,
@@ -32,7 +46,7 @@ def make_view(name: str, degrees: float, width: int = 448, height: int = 256, sh
     return CameraView(name, 0, np.full((height, width, 3), shade, np.uint8), camera, pose)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def view() -> Callable[..., CameraView]:
     """``view("CAM_FRONT", 0.0)``: a camera 1.6 m above the ego origin that looks that many degrees to the left."""
     return make_view
@@ -67,3 +81,53 @@ def labels(detections: Detections) -> Labels:
     """The same boxes, a little beside the detected ones."""
     boxes = detections.boxes.moved(rigid.planar(0.3, 0.2, 0.0))[:3]
     return Labels(boxes, np.array([CLASS_INDEX[name] for name in ("car", "child", "bus")]))
+
+
+@pytest.fixture
+def drive_bag(tmp_path: Path, frame: Frame, labels: Labels) -> Path:
+    """Three frames at 2 Hz of the six cameras, points, transforms and ground truth."""
+    path = tmp_path / "drive.mcap"
+    with BagSink(path) as bag:
+        mounts = [StampedTransform("base_link", view.name, 0, view.T_ego_camera) for view in frame.views]
+        mounts.append(StampedTransform("base_link", "lidar", 0, np.eye(4)))
+        bag.write(topics.TF_STATIC, topics.TF_TYPE, encode_transforms(mounts), 0)
+        for index in range(3):
+            stamp = frame.stamp + index * 500_000_000
+            pose = StampedTransform("odom", "base_link", stamp, frame.T_world_ego @ rigid.planar(2.0 * index, 0, 0))
+            bag.write(topics.TF, topics.TF_TYPE, encode_transforms([pose]), stamp)
+            for view in frame.views:
+                info = encode_camera_info(view.camera, stamp, view.name)
+                bag.write(topics.camera_info_topic(view.name), topics.CAMERA_INFO_TYPE, info, stamp)
+                image = encode_compressed_image(view.image, stamp, view.name)
+                bag.write(topics.camera_image_topic(view.name), topics.COMPRESSED_IMAGE_TYPE, image, stamp)
+            cloud = encode_point_cloud(frame.points, stamp, "lidar")
+            bag.write(topics.POINTS, topics.POINT_CLOUD_TYPE, cloud, stamp)
+            truth = encode_labels(labels, stamp, "base_link")
+            bag.write(topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, truth, stamp)
+    return path
+
+
+@pytest.fixture
+def detections_bag(tmp_path: Path, frame: Frame, detections: Detections) -> Path:
+    """Detections of the first and the last of the three frames, recorded much later."""
+    path = tmp_path / "detections.mcap"
+    with BagSink(path) as bag:
+        for stamp in (frame.stamp, frame.stamp + 1_000_000_000):
+            message = encode_long_tail(replace(detections, stamp=stamp), "base_link")
+            bag.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, message, stamp + 10**18)
+    return path
+
+
+@pytest.fixture
+def logged() -> Callable[[Path], dict[str, list[dict]]]:
+    """``logged(path)``: entity path to the rows of a recording, in time order, each a dictionary of components."""
+
+    def read(path: Path) -> dict[str, list[dict]]:
+        rows: dict[str, list[dict]] = {}
+        for chunk in RrdReader(path).stream().to_chunks():
+            rows.setdefault(str(chunk.entity_path), []).extend(chunk.to_record_batch().to_pylist())
+        for entity_rows in rows.values():
+            entity_rows.sort(key=lambda row: str(row.get("time")))
+        return rows
+
+    return read

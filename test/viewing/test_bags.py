@@ -1,0 +1,82 @@
+"""Bags on one timeline, and the recording they become."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.data.bags import BagSink, BagSource
+from semlt3d_ros.viewing import view_bags
+from semlt3d_ros.viewing.bags import BagFrames
+
+
+def test_frames_meet_their_detections_and_truth_by_stamp(drive_bag, detections_bag, frame):
+    shown = list(BagFrames([detections_bag, drive_bag]))
+    assert [f.stamp for f, _, _ in shown] == [frame.stamp + k * 500_000_000 for k in range(3)]
+    assert [d is not None for _, d, _ in shown] == [True, False, True]
+    for each, _, labels in shown:
+        assert {view.name for view in each.views} == {view.name for view in frame.views}
+        assert len(labels.boxes) == 3
+        assert len(each.points) == len(frame.points)
+        assert each.T_world_ego is not None
+    np.testing.assert_allclose(shown[0][0].views[0].T_ego_camera, frame.views[0].T_ego_camera, atol=1e-6)
+
+
+def test_bags_without_cameras_show_their_boxes(detections_bag):
+    shown = list(BagFrames([detections_bag]))
+    assert [len(d) for _, d, _ in shown] == [4, 4]
+    assert all(f.views == () for f, _, _ in shown)
+
+
+def test_a_damaged_message_is_counted_and_the_rest_is_shown(tmp_path, drive_bag):
+    damaged = tmp_path / "damaged.mcap"
+    with BagSource(drive_bag) as source, BagSink(damaged) as sink:
+        for number, entry in enumerate(source.messages()):
+            data = bytes(entry.data)
+            # Cut an image short, in the middle of the bag.
+            cut = number > 20 and entry.topic.endswith("CAM_BACK/image/compressed")
+            sink.write(entry.topic, entry.type_name, data[: len(data) // 2] if cut else data, entry.stamp)
+    frames = BagFrames([damaged])
+    shown = list(frames)
+    assert len(shown) == 3
+    assert sum(frames.drops.values()) == 2
+    assert [f.missing for f, _, _ in shown] == [(), ("CAM_BACK",), ("CAM_BACK",)]
+
+
+def test_saved_recording_holds_every_frame(tmp_path, drive_bag, detections_bag, frame, logged):
+    path = tmp_path / "made" / "drive.rrd"
+    assert view_bags([drive_bag, detections_bag], save=path) == 3
+    rows = logged(path)
+    stamps = [frame.stamp + index * 500_000_000 for index in range(3)]
+    for entity in ("/cameras/CAM_FRONT", "/world/ego/detections", "/world/ego/truth", "/confidences"):
+        assert [np.datetime64(row["time"], "ns").astype(int) for row in rows[entity]] == stamps, entity
+    assert [bool(row.get("Boxes3D:labels")) for row in rows["/world/ego/detections"]] == [True, False, True]
+    assert "no detections" in rows["/confidences"][1]["TextDocument:text"][0]
+
+
+def test_limit(tmp_path, drive_bag, logged):
+    path = tmp_path / "one.rrd"
+    assert view_bags([drive_bag], save=path, limit=1) == 1
+    assert len(logged(path)["/cameras/CAM_BACK"]) == 1
+
+
+def test_bags_with_nothing_to_see_are_named(tmp_path, drive_bag):
+    empty = tmp_path / "empty.mcap"
+    with BagSource(drive_bag) as source, BagSink(empty) as sink:
+        for entry in source.messages(topics=["/tf"]):
+            sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+    with pytest.raises(ConfigurationError, match=r"empty\.mcap.*topics: /tf"):
+        view_bags([empty], save=tmp_path / "x.rrd")
+    with pytest.raises(ConfigurationError, match="absent"):
+        view_bags([tmp_path / "absent.mcap"], save=tmp_path / "x.rrd")
+
+
+def test_images_without_transforms_say_why_there_is_no_frame(tmp_path, drive_bag):
+    blind = tmp_path / "blind.mcap"
+    with BagSource(drive_bag) as source, BagSink(blind) as sink:
+        for entry in source.messages():
+            if entry.topic != "/tf_static":
+                sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+    with pytest.raises(ConfigurationError, match="no_transform 3"):
+        view_bags([blind], save=tmp_path / "x.rrd")

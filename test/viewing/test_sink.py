@@ -1,0 +1,105 @@
+"""What one frame becomes in a recording."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.viewing.confidences import confidence_page
+from semlt3d_ros.viewing.rerun_sink import RerunSink
+
+
+@pytest.fixture
+def record(tmp_path, logged):
+    def write(*shown, **options):
+        sink = RerunSink(tmp_path / "one.rrd", **options)
+        for each in shown:
+            sink.add(*each)
+        sink.close()
+        return logged(tmp_path / "one.rrd")
+
+    return write
+
+
+def test_boxes_are_metres_in_the_ego_frame(record, frame, detections, labels):
+    rows = record((frame, detections, labels))
+    found = rows["/world/ego/detections"][0]
+    assert found["Boxes3D:labels"] == ["car 0.90", "bus 0.80", "child 0.60"]
+    np.testing.assert_allclose(found["Boxes3D:centers"], detections.boxes.centers[[0, 2, 1]], atol=1e-5)
+    np.testing.assert_allclose(found["Boxes3D:half_sizes"], detections.boxes.sizes[[0, 2, 1]] / 2, atol=1e-6)
+    assert found["Boxes3D:quaternions"][0] == pytest.approx([0, 0, np.sin(0.15), np.cos(0.15)], abs=1e-6)
+    # One colour per frequency group, none of them that of the truth.
+    colors = set(found["Boxes3D:colors"]) | set(rows["/world/ego/truth"][0]["Boxes3D:colors"])
+    assert len(colors) == 4
+    assert rows["/world/ego"][0]["Transform3D:translation"] == [pytest.approx([100.0, 50.0, 0.0])]
+
+
+def test_only_what_moves_has_an_arrow(record, frame, detections):
+    arrows = record((frame, detections))["/world/ego/velocities"][0]
+    assert arrows["Arrows3D:vectors"] == [pytest.approx([8.0, 1.0, 0.0])]
+    assert arrows["Arrows3D:origins"] == [pytest.approx([15.0, 0.0, 0.8])]
+
+
+def test_outlines_lie_in_the_images_that_see_the_box(record, frame, detections, labels):
+    rows = record((frame, detections, labels))
+    for name, seen in (("CAM_FRONT", True), ("CAM_FRONT_LEFT", True), ("CAM_BACK", True), ("CAM_FRONT_RIGHT", False)):
+        for layer in ("detections", "truth"):
+            strips = rows[f"/cameras/{name}/{layer}"][0].get("LineStrips2D:strips")
+            assert bool(strips) == seen, (name, layer)
+    car = np.concatenate(rows["/cameras/CAM_FRONT/detections"][0]["LineStrips2D:strips"])
+    # 15 m ahead of a camera with a focal length of 260 pixels, so near the middle and some 70 pixels wide at most.
+    assert np.abs(car[:, 0] - 223.5).max() < 80
+    assert (car[:, 1] > 127.5).all() or np.ptp(car[:, 1]) < 60
+
+
+def test_wide_images_are_scaled_down_with_their_outlines(record, frame, detections, view):
+    wide = view("CAM_FRONT", 0.0)
+    camera = CameraModel(448, 256, wide.camera.K).resized(1792, 1024)
+    wide = replace(wide, image=np.full((1024, 1792, 3), 90, np.uint8), camera=camera)
+    small = record((replace(frame, views=(wide,)), detections), image_width=448)
+    jpeg = bytes(small["/cameras/CAM_FRONT"][0]["EncodedImage:blob"][0])
+    assert simplejpeg.decode_jpeg(jpeg).shape == (256, 448, 3)
+    same = record((frame, detections))
+    for ours, theirs in zip(
+        small["/cameras/CAM_FRONT/detections"][0]["LineStrips2D:strips"],
+        same["/cameras/CAM_FRONT/detections"][0]["LineStrips2D:strips"],
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_nothing_stays_on_screen_from_an_earlier_frame(record, frame, detections, labels):
+    later = replace(
+        frame, stamp=frame.stamp + 10**9, views=frame.views[:5], missing=("CAM_FRONT_LEFT",), points=None, labels=None
+    )
+    rows = record((frame, detections, labels), (later, None, None))
+    for entity in ("world/ego/detections", "world/ego/truth", "world/ego/points", "world/ego/velocities"):
+        assert rows[f"/{entity}"][1].get("Clear:is_recursive") == [False], entity
+    for entity in ("cameras/CAM_FRONT/detections", "cameras/CAM_FRONT/truth"):
+        assert rows[f"/{entity}"][1].get("Clear:is_recursive") == [False], entity
+    assert rows["/cameras/CAM_FRONT_LEFT"][1].get("Clear:is_recursive") == [True]
+
+
+def test_the_frames_own_labels_are_shown_unless_others_are_given(record, frame, labels):
+    assert len(record((replace(frame, labels=labels),))["/world/ego/truth"][0]["Boxes3D:centers"]) == 3
+    assert len(record((replace(frame, labels=labels), None, labels[:1]))["/world/ego/truth"][0]["Boxes3D:centers"]) == 1
+
+
+def test_confidence_page_lists_the_best_boxes_and_their_classes(frame, detections):
+    page = confidence_page(replace(frame, missing=("CAM_BACK",)), detections, 0.3)
+    rows = [line for line in page.splitlines() if " m |" in line]
+    assert len(rows) == 3
+    assert rows[0].startswith("| 15.0 m | █████████ car 0.90, █ ")
+    assert "missing: CAM_BACK" in page
+    assert "debris" not in page
+    assert "no detections" in confidence_page(frame, None, 0.3)
+
+
+def test_a_recording_must_go_somewhere():
+    with pytest.raises(ConfigurationError, match="file or a viewer"):
+        RerunSink()
