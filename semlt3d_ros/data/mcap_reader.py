@@ -119,8 +119,11 @@ class McapReader:
             return memoryview(b"")
 
     def _read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file; fewer where it ends before, whatever a damaged record asks for."""
+        if not 0 <= offset < self._size:
+            return b""
         self._file.seek(offset)
-        return self._file.read(length)
+        return self._file.read(min(length, self._size - offset))
 
     def _read_index(self) -> bool:
         """Read the summary at the end; False where there is none that leads to all messages."""

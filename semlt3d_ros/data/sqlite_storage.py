@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import zstandard
 
@@ -15,6 +16,9 @@ from semlt3d_ros.data.bag_message import BagMessage
 from semlt3d_ros.data.bag_topics import TopicRecord
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the second comes from sqlite's own messages, which quote the file."""
+
 _COMMIT_BYTES = 4 << 20
 _COMMIT_SECONDS = 1.0
 
@@ -33,6 +37,14 @@ INSERT INTO schema(schema_version, ros_distro) VALUES (4, 'jazzy');
 """rosbag2's sqlite3 schema, version 4 (Jazzy)."""
 
 
+class _Row(NamedTuple):
+    """A row of the table of messages."""
+
+    stamp: int
+    id: int
+    topic: int
+
+
 class SqliteReader:
     """One ``.db3`` file; its tables say all that is needed, ``metadata.yaml`` is not read.
 
@@ -47,6 +59,7 @@ class SqliteReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log = path.with_name(path.name + "-wal")
         self.truncated = False
         self.start: int | None = None
         self.end: int | None = None
@@ -54,20 +67,19 @@ class SqliteReader:
             raise ConfigurationError(f"cannot open the bag {path}: no such file")
         try:
             self._connection, rows = self._open()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise ConfigurationError(f"{path} is not a sqlite3 bag or its list of topics is lost: {error}") from error
         self._types = {number: (name, type_name) for number, name, type_name, encoding in rows if encoding == "cdr"}
         self.topics = dict(self._types.values())
+        self._salvaged: list[_Row] | None = None
         try:
-            self.start, self.end = self._connection.execute(
-                "SELECT MIN(timestamp), MAX(timestamp) FROM messages"
-            ).fetchone()
-            self._salvaged = None
-        except sqlite3.Error:
+            self.start, self.end = self._span()
+        except _DAMAGE:
             self.truncated = True
+        if self.truncated:
             self._salvaged = self._salvage()
-            self.start = self._salvaged[0][0] if self._salvaged else None
-            self.end = self._salvaged[-1][0] if self._salvaged else None
+            self.start = self._salvaged[0].stamp if self._salvaged else None
+            self.end = self._salvaged[-1].stamp if self._salvaged else None
 
     def close(self) -> None:
         """Close the file."""
@@ -80,59 +92,80 @@ class SqliteReader:
         highest = self.end if stop is None else stop - 1
         if not numbers or lowest is None or highest is None:
             return
-        rows = self._indexed_rows(numbers, lowest, highest)
-        if self._salvaged is not None:
-            rows = self._salvaged_rows(numbers, lowest, highest)
-        try:
-            for number, stamp, data in rows:
-                yield BagMessage(*self._types[number], stamp, self._inflated(data))
-        except sqlite3.Error:
-            self.truncated = True
+        for row in self._rows(numbers, lowest, highest):
+            data = self._data(row)
+            if data is None:
+                self.truncated = True
+            else:
+                yield BagMessage(*self._types[row.topic], row.stamp, data)
 
     def _open(self) -> tuple[sqlite3.Connection, list[tuple[int, str, str, str]]]:
         query = "SELECT id, name, type, serialization_format FROM topics"
         uri = self.path.resolve().as_uri()
         # A write-ahead log that a killed recorder left can be read only where its folder can be written; without that,
-        # what the main file holds is what there is.
-        for options in ("?mode=ro", "?immutable=1"):
+        # what the main file holds is what there is. A file that is shorter than its header says opens with
+        # writable_schema only.
+        for options, forced in (("?mode=ro", False), ("?immutable=1", False), ("?immutable=1", True)):
             connection = sqlite3.connect(uri + options, uri=True, check_same_thread=False)
+            connection.text_factory = lambda text: text.decode("utf-8", "replace")
             try:
+                if forced:
+                    connection.execute("PRAGMA writable_schema=ON")
+                self.truncated = forced or ("immutable" in options and self._log.exists())
                 return connection, connection.execute(query).fetchall()
-            except sqlite3.Error as error:
+            except _DAMAGE as error:
                 connection.close()
                 failure = error
         raise failure
 
-    def _indexed_rows(self, numbers: set[int], lowest: int, highest: int) -> Iterator[tuple[int, int, bytes]]:
-        query = (
-            f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({','.join(map(str, sorted(numbers)))}) "
-            "AND timestamp BETWEEN ? AND ? ORDER BY timestamp, id"
-        )
-        yield from self._connection.execute(query, (lowest, highest))
+    def _span(self) -> tuple[int | None, int | None]:
+        # Two queries of one value each go by the index; one of two values would scan the table.
+        first, last = self._connection.execute(
+            "SELECT (SELECT MIN(timestamp) FROM messages), (SELECT MAX(timestamp) FROM messages)"
+        ).fetchone()
+        if first is not None and not (isinstance(first, int) and isinstance(last, int)):
+            raise sqlite3.DatabaseError("a time is not a number")
+        return first, last
 
-    def _salvage(self) -> list[tuple[int, int, int]]:
-        """(stamp, row, topic number) of the rows that can be reached without the index, in time order."""
-        found: list[tuple[int, int, int]] = []
-        try:
-            for row in self._connection.execute("SELECT timestamp, id, topic_id FROM messages NOT INDEXED"):
-                found.append(row)
-        except sqlite3.Error:
-            pass
+    def _rows(self, topics: set[int], lowest: int, highest: int) -> Iterator[_Row]:
+        """Rows in time order; where the index fails, those that can be reached without it."""
+        done = (lowest, -1)
+        if self._salvaged is None:
+            query = (
+                f"SELECT timestamp, id, topic_id FROM messages WHERE topic_id IN ({','.join(map(str, topics))}) "
+                "AND timestamp BETWEEN ? AND ? ORDER BY timestamp, id"
+            )
+            try:
+                for row in map(_Row._make, self._connection.execute(query, (lowest, highest))):
+                    yield row
+                    done = row.stamp, row.id
+                return
+            except _DAMAGE:
+                self.truncated = True
+                self._salvaged = self._salvage()
+        for row in self._salvaged:
+            if row.topic in topics and done < (row.stamp, row.id) and row.stamp <= highest:
+                yield row
+
+    def _salvage(self) -> list[_Row]:
+        """The rows that can be reached without the index, in time order."""
+        found: list[_Row] = []
+        query = "SELECT timestamp, id, topic_id FROM messages NOT INDEXED WHERE typeof(timestamp) = 'integer'"
+        with suppress(*_DAMAGE):
+            for row in self._connection.execute(query):
+                found.append(_Row._make(row))  # what was found before an error counts
         return sorted(found)
 
-    def _salvaged_rows(self, numbers: set[int], lowest: int, highest: int) -> Iterator[tuple[int, int, bytes]]:
-        for stamp, row, number in self._salvaged or ():
-            if number in numbers and lowest <= stamp <= highest:
-                try:
-                    (data,) = self._connection.execute("SELECT data FROM messages WHERE id = ?", (row,)).fetchone()
-                except sqlite3.Error:
-                    continue
-                yield number, stamp, data
-
-    @staticmethod
-    def _inflated(data: bytes) -> bytes:
-        # CDR begins with a zero byte, so compressed messages are told apart without the bag's metadata.
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == _ZSTD_MAGIC else data
+    def _data(self, row: _Row) -> bytes | None:
+        try:
+            (data,) = self._connection.execute("SELECT data FROM messages WHERE id = ?", (row.id,)).fetchone()
+            if not isinstance(data, bytes):
+                return None
+            # CDR begins with a zero byte, so compressed messages are told apart without the bag's metadata.
+            compressed = data[:4] == _ZSTD_MAGIC
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data) if compressed else data
+        except (*_DAMAGE, TypeError, zstandard.ZstdError):
+            return None
 
 
 class SqliteWriter:

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.core.rigid import wrap_angle
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
+from semlt3d_ros.messages.encode import (
+    encode_detection3d,
+    encode_labels,
+    encode_labels_detection3d,
+    encode_long_tail,
+)
+
+STAMP = 1_700_000_000_000_000_123
+
+
+def boxes(count: int, rng: np.random.Generator) -> Boxes3D:
+    velocity = rng.normal(0, 5, (count, 2))
+    velocity[::3] = np.nan
+    return Boxes3D(rng.normal(0, 30, (count, 3)), rng.uniform(0.1, 9, (count, 3)), rng.uniform(-3, 3, count), velocity)
+
+
+def detections(count: int, rng: np.random.Generator, experts: int = 4) -> Detections:
+    return Detections(
+        STAMP,
+        boxes(count, rng),
+        rng.random((count, len(CLASS_NAMES))),
+        expert_weights=rng.random((count, experts)).astype(np.float32),
+        depth_uncertainty=rng.random(count).astype(np.float32),
+        cameras=("CAM_FRONT", "CAM_BACK"),
+        missing=("CAM_BACK_LEFT",),
+        model_version="demo@12ab",
+    )
+
+
+def assert_same_boxes(one: Boxes3D, other: Boxes3D, with_velocity: bool = True) -> None:
+    np.testing.assert_array_equal(one.centers, other.centers)
+    np.testing.assert_array_equal(one.sizes, other.sizes)
+    np.testing.assert_allclose(wrap_angle(one.yaw - other.yaw), 0.0, atol=1e-9)
+    if with_velocity:
+        np.testing.assert_array_equal(one.velocity, other.velocity)
+
+
+@given(st.integers(0, 6), st.sampled_from([0, 3]), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_long_tail_detections_round_trip(sent: Callable[[Any, str], Any], count: int, experts: int, seed: int) -> None:
+    given_ = detections(count, np.random.default_rng(seed), experts)
+    back = decode_long_tail(sent(encode_long_tail(given_, "base_link"), topics.LONG_TAIL_TYPE))
+    order = np.argsort(-given_.scores, kind="stable")
+    assert_same_boxes(back.boxes, given_.boxes[order])
+    np.testing.assert_array_equal(back.confidences, given_.confidences[order])
+    np.testing.assert_array_equal(back.depth_uncertainty, given_.depth_uncertainty[order])
+    if count:
+        np.testing.assert_array_equal(back.expert_weights, given_.expert_weights[order])
+    assert (back.stamp, back.class_names, back.model_version) == (STAMP, CLASS_NAMES, "demo@12ab")
+    assert (back.cameras, back.missing) == (given_.cameras, given_.missing)
+
+
+@given(st.integers(0, 6), st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_labels_round_trip(sent: Callable[[Any, str], Any], count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = Labels(
+        boxes(count, rng),
+        rng.integers(0, 18, count),
+        tuple(f"track-{k}" for k in range(count)),
+        rng.integers(-1, 500, count),
+        rng.integers(-1, 90_000, count),
+    )
+    back, stamp = decode_labels(sent(encode_labels(labels, STAMP, "base_link"), topics.LONG_TAIL_TYPE))
+    assert stamp == STAMP and back.track_ids == labels.track_ids
+    assert_same_boxes(back.boxes, labels.boxes)
+    for name in ("class_ids", "lidar_points", "visible_pixels"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(labels, name))
+    as_detections = decode_long_tail(encode_labels(labels, STAMP, "base_link"))
+    np.testing.assert_array_equal(as_detections.class_ids, labels.class_ids)
+    assert (as_detections.scores == 1).all()
+
+
+def test_both_families_of_classes_carry_the_same(types: Any) -> None:
+    rng = np.random.default_rng(1)
+    given_ = detections(5, rng)
+    order = np.argsort(-given_.scores, kind="stable")
+    assert_same_boxes(decode_long_tail(encode_long_tail(given_, "base_link", types=types)).boxes, given_.boxes[order])
+    back = decode_detection3d(encode_detection3d(given_, "base_link", top_k=18, types=types))
+    assert_same_boxes(back.boxes, given_.boxes[order], with_velocity=False)
+    np.testing.assert_allclose(back.confidences, given_.confidences[order])
+    labels = Labels(given_.boxes, np.arange(5))
+    decoded, _ = decode_labels(encode_labels(labels, STAMP, "base_link", types=types))
+    assert_same_boxes(decoded.boxes, labels.boxes)
+    truth = decode_detection3d(encode_labels_detection3d(labels, STAMP, "base_link", types=types))
+    np.testing.assert_array_equal(truth.class_ids, labels.class_ids)
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 3, 50])
+def test_every_detection_has_hypotheses_best_first_with_readable_names(top_k: int) -> None:
+    given_ = detections(6, np.random.default_rng(2))
+    given_.confidences[2] = 0.0
+    message = encode_detection3d(given_, "base_link", top_k=top_k)
+    best = []
+    for item in message.detections:
+        scores = [result.hypothesis.score for result in item.results]
+        assert len(scores) == min(max(top_k, 1), 18)
+        assert scores == sorted(scores, reverse=True)
+        assert {result.hypothesis.class_id for result in item.results} <= set(CLASS_NAMES)
+        assert (item.header.frame_id, item.header.stamp.nanosec) == ("base_link", STAMP % 10**9)
+        best.append(scores[0])
+    assert best == sorted(best, reverse=True)
+
+
+def test_ground_truth_for_other_tools_has_tracks() -> None:
+    labels = Labels(boxes(2, np.random.default_rng(3)), np.array([9, 15]), ("a", "b"))
+    message = encode_labels_detection3d(labels, STAMP, "base_link")
+    assert [item.id for item in message.detections] == ["a", "b"]
+    assert [[r.hypothesis.class_id for r in item.results] for item in message.detections] == [["child"], ["debris"]]
+
+
+def test_groups_follow_the_taxonomy_and_other_classes_have_none() -> None:
+    given_ = Detections(
+        STAMP, boxes(2, np.random.default_rng(4)), np.array([[0.9, 0.1], [0.2, 0.8]]), ("child", "tank")
+    )
+    message = encode_long_tail(given_, "base_link")
+    assert [(item.class_name, item.group) for item in message.detections] == [("child", "few"), ("tank", "")]
+
+
+def test_foreign_class_names_are_kept_beside_the_known_ones() -> None:
+    given_ = Detections(STAMP, boxes(2, np.random.default_rng(5)), np.array([[0.9, 0.1], [0.2, 0.8]]), ("car", "7"))
+    back = decode_detection3d(encode_detection3d(given_, "base_link"))
+    assert back.class_names == (*CLASS_NAMES, "7")
+    np.testing.assert_allclose(back.confidences[:, [CLASS_INDEX["car"], -1]], given_.confidences)
+
+
+def test_unknown_classes_in_ground_truth_are_rejected() -> None:
+    message = encode_labels(Labels(boxes(1, np.random.default_rng(6)), np.array([3])), STAMP, "base_link")
+    message.detections[0].class_name = "tank"
+    with pytest.raises(InputRejected, match="tank") as caught:
+        decode_labels(message)
+    assert caught.value.reason == "class_name"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda item: setattr(item.pose.position, "x", float("nan")), "box"),
+        (lambda item: setattr(item.size, "y", -1.0), "box"),
+        (lambda item: [setattr(item.pose.orientation, axis, 0.0) for axis in "xyzw"], "box"),
+        (lambda item: setattr(item, "class_confidences", np.zeros(3, np.float32)), "class_confidences"),
+        (lambda item: setattr(item, "expert_weights", np.zeros(9, np.float32)), "expert_weights"),
+    ],
+)
+def test_detections_that_do_not_fit_are_rejected(change: Callable[[Any], Any], reason: str) -> None:
+    message = encode_long_tail(detections(3, np.random.default_rng(7)), "base_link")
+    change(message.detections[1])
+    with pytest.raises(InputRejected) as caught:
+        decode_long_tail(message)
+    assert caught.value.reason == reason

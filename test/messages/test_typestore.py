@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.encode import encode_diagnostics, encode_image, encode_point_cloud, encode_transforms
+from semlt3d_ros.messages.typestore import (
+    OWN_MESSAGES,
+    definition_text,
+    deserialize,
+    message_class,
+    serialize,
+    type_store,
+)
+
+SAMPLES = {
+    topics.IMAGE_TYPE: serialize(encode_image(np.zeros((3, 4, 3), np.uint8), 5, "cam"), topics.IMAGE_TYPE),
+    topics.POINT_CLOUD_TYPE: serialize(
+        encode_point_cloud(PointCloud(np.ones((4, 3), np.float32)), 5, "lidar"), topics.POINT_CLOUD_TYPE
+    ),
+    topics.DIAGNOSTIC_TYPE: serialize(
+        encode_diagnostics([("camera", 1, "late", {"age_ms": 3})], 5), topics.DIAGNOSTIC_TYPE
+    ),
+    topics.TF_TYPE: serialize(encode_transforms([]), topics.TF_TYPE),
+}
+
+
+@pytest.mark.parametrize(
+    ("type_name", "type_hash"),
+    [
+        (
+            "vision_msgs/msg/Detection3DArray",
+            "RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018",
+        ),
+        ("std_msgs/msg/String", "RIHS01_df668c740482bbd48fb39d76a70dfd4bd59db1288021743503259e948f6b1a18"),
+    ],
+)
+def test_types_have_the_hashes_of_ros(type_name: str, type_hash: str) -> None:
+    assert type_store().hash_rihs01(type_name) == type_hash
+
+
+def test_every_topic_of_the_convention_has_a_known_type() -> None:
+    names = [topics.POINTS, topics.TF, topics.TF_STATIC, topics.ODOMETRY, topics.TRUTH_LONG_TAIL, topics.TRUTH_OBJECTS]
+    names += [topics.DETECTIONS, topics.LONG_TAIL, topics.MARKERS, topics.DIAGNOSTICS, topics.camera_info_topic("A")]
+    names += [topics.camera_image_topic("A"), topics.camera_image_topic("A", compressed=False)]
+    for name in names:
+        type_name = topics.default_type(name)
+        assert type_name is not None, name
+        assert message_class(type_name).__msgtype__ == type_name
+    assert topics.default_type("/elsewhere") is None
+    assert topics.camera_of(topics.camera_image_topic("CAM_FRONT")) == "CAM_FRONT"
+    assert topics.camera_of(topics.POINTS) is None
+
+
+def test_every_field_of_the_own_messages_is_documented_right_above_it() -> None:
+    folder = Path(__file__).resolve().parents[2] / "msg"
+    assert {path.stem for path in folder.glob("*.msg")} == set(OWN_MESSAGES)
+    for name in OWN_MESSAGES:
+        blocks = definition_text(name).strip().split("\n\n")
+        for block in blocks[1:-1]:
+            assert block.startswith("#"), f"{name}: {block}"
+
+
+def test_unknown_types_and_definitions_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="'std_msgs/msg/Nothing' is not known"):
+        message_class("std_msgs/msg/Nothing")
+    with pytest.raises(ConfigurationError, match="semlt3d_ros/msg/Nothing"):
+        definition_text("Nothing")
+
+
+@given(st.sampled_from(sorted(SAMPLES)), st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_bytes_are_rejected_or_read_but_raise_nothing_else(type_name: str, data: st.DataObject) -> None:
+    damaged = bytearray(SAMPLES[type_name])
+    for _ in range(data.draw(st.integers(0, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    del damaged[data.draw(st.integers(0, len(damaged))) :]
+    try:
+        deserialize(bytes(damaged), type_name)
+    except InputRejected as error:
+        assert error.reason == "corrupt_message"
