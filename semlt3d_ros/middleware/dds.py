@@ -58,11 +58,15 @@ class DdsPublisher:
         self._logger = logger
 
     def publish(self, message: Any) -> None:
-        """Publish a message object, or its CDR bytes."""
+        """See the port."""
         data = message if isinstance(message, (bytes, memoryview)) else serialize(message, self.type_name)
         try:
             self._writer.write(dds_type(self.type_name)(bytes(data)))
         except DDSException as error:
+            if error.code == DDSException.DDS_RETCODE_BAD_PARAMETER:
+                raise InputRejected(
+                    "corrupt_message", f"topic {self.topic}: {len(data)} bytes are not a {self.type_name}"
+                ) from error
             if error.code != DDSException.DDS_RETCODE_TIMEOUT:
                 raise
             self._logger.warning("topic %s: a message is lost, the subscriber has not kept up for 1 s", self.topic)
@@ -181,6 +185,7 @@ class DdsMiddleware:
         for condition in self._watch.conditions:
             self._waitset.attach(condition)
         self._topics: dict[tuple[str, str], Topic] = {}
+        self._publishers: list[DdsPublisher] = []
         self._subscriptions: list[DdsSubscription] = []
         self._timers: list[DdsTimer] = []
         self._soon: deque[Callable[[], None]] = deque()
@@ -190,7 +195,10 @@ class DdsMiddleware:
         """See the port."""
         writer = DataWriter(self._participant, self._topic(topic, type_name), writer_qos(qos, type_name))
         self._watch.add_publisher(topic, type_name, qos)
-        return DdsPublisher(writer, topic, type_name, self.logger)
+        publisher = DdsPublisher(writer, topic, type_name, self.logger)
+        # A writer leaves the graph when it is collected; it shall live as long as the middleware.
+        self._publishers.append(publisher)
+        return publisher
 
     def create_subscription(
         self, topic: str, type_name: str, callback: Callback, qos: QoS = RELIABLE, raw: bool = False
@@ -243,6 +251,7 @@ class DdsMiddleware:
     def shutdown(self) -> None:
         """See the port."""
         self._stopped.set()
+        self._publishers.clear()
         self._subscriptions.clear()
         self._timers.clear()
         self._topics.clear()

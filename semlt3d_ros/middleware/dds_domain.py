@@ -15,6 +15,7 @@ from semlt3d_ros.middleware.port import QoS
 
 LARGEST_DOMAIN_ID = 232
 _PARTICIPANTS = 99
+_UNLIMITED = -1
 _LOOPBACK = """<Interfaces><NetworkInterface address="127.0.0.1" multicast="false"/></Interfaces>
       <AllowMulticast>false</AllowMulticast>
       <MaxMessageSize>65500B</MaxMessageSize>
@@ -117,6 +118,8 @@ def _endpoint_qos(qos: QoS, type_name: str, depth: int) -> Qos:
         Policy.Reliability.Reliable(duration(seconds=1)) if qos.reliable else Policy.Reliability.BestEffort,
         Policy.Durability.TransientLocal if qos.transient_local else Policy.Durability.Volatile,
         Policy.History.KeepLast(depth),
+        # What a late subscriber gets; without this it is the last message alone, whatever the history.
+        Policy.DurabilityService(0, Policy.History.KeepLast(depth), _UNLIMITED, _UNLIMITED, _UNLIMITED),
         # ROS 2 (Iron and later) reads the type hash from here, and warns about an endpoint without it.
         Policy.Userdata(f"typehash={type_hash(type_name)};".encode()),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Any
 
 from cyclonedds.builtin import (
@@ -19,6 +20,7 @@ from semlt3d_ros.middleware.port import QoS
 
 _ANY = SampleState.Any | ViewState.Any | InstanceState.Alive
 _BATCH = 100
+_REMEMBERED = 1000
 
 
 class MismatchWatch:
@@ -35,7 +37,7 @@ class MismatchWatch:
         self.conditions = [ReadCondition(reader, _ANY) for reader in (self._publishers, self._subscribers)]
         self._subscribed: dict[str, tuple[str, str, QoS]] = {}
         self._published: dict[str, tuple[str, str, QoS]] = {}
-        self._remote: dict[tuple[str, bool], DcpsEndpoint] = {}
+        self._known: deque[tuple[DcpsEndpoint, bool]] = deque(maxlen=_REMEMBERED)
 
     def add_subscription(self, topic: str, type_name: str, qos: QoS) -> None:
         """Watch the publishers of a topic that is subscribed to."""
@@ -53,13 +55,13 @@ class MismatchWatch:
             for endpoint in reader.take(N=_BATCH):
                 if not isinstance(endpoint, DcpsEndpoint):
                     continue
-                self._remote[endpoint.topic_name, publishes] = endpoint
+                self._known.append((endpoint, publishes))
                 self._compare(endpoint, publishes)
 
     def _compare_known(self, dds_topic: str) -> None:
-        for publishes in (True, False):
-            if (dds_topic, publishes) in self._remote:
-                self._compare(self._remote[dds_topic, publishes], publishes)
+        for endpoint, publishes in self._known:
+            if endpoint.topic_name == dds_topic:
+                self._compare(endpoint, publishes)
 
     def _compare(self, endpoint: DcpsEndpoint, publishes: bool) -> None:
         ours = (self._subscribed if publishes else self._published).get(endpoint.topic_name)

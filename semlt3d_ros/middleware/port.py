@@ -57,7 +57,11 @@ class Publisher(Protocol):
     type_name: str
 
     def publish(self, message: Any) -> None:
-        """Publish a message object, or its CDR serialisation as bytes. May be called from any thread."""
+        """Publish a message object, or its CDR serialisation as bytes. May be called from any thread.
+
+        Raises:
+            InputRejected: ``corrupt_message``: the bytes are not a message of the topic's type.
+        """
 
     @property
     def matched(self) -> int:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
 from semlt3d_ros.data.bags import BagMessage, BagSource
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.messages.building import build_time
 from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS
+from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes.lockstep import ProgressFollower
 from semlt3d_ros.nodes.signals import stopped_by_signals
 
@@ -61,6 +62,7 @@ class PlayerSummary:
         sent: messages sent, by topic.
         loops: how often the recording was played to its end.
         late: messages sent later than ``late_after_s`` behind the schedule (never counted in lockstep).
+        rejected: messages that are damaged and were not sent.
         unanswered: in lockstep, messages that the detector had not handled in time.
         skipped_topics: topics whose type is not known.
         duration_s: real time it took, without the wait for subscribers.
@@ -70,6 +72,7 @@ class PlayerSummary:
     sent: Counter[str] = field(default_factory=Counter)
     loops: int = 0
     late: int = 0
+    rejected: int = 0
     unanswered: int = 0
     skipped_topics: tuple[str, ...] = ()
     duration_s: float = 0.0
@@ -90,6 +93,7 @@ class Player:
 
     def __init__(self, middleware: Middleware, bag: Path, options: PlayerOptions = PlayerOptions()) -> None:
         self._middleware = middleware
+        self._log = ThrottledLog(middleware.logger)
         self._bag = bag
         self._options = options
         self.summary = PlayerSummary()
@@ -178,7 +182,12 @@ class Player:
     def _send(self, message: BagMessage, due: float) -> None:
         if self._follower is None and time.monotonic() - due > self._options.late_after_s:
             self.summary.late += 1
-        self._publishers[message.topic].publish(message.data)
+        try:
+            self._publishers[message.topic].publish(message.data)
+        except InputRejected as error:
+            self.summary.rejected += 1
+            self._log.warning(message.topic, str(error))
+            return
         self.summary.sent[message.topic] += 1
         if self._follower is not None and not self._follower.wait_for(message.topic):
             if self._follower.gone:
