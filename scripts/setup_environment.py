@@ -126,7 +126,9 @@ class Environment:
         uv = self.uv or self._own_uv()
         say(f"installing semlt3d_ros[{extra}] into .venv (the first time downloads about 3 GB)")
         self._stamp.unlink(missing_ok=True)
-        command = [uv, "pip", "install", "--python", str(self.python), "--editable", f".[{extra}]"]
+        # Compiled now, once: PyTorch takes ten seconds longer to import as source, and some machines never cache it.
+        command = [uv, "pip", "install", "--compile-bytecode", "--python", str(self.python)]
+        command += ["--editable", f".[{extra}]"]
         remedy = "if the network was away, run the same command again: what is already downloaded is kept"
         self._step(command, f"installing failed, see the lines above; {remedy}")
         partial = self._stamp.with_suffix(".part")

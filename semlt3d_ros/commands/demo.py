@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semlt3d_ros.commands.output import for_people, print_json, progress_bar, write_json
+from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar, write_json
 from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,7 +90,6 @@ def summarize(node: NodeReport, report: Report, sets_sent: int) -> dict[str, Any
 
 def print_summary(summary: dict[str, Any], folder: Path) -> None:
     """Print the figures as one table."""
-    from rich.console import Console
     from rich.table import Table
 
     def text(value: float | None) -> str:
@@ -113,4 +112,4 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
         table.add_row(f"mean AP {group}", text(value))
     table.caption = f"AP over centre distances 0.5, 1, 2 and 4 m, within {RANGE_M:g} m"
     table.caption_justify = "left"
-    Console().print(table)
+    print_table(table)

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from semlt3d_ros.commands.output import print_json
+from semlt3d_ros.commands.output import print_json, print_table
 
 HELP = "tell what this machine has and lacks, and what to do about each"
 EXAMPLE = "semlt3d doctor --json"
@@ -163,7 +163,6 @@ def _disk() -> Check:
 
 
 def _print_table(checks: list[Check]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title="This machine")
@@ -172,4 +171,4 @@ def _print_table(checks: list[Check]) -> None:
     for check in checks:
         style = _STYLES[check.status]
         table.add_row(f"[{style}]{check.name}[/{style}]", check.found, check.advice)
-    Console().print(table)
+    print_table(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import print_json
+from semlt3d_ros.commands.output import print_json, print_table
 
 HELP = "measure recorded detections against the ground truth of a bag"
 EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap"
@@ -34,7 +34,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report.to_json())
     else:
-        from rich.console import Console
-
-        Console().print(report.to_table())
+        print_table(report.to_table())
     return 0

@@ -10,7 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_TABLE_WIDTH = 120
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all."""
@@ -35,6 +40,14 @@ def for_people(options: argparse.Namespace) -> bool:
 def log_to_stderr() -> None:
     """Show what nodes log, with the time, as ROS 2 does."""
     logging.basicConfig(format="[%(asctime)s] %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, with room for its columns where it is not cut to a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=max(console.width, _TABLE_WIDTH)).print(table)
 
 
 @contextmanager
