@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semlt3d_ros.core.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -12,8 +14,18 @@ class ImageSpec:
     Attributes:
         width, height: pixels.
         top_crop: share of the full image's height cut off at the top (sky) before scaling, in [0, 1).
+
+    Raises:
+        ConfigurationError: values that no image has.
     """
 
     width: int
     height: int
     top_crop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1 or not 0.0 <= self.top_crop < 1.0:
+            raise ConfigurationError(
+                f"image specification {self.width}x{self.height} with top_crop {self.top_crop}: "
+                "sizes must be positive, top_crop in [0, 1)"
+            )

@@ -10,36 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.imaging import ImageSpec
+
+__all__ = ["ImagePreparation", "ImageSpec"]
 
 Image = NDArray[np.uint8]
 
 _CACHED_PLANS = 64
 _JPEG_EIGHTHS = (8, 4, 2, 1)
-
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """The images that a student takes.
-
-    Attributes:
-        width, height: pixels.
-        top_crop: share of the full image's height that is cut off at the top (sky) before scaling.
-
-    Raises:
-        ConfigurationError: values that no image has.
-    """
-
-    width: int
-    height: int
-    top_crop: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1 or not 0.0 <= self.top_crop < 1.0:
-            raise ConfigurationError(
-                f"image specification {self.width}x{self.height} with top_crop {self.top_crop}: "
-                "sizes must be positive, top_crop in [0, 1)"
-            )
 
 
 @dataclass(frozen=True)
