@@ -26,7 +26,6 @@ _SLOWEST_ARROW = 0.5
 """m/s below which a velocity is not drawn: its direction is noise."""
 _TRAIL_FRAMES = 500
 _HIGHEST_POINT_M = 4.0
-_BACKGROUND = (22, 24, 28)
 
 
 class RerunSink:
@@ -123,7 +122,7 @@ class RerunSink:
         pose = frame.T_world_ego
         self._log("world/ego", self._rr.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3]))
         self._trajectory.append(pose[:3, 3])
-        self._log("world/trajectory", self._rr.LineStrips3D([np.array(self._trajectory)], colors=[(255, 255, 255)]))
+        self._log("world/trajectory", self._rr.LineStrips3D([np.array(self._trajectory)], colors=[(150, 150, 150)]))
 
     def _log_points(self, frame: Frame) -> None:
         if frame.points is None:
@@ -191,8 +190,7 @@ class RerunSink:
                 origin="world/ego",
                 contents="world/**",
                 name="around the vehicle",
-                background=_BACKGROUND,
-                eye_controls=blueprint.EyeControls3D(position=(-22, 0, 16), look_target=(6, 0, 0), eye_up=(0, 0, 1)),
+                eye_controls=blueprint.EyeControls3D(position=(-30, 0, 26), look_target=(0, 0, 0), eye_up=(0, 0, 1)),
             ),
             blueprint.TextDocumentView(origin="confidences", name="class confidences"),
             column_shares=[2, 1],
