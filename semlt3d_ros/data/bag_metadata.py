@@ -80,7 +80,10 @@ def write_metadata(
         "ros_distro": "jazzy",
     }
     temporary = folder / f".{METADATA_NAME}.new"
-    temporary.write_text(yaml.safe_dump({"rosbag2_bagfile_information": information}, sort_keys=False), "utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        yaml.safe_dump({"rosbag2_bagfile_information": information}, file, sort_keys=False)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, folder / METADATA_NAME)
 
 

@@ -168,11 +168,15 @@ class BagSink:
 
         Raises:
             ConfigurationError: the type is not known, or the topic has another type in this bag.
+            OSError: the disk is full; what was flushed before is safe, and writing may go on when there is room.
+            ValueError: the bag is closed.
         """
+        if self._closed:
+            raise ValueError(f"the bag {self.path} is closed")
         record = self._topics.get(topic) or self._add_topic(topic, type_name)
         if record.type_name != type_name:
             raise ConfigurationError(f"topic {topic} carries {record.type_name} in {self.path}, not {type_name}")
-        data = message if isinstance(message, (bytes, memoryview)) else serialize(message, type_name)
+        data = message if isinstance(message, (bytes, bytearray, memoryview)) else serialize(message, type_name)
         self._writer.write(record, stamp, data)
         self._counts[record] += 1
         first, last = self._span or (stamp, stamp)

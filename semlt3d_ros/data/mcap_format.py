@@ -139,7 +139,7 @@ def iterate_records(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         position += size
 
 
-def pack_record(code: int, *parts: bytes | memoryview) -> bytes:
+def pack_record(code: int, *parts: bytes | bytearray | memoryview) -> bytes:
     """A record of the given body parts."""
     return b"".join((RECORD_HEAD.pack(code, sum(len(part) for part in parts)), *parts))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from pathlib import Path
@@ -59,7 +60,7 @@ class McapWriter:
         self._append(self._channel_records[-1])
         self._counts[topic.number] = 0
 
-    def write(self, topic: TopicRecord, stamp: int, data: bytes | memoryview) -> None:
+    def write(self, topic: TopicRecord, stamp: int, data: bytes | bytearray | memoryview) -> None:
         """Append a message."""
         sequence = self._counts[topic.number] & 0xFFFFFFFF
         head = fmt.MESSAGE_HEAD.pack(topic.number, sequence, stamp, stamp)
@@ -112,6 +113,7 @@ class McapWriter:
         with self._file:
             self.flush()
             self._write_summary()
+            os.fsync(self._file.fileno())  # a finished recording survives a power loss
 
     def _write_summary(self) -> None:
         self._write(fmt.pack_record(fmt.DATA_END, struct.pack("<I", 0)))

@@ -206,7 +206,7 @@ class SqliteWriter:
             (topic.number, topic.name, topic.type_name, topic.qos_yaml, topic.type_hash),
         )
 
-    def write(self, topic: TopicRecord, stamp: int, data: bytes | memoryview) -> None:
+    def write(self, topic: TopicRecord, stamp: int, data: bytes | bytearray | memoryview) -> None:
         """Append a message."""
         stored = self._compressor.compress(data) if self._compressor else data
         self._connection.execute(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.messages.typestore import MessageTypes
@@ -23,25 +23,25 @@ def build_header(types: MessageTypes, stamp: int, frame_id: str) -> Any:
     return types("std_msgs/msg/Header")(stamp=build_time(types, stamp), frame_id=frame_id)
 
 
-def build_vector(types: MessageTypes, values: ArrayLike) -> Any:
+def build_vector(types: MessageTypes, values: Iterable[float]) -> Any:
     """``geometry_msgs/Vector3`` of three numbers."""
-    x, y, z = (float(value) for value in np.asarray(values))
+    x, y, z = map(float, values)
     return types("geometry_msgs/msg/Vector3")(x=x, y=y, z=z)
 
 
-def build_point(types: MessageTypes, values: ArrayLike) -> Any:
+def build_point(types: MessageTypes, values: Iterable[float]) -> Any:
     """``geometry_msgs/Point`` of three numbers."""
-    x, y, z = (float(value) for value in np.asarray(values))
+    x, y, z = map(float, values)
     return types("geometry_msgs/msg/Point")(x=x, y=y, z=z)
 
 
-def build_quaternion(types: MessageTypes, quaternion: ArrayLike) -> Any:
+def build_quaternion(types: MessageTypes, quaternion: Iterable[float]) -> Any:
     """``geometry_msgs/Quaternion`` of x, y, z, w."""
-    x, y, z, w = (float(value) for value in np.asarray(quaternion))
+    x, y, z, w = map(float, quaternion)
     return types("geometry_msgs/msg/Quaternion")(x=x, y=y, z=z, w=w)
 
 
-def build_pose(types: MessageTypes, position: ArrayLike, quaternion: ArrayLike) -> Any:
+def build_pose(types: MessageTypes, position: Iterable[float], quaternion: Iterable[float]) -> Any:
     """``geometry_msgs/Pose`` of a position in metres and a quaternion x, y, z, w."""
     return types("geometry_msgs/msg/Pose")(
         position=build_point(types, position), orientation=build_quaternion(types, quaternion)

@@ -113,4 +113,7 @@ def _rows(rows: list[Any], length: int, name: str) -> NDArray[np.float32]:
     for row in rows:
         if len(row) != length:
             raise InputRejected(name, f"a detection has {len(row)} {name}, {length} are expected")
-    return np.array(rows, np.float32).reshape(len(rows), length)
+    table = np.array(rows, np.float32).reshape(len(rows), length)
+    if not np.isfinite(table).all():
+        raise InputRejected(name, f"a detection has {name} that are not finite")
+    return table

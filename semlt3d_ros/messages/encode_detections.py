@@ -148,17 +148,19 @@ def _detection3d_array(
     top_k: int,
     types: MessageTypes,
 ) -> Any:
+    header, no_covariance = build_header(types, *stamp_and_frame), np.zeros(36)
+
     def detection(row: int) -> Any:
         pose = build_pose(types, boxes.centers[row], quaternion_from_yaw(boxes.yaw[row]))
         ranked = np.argsort(-confidences[row], kind="stable")[:top_k]
         return types("vision_msgs/msg/Detection3D")(
-            header=build_header(types, *stamp_and_frame),
+            header=header,
             results=[
                 types("vision_msgs/msg/ObjectHypothesisWithPose")(
                     hypothesis=types("vision_msgs/msg/ObjectHypothesis")(
                         class_id=class_names[index], score=float(confidences[row, index])
                     ),
-                    pose=types("geometry_msgs/msg/PoseWithCovariance")(pose=pose, covariance=np.zeros(36)),
+                    pose=types("geometry_msgs/msg/PoseWithCovariance")(pose=pose, covariance=no_covariance),
                 )
                 for index in ranked
             ],
@@ -167,7 +169,7 @@ def _detection3d_array(
         )
 
     return types("vision_msgs/msg/Detection3DArray")(
-        header=build_header(types, *stamp_and_frame),
+        header=header,
         detections=[detection(row) for row in range(len(boxes))],
     )
 

@@ -71,61 +71,53 @@ def encode_markers(
         score_threshold: detections below are not drawn.
         types: gives the message classes.
     """
+    blank = _blank_marker(types, detections.stamp, frame_id)
     marker = types("visualization_msgs/msg/Marker")
-    markers = [_marker(types, detections.stamp, frame_id, action=marker.DELETEALL)]
-    scores, class_ids = detections.scores, detections.class_ids
-    for row in np.flatnonzero(scores >= score_threshold):
-        name = detections.class_names[class_ids[row]]
-        markers += _box_markers(types, detections, int(row), name, float(scores[row]), frame_id)
+    markers = [marker(**(blank | {"action": marker.DELETEALL}))]
+    for row in np.flatnonzero(detections.scores >= score_threshold):
+        markers += [marker(**(blank | fields)) for fields in _box_markers(types, detections, int(row))]
     return types("visualization_msgs/msg/MarkerArray")(markers=markers)
 
 
-def _box_markers(
-    types: MessageTypes, detections: Detections, row: int, name: str, score: float, frame_id: str
-) -> list[Any]:
-    marker, stamp, boxes = types("visualization_msgs/msg/Marker"), detections.stamp, detections.boxes
+def _box_markers(types: MessageTypes, detections: Detections, row: int) -> list[dict[str, Any]]:
+    """The fields in which the markers of one box differ from a blank one."""
+    marker, boxes = types("visualization_msgs/msg/Marker"), detections.boxes
+    best = int(detections.confidences[row].argmax())
+    name, score = detections.class_names[best], float(detections.confidences[row, best])
     rgb = GROUP_COLORS[CLASSES[CLASS_INDEX[name]].group if name in CLASS_INDEX else ""]
     center, size, velocity = boxes.centers[row], boxes.sizes[row], boxes.velocity[row]
+    above = (center[0], center[1], center[2] + size[2] / 2 + 0.5)
     drawn = [
-        _marker(
-            types,
-            stamp,
-            frame_id,
-            ns="boxes",
-            id=row,
-            type=marker.CUBE,
-            pose=build_pose(types, center, quaternion_from_yaw(boxes.yaw[row])),
-            scale=build_vector(types, np.maximum(size, 0.01)),
-            color=_color(types, rgb, 0.25 + 0.5 * score),
-        ),
-        _marker(
-            types,
-            stamp,
-            frame_id,
-            ns="names",
-            id=row,
-            type=marker.TEXT_VIEW_FACING,
-            pose=build_pose(types, center + np.array([0.0, 0.0, size[2] / 2 + 0.5]), (0.0, 0.0, 0.0, 1.0)),
-            scale=build_vector(types, (0.0, 0.0, 0.6)),
-            color=_color(types, (1.0, 1.0, 1.0), 1.0),
-            text=f"{name} {score:.2f}",
-        ),
+        {
+            "ns": "boxes",
+            "id": row,
+            "type": marker.CUBE,
+            "pose": build_pose(types, center, quaternion_from_yaw(boxes.yaw[row])),
+            "scale": build_vector(types, np.maximum(size, 0.01)),
+            "color": _color(types, rgb, 0.25 + 0.5 * score),
+        },
+        {
+            "ns": "names",
+            "id": row,
+            "type": marker.TEXT_VIEW_FACING,
+            "pose": build_pose(types, above, (0.0, 0.0, 0.0, 1.0)),
+            "scale": build_vector(types, (0.0, 0.0, 0.6)),
+            "color": _color(types, (1.0, 1.0, 1.0), 1.0),
+            "text": f"{name} {score:.2f}",
+        },
     ]
     speed = float(np.hypot(*velocity))
     if speed >= _SLOWEST_ARROW:
         heading = quaternion_from_yaw(np.arctan2(velocity[1], velocity[0]))
         drawn.append(
-            _marker(
-                types,
-                stamp,
-                frame_id,
-                ns="velocities",
-                id=row,
-                type=marker.ARROW,
-                pose=build_pose(types, center, heading),
-                scale=build_vector(types, (speed, 0.15, 0.15)),
-                color=_color(types, rgb, 0.9),
-            )
+            {
+                "ns": "velocities",
+                "id": row,
+                "type": marker.ARROW,
+                "pose": build_pose(types, center, heading),
+                "scale": build_vector(types, (speed, 0.15, 0.15)),
+                "color": _color(types, rgb, 0.9),
+            }
         )
     return drawn
 
@@ -134,9 +126,11 @@ def _color(types: MessageTypes, rgb: tuple[float, float, float], alpha: float) -
     return types("std_msgs/msg/ColorRGBA")(r=rgb[0], g=rgb[1], b=rgb[2], a=alpha)
 
 
-def _marker(types: MessageTypes, stamp: int, frame_id: str, **given: Any) -> Any:
-    """A marker with every field set: rosbags' classes have no defaults."""
-    fields: dict[str, Any] = {
+def _blank_marker(types: MessageTypes, stamp: int, frame_id: str) -> dict[str, Any]:
+    """Every field of a marker, made once for all markers: rosbags' classes have no defaults."""
+    image, mesh = types("sensor_msgs/msg/CompressedImage"), types("visualization_msgs/msg/MeshFile")
+    nothing = np.zeros(0, np.uint8)
+    return {
         "header": build_header(types, stamp, frame_id),
         "ns": "",
         "id": 0,
@@ -150,21 +144,10 @@ def _marker(types: MessageTypes, stamp: int, frame_id: str, **given: Any) -> Any
         "points": [],
         "colors": [],
         "texture_resource": "",
-        "texture": _no_texture(types),
+        "texture": image(header=build_header(types, 0, ""), format="", data=numeric_sequence(image, nothing)),
         "uv_coordinates": [],
         "text": "",
         "mesh_resource": "",
-        "mesh_file": _no_mesh(types),
+        "mesh_file": mesh(filename="", data=numeric_sequence(mesh, nothing)),
         "mesh_use_embedded_materials": False,
     }
-    return types("visualization_msgs/msg/Marker")(**(fields | given))
-
-
-def _no_texture(types: MessageTypes) -> Any:
-    image = types("sensor_msgs/msg/CompressedImage")
-    return image(header=build_header(types, 0, ""), format="", data=numeric_sequence(image, np.zeros(0, np.uint8)))
-
-
-def _no_mesh(types: MessageTypes) -> Any:
-    mesh = types("visualization_msgs/msg/MeshFile")
-    return mesh(filename="", data=numeric_sequence(mesh, np.zeros(0, np.uint8)))

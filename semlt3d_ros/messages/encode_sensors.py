@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import simplejpeg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import PointCloud
@@ -68,8 +68,8 @@ def encode_camera_info(camera: CameraModel, stamp: int, frame_id: str, types: Me
     projection = np.hstack([camera.K, np.zeros((3, 1))])
     return message(
         header=build_header(types, stamp, frame_id),
-        height=camera.height,
-        width=camera.width,
+        height=int(camera.height),
+        width=int(camera.width),
         distortion_model=camera.distortion_model or "plumb_bob",
         d=numeric_sequence(message, coefficients),
         k=camera.K.reshape(-1).copy(),
@@ -131,8 +131,8 @@ def encode_transforms(transforms: Sequence[StampedTransform], types: MessageType
 def encode_odometry(
     T_odom_base: Matrix,
     stamp: int,
-    linear: ArrayLike = (0.0, 0.0, 0.0),
-    angular: ArrayLike = (0.0, 0.0, 0.0),
+    linear: Iterable[float] = (0.0, 0.0, 0.0),
+    angular: Iterable[float] = (0.0, 0.0, 0.0),
     parent: str = "odom",
     child: str = "base_link",
     types: MessageTypes = message_class,

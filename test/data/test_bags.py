@@ -223,6 +223,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
             sink.write("/b", "a/msg/B", b"", 2)
     with BagSource(tmp_path / "types") as bag:
         assert len(list(bag.messages())) == 1
+    with pytest.raises(ValueError, match="closed"):
+        sink.write("/tf", topics.TF_TYPE, content(1)[1].data, 3)
+    sink.close()
 
 
 WRITER = """

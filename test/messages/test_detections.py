@@ -157,6 +157,7 @@ def test_unknown_classes_in_ground_truth_are_rejected() -> None:
         (lambda item: setattr(item.size, "y", -1.0), "box"),
         (lambda item: [setattr(item.pose.orientation, axis, 0.0) for axis in "xyzw"], "box"),
         (lambda item: setattr(item, "class_confidences", np.zeros(3, np.float32)), "class_confidences"),
+        (lambda item: setattr(item, "class_confidences", np.full(18, np.nan, np.float32)), "class_confidences"),
         (lambda item: setattr(item, "expert_weights", np.zeros(9, np.float32)), "expert_weights"),
     ],
 )

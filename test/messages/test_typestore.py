@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import PointCloud
-from semlt3d_ros.messages import topics
+from semlt3d_ros.messages import topics, typestore
 from semlt3d_ros.messages.encode import encode_diagnostics, encode_image, encode_point_cloud, encode_transforms
 from semlt3d_ros.messages.typestore import (
     OWN_MESSAGES,
@@ -66,6 +66,14 @@ def test_every_field_of_the_own_messages_is_documented_right_above_it() -> None:
         blocks = definition_text(name).strip().split("\n\n")
         for block in blocks[1:-1]:
             assert block.startswith("#"), f"{name}: {block}"
+
+
+def test_an_installed_package_brings_its_own_definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "LongTailDetection.msg").write_text("int32 installed")
+    monkeypatch.setattr(typestore.resources, "files", {"semlt3d_ros.messages": tmp_path}.__getitem__)
+    assert definition_text("LongTailDetection") == "int32 installed"
+    assert "class_names" in definition_text("LongTailDetectionArray"), "the source tree's where there is no other"
 
 
 def test_unknown_types_and_definitions_are_named() -> None:
