@@ -6,6 +6,7 @@ Camera frames follow REP-103: z forward, x right, y down. Pixel centres lie at i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from semlt3d_ros.core.errors import InputRejected
 DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant")
 _COEFFICIENTS = {"": (0,), "plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4)}
 _NEWTON_STEPS = 20
+_WIDEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class CameraModel:
                 f"{len(D)} coefficients do not fit '{self.distortion_model}', "
                 f"which takes {' or '.join(map(str, _COEFFICIENTS[self.distortion_model]))}",
             )
+        if D[12:].any():
+            raise InputRejected(
+                "distortion", "a tilted sensor (coefficients 13 and 14) is not supported; they must be 0"
+            )
         if not np.isfinite(D).all():
             raise InputRejected("distortion", f"D = {D.tolist()} holds values that are not finite")
 
@@ -106,11 +112,11 @@ class CameraModel:
             scale = np.where(radius > 1e-12, distorted / np.maximum(radius, 1e-12), 1.0 / np.maximum(p[..., 2], 1e-12))
             xy = p[..., :2] * scale[..., None]
             # A fisheye sees beyond 90 degrees; only the folding point of its polynomial ends the view.
-            front = theta <= self._fisheye_limit()
+            front = theta <= self._fisheye_limit
         else:
             front = p[..., 2] > 1e-6
             xy = p[..., :2] / np.where(front, p[..., 2], 1.0)[..., None]
-            front &= np.hypot(xy[..., 0], xy[..., 1]) <= self._radius_limit()
+            front &= np.hypot(xy[..., 0], xy[..., 1]) <= self._radius_limit
             xy = self._distorted(xy)
         uv = xy @ self.K[:2, :2].T + self.K[:2, 2]
         inside = (uv[..., 0] >= -0.5) & (uv[..., 0] < self.width - 0.5)
@@ -123,12 +129,12 @@ class CameraModel:
         xy = (uv - self.K[:2, 2]) @ np.linalg.inv(self.K[:2, :2]).T
         if self.distortion_model == "equidistant":
             distorted = np.linalg.norm(xy, axis=-1)
-            theta = np.clip(distorted, 0.0, self._fisheye_limit())
+            theta = np.clip(distorted, 0.0, self._fisheye_limit)
             for _ in range(_NEWTON_STEPS):
                 step = 1e-6
                 slope = (self._fisheye_radius(theta + step) - self._fisheye_radius(theta - step)) / (2 * step)
                 theta = theta - (self._fisheye_radius(theta) - distorted) / np.maximum(slope, 1e-3)
-                theta = np.clip(theta, 0.0, self._fisheye_limit())
+                theta = np.clip(theta, 0.0, self._fisheye_limit)
             direction = xy / np.maximum(distorted, 1e-12)[..., None]
             return np.concatenate([direction * np.sin(theta)[..., None], np.cos(theta)[..., None]], axis=-1)
         if not self.is_pinhole:
@@ -142,6 +148,7 @@ class CameraModel:
         t2 = theta * theta
         return theta * (1 + t2 * (k[0] + t2 * (k[1] + t2 * (k[2] + t2 * k[3]))))
 
+    @cached_property
     def _fisheye_limit(self) -> float:
         theta = np.linspace(0.0, np.pi, 1800)
         falling = np.flatnonzero(np.diff(self._fisheye_radius(theta)) <= 0)
@@ -155,7 +162,7 @@ class CameraModel:
     def _distorted(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.is_pinhole:
             return xy
-        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, *_tilt = self._polynomial()
+        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4, *_ = self._polynomial()
         x, y = xy[..., 0], xy[..., 1]
         r2 = x * x + y * y
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
@@ -167,21 +174,26 @@ class CameraModel:
             axis=-1,
         )
 
+    @cached_property
     def _radius_limit(self) -> float:
-        """Largest undistorted radius (tangent of the view angle) up to which the radial polynomial grows."""
+        """Undistorted radius (tangent of the view angle) up to which pixels move outwards, in every direction.
+
+        Decentring and thin prisms grow with the square of the radius and fold far points back long after the radial
+        part has done its work, hence all directions; beyond ``_WIDEST`` no lens is described by these models.
+        """
         if self.is_pinhole:
             return float("inf")
-        k1, k2, _, _, k3, k4, k5, k6, *_ = self._polynomial()
-        r = np.linspace(0.0, 10.0, 4000)
-        r2 = r * r
-        denominator = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-        radius = r * (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / np.where(denominator == 0, np.nan, denominator)
-        stops = np.flatnonzero(~(np.diff(radius) > 0))
-        return float(r[stops[0]]) if len(stops) else float("inf")
+        radius = np.linspace(0.0, _WIDEST, 2000)
+        azimuth = np.linspace(0.0, 2 * np.pi, 16, endpoint=False)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xy = self._distorted(np.stack([radius * np.cos(azimuth), radius * np.sin(azimuth)], axis=-1))
+            outwards = np.diff(np.linalg.norm(xy, axis=-1), axis=-1) > 0
+        stops = np.flatnonzero(~outwards.all(axis=0))
+        return float(radius[stops[0]]) if len(stops) else _WIDEST
 
     def _undistorted(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Newton's method on the distortion, kept within the monotonic part."""
-        xy, limit, step = target.copy(), min(self._radius_limit(), 1e3), 1e-6
+        xy, limit, step = target.copy(), self._radius_limit, 1e-6
         step_x, step_y = np.array([step, 0.0]), np.array([0.0, step])
         for _ in range(_NEWTON_STEPS):
             error = self._distorted(xy) - target

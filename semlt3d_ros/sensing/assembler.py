@@ -196,7 +196,8 @@ class FrameAssembler(Generic[Payload]):
 
     def flush(self) -> list[AssembledSet[Payload]]:
         """Give out what waits: the stream has ended."""
-        return self._jump() if self._candidates else self._close_all()
+        sets = self._jump() if self._candidates else []
+        return sets + self._close_all()
 
     def reset(self) -> None:
         """Forget everything; images that wait are dropped as ``reset``. Counters stay."""

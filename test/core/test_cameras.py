@@ -158,7 +158,13 @@ def test_impossible_focal_lengths(place, value):
 
 @pytest.mark.parametrize(
     ("model", "coefficients"),
-    [("thin_plate", []), ("plumb_bob", [0.1, 0.2]), ("equidistant", [np.nan, 0, 0, 0]), ("", [0.1])],
+    [
+        ("thin_plate", []),
+        ("plumb_bob", [0.1, 0.2]),
+        ("equidistant", [np.nan, 0, 0, 0]),
+        ("", [0.1]),
+        ("rational_polynomial", [0.1] * 14),
+    ],
 )
 def test_impossible_distortion(model, coefficients):
     with pytest.raises(InputRejected) as error:
