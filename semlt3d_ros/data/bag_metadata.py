@@ -36,7 +36,13 @@ def storage_files(folder: Path) -> list[Path]:
 
 
 def write_metadata(
-    folder: Path, storage: str, file_name: str, counts: Mapping[TopicRecord, int], span: tuple[int, int], compress: bool
+    folder: Path,
+    storage: str,
+    file_name: str,
+    counts: Mapping[TopicRecord, int],
+    span: tuple[int, int],
+    compress: bool,
+    finished: bool,
 ) -> None:
     """Write ``metadata.yaml`` in one step, so that a reader never sees half of it.
 
@@ -47,6 +53,7 @@ def write_metadata(
         counts: messages per topic.
         span: log times of the first and last message.
         compress: messages are compressed one by one (sqlite3 only; mcap says so itself).
+        finished: wait until the disk has it.
     """
     begin = {"nanoseconds_since_epoch": span[0]}
     duration = {"nanoseconds": span[1] - span[0]}
@@ -82,8 +89,9 @@ def write_metadata(
     temporary = folder / f".{METADATA_NAME}.new"
     with temporary.open("w", encoding="utf-8") as file:
         yaml.safe_dump({"rosbag2_bagfile_information": information}, file, sort_keys=False)
-        file.flush()
-        os.fsync(file.fileno())
+        if finished:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, folder / METADATA_NAME)
 
 

@@ -226,8 +226,9 @@ class BagSink:
     def _write_metadata(self) -> None:
         if self._folder:
             compressed_messages = self._compress and self._storage == "sqlite3"
+            span = self._span or (0, 0)
             write_metadata(
-                self._folder, self._storage, self._file.name, self._counts, self._span or (0, 0), compressed_messages
+                self._folder, self._storage, self._file.name, self._counts, span, compressed_messages, self._closed
             )
 
 

@@ -17,7 +17,7 @@ _LONGEST_RUN = 4 << 20
 
 
 class _Segment(NamedTuple):
-    """A chunk, or a run of records outside chunks (``chunked`` False)."""
+    """A chunk, or a run of records outside chunks (``chunked`` False). Without ``channels`` it may hold any."""
 
     start: int
     end: int
@@ -83,7 +83,7 @@ class McapReader:
             for segment in sorted(self._segments, key=lambda item: (item.start, item.offset))
             if (stop is None or segment.start < stop)
             and (start is None or segment.end >= start)
-            and not channels.isdisjoint(segment.channels)
+            and not (segment.channels and channels.isdisjoint(segment.channels))
         ]
         pending: list[tuple[int, int, int, BagMessage]] = []
         for segment in wanted:

@@ -123,6 +123,21 @@ def test_messages_outside_chunks_are_read(tmp_path: Path) -> None:
     assert read(path) == (list(range(1, COUNT)), True)
 
 
+def test_chunks_without_a_message_index_are_read(tmp_path: Path) -> None:
+    whole = mcap(tmp_path / "bag.mcap")
+    summary = struct.unpack_from("<Q", whole, len(whole) - len(fmt.MAGIC) - 20)[0]
+    parts = [whole[:summary]]
+    for code, body in fmt.iterate_records(memoryview(whole)[summary : -len(fmt.MAGIC) - fmt.FOOTER_SIZE]):
+        if code == fmt.CHUNK_INDEX:  # start, end, offset, length, then the offsets of the message indexes: none
+            body = memoryview(bytes(body[:32]) + bytes(4) + bytes(8) + bytes(body[54:]))
+        parts.append(fmt.pack_record(code, body))
+    path = tmp_path / "other.mcap"
+    path.write_bytes(b"".join(parts) + whole[-len(fmt.MAGIC) - fmt.FOOTER_SIZE :])
+    assert read(path) == (list(range(COUNT)), False)
+    with BagSource(path) as bag:
+        assert [message.stamp for message in bag.messages(["/t"], 7, 9)] == [7, 8]
+
+
 def test_unknown_records_and_encodings_are_passed_over(tmp_path: Path) -> None:
     whole = mcap(tmp_path / "bag.mcap")
     first_chunk = whole.index(struct.pack("<B", fmt.CHUNK), len(fmt.MAGIC) + 9 + 19)
