@@ -32,6 +32,7 @@ _CONFIGURATION = """<CycloneDDS>
     </Discovery>
     <Internal>
       <SocketReceiveBufferSize max="10MB"/>
+      <WriterLingerDuration>200 ms</WriterLingerDuration>
       <Watermarks><WhcHigh>16MB</WhcHigh></Watermarks>
     </Internal>
   </Domain>

@@ -92,8 +92,8 @@ class DetectorNode:
             _assembler_config(parameters),
             config=BuilderConfig(stopped_after_s=parameters.camera_timeout_s),
         )
-        self.counters = SetCounters()
-        self.latencies = StageLatencies()
+        self._counters = SetCounters()
+        self._latencies = StageLatencies()
         self._in_flight = 0
         self._last_received = 0
         self._epoch = self._detector_epoch = 0
@@ -159,11 +159,10 @@ class DetectorNode:
         if self._builder.reset_before(frame):
             self._epoch += 1
         job = _Job(frame, self._epoch, received, taken_up, assembled=self._middleware.now())
-        self.counters.sets_in += 1
         self._in_flight += 1
         if self._worker.submit(job) is not None:
             self._in_flight -= 1
-            self.counters.drop("superseded")
+            self._counters.drop("superseded")
 
     def _detect(self, job: _Job) -> None:
         """On the worker's thread."""
@@ -185,7 +184,7 @@ class DetectorNode:
             if isinstance(job.result, Detections):
                 self._publish(job, job.result)
             else:
-                self.counters.drop("inference_error")
+                self._counters.drop("inference_error")
                 self._middleware.logger.error(
                     "the set of %.9f s failed in the detector; going on", job.frame.stamp * 1e-9, exc_info=job.result
                 )
@@ -200,7 +199,7 @@ class DetectorNode:
             threshold = self._parameters.marker_threshold
             self._markers.publish(encode_markers(detections, frame_id, threshold, types))
         published = self._middleware.now()
-        self.counters.sets_processed += 1
+        self._counters.sets_processed += 1
         windows = {
             "receive": job.taken_up - job.received,
             "prepare": job.assembled - job.taken_up,
@@ -208,23 +207,23 @@ class DetectorNode:
             "publish": published - job.detected,
         }
         stages_ms = {name: window * 1e-6 for name, window in windows.items()}
-        self.latencies.add({**stages_ms, **job.timings}, (published - job.received) * 1e-6)
+        self._latencies.add({**stages_ms, **job.timings}, (published - job.received) * 1e-6)
 
     def _tell_progress(self) -> None:
         if not self._in_flight and self._progress.followed:
             self._progress.publish()
 
     def _report_entries(self, now: int) -> list[report.Entry]:
-        counters = self.counters
+        counters = self._counters
         drops = self._builder.drops + self._rejected
         for subscription in self._subscriptions:
             drops += subscription.dropped
-        lost_sets = self._builder.dropped_sets
-        counted = SetCounters(counters.sets_in + lost_sets.total(), counters.sets_processed, counters.drops + lost_sets)
+        lost = counters.drops + self._builder.dropped_sets
+        counted = SetCounters(self._builder.sets_in, counters.sets_processed, lost)
         return [
             report.sets_entry(counted, self._rate.read(now, counters.sets_processed)),
-            report.latency_entry(self.latencies),
-            report.messages_entry(drops, self._builder.resets),
+            report.latency_entry(self._latencies),
+            report.messages_entry(drops, self._builder.resets, self._builder.waiting),
             report.model_entry(self._detector.model_version, self._parameters.device, self._detector.class_names),
             *(report.camera_entry(status) for status in self._builder.camera_status.values()),
         ]

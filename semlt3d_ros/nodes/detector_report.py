@@ -52,9 +52,10 @@ def latency_entry(latencies: StageLatencies) -> Entry:
     return LATENCY, OK, f"p50 {values['latency_ms.p50']} ms, p99 {values['latency_ms.p99']} ms", values
 
 
-def messages_entry(drops: Mapping[str, int], resets: Mapping[str, int]) -> Entry:
-    """Messages that went into no set, by reason, and time jumps and gaps; WARN once there are any."""
-    values = {f"drops.{reason}": str(count) for reason, count in sorted(drops.items()) if count}
+def messages_entry(drops: Mapping[str, int], resets: Mapping[str, int], waiting: int) -> Entry:
+    """Messages that went into no set, by reason; time jumps and gaps; images that wait. WARN once any was dropped."""
+    values = {"waiting": str(waiting)}
+    values.update({f"drops.{reason}": str(count) for reason, count in sorted(drops.items()) if count})
     values.update({f"resets.{reason}": str(count) for reason, count in sorted(resets.items()) if count})
     dropped = sum(drops.values())
     return MESSAGES, WARN if dropped else OK, f"{dropped} messages dropped", values

@@ -44,7 +44,7 @@ class SetCounters:
     """Where every set went. ``sets_in = sets_processed + sum(drops) + sets under way``.
 
     Attributes:
-        sets_in: sets that were assembled, or given up while being assembled.
+        sets_in: sets that images made up: processed, dropped or under way.
         sets_processed: sets whose detections were published.
         drops: sets that were lost, by reason.
     """

@@ -18,7 +18,7 @@ from semlt3d_ros.middleware.dds import DdsMiddleware
 @pytest.fixture(scope="session")
 def domain() -> int:
     """A ROS domain of this test run's own."""
-    return 1 + os.getpid() % 230
+    return 1 + os.getpid() % 100
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""A detector node with a detector that needs no model: ``fake_node.py DOMAIN [NAME:=VALUE ...]``.
+
+What it finds depends on every pixel, on the poses, and on how many frames it has seen since it was last reset.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import numpy as np
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.middleware.dds import DdsMiddleware
+from semlt3d_ros.middleware.parameters import load_parameters
+from semlt3d_ros.nodes.detector import DetectorNode
+from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.signals import stopped_by_signals
+from semlt3d_ros.sensing.rig import rig_from_topics
+
+
+class FakeDetector:
+    """One box per view; its height says how many frames were seen since the last reset."""
+
+    image_spec = ImageSpec(32, 16)
+    class_names = CLASS_NAMES
+    model_version = "fake@0"
+
+    def __init__(self) -> None:
+        self.last_timings: dict[str, float] = {}
+        self.frames = 0
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.frames = 0
+        self.resets += 1
+
+    def detect(self, frame: Frame) -> Detections:
+        start = time.perf_counter()
+        self.frames += 1
+        count = len(frame.views)
+        pixels = np.array([view.image.astype(np.float64).reshape(-1, 3).mean(0) for view in frame.views])
+        checks = [int(np.arange(view.image.size) @ view.image.reshape(-1)) % 1009 for view in frame.views]
+        poses = np.array([view.T_ego_camera[:2, 3] for view in frame.views])
+        boxes = Boxes3D(
+            np.column_stack([poses, np.full(count, float(self.frames))]),
+            1.0 + pixels / 255,
+            np.array(checks) * 1e-3,
+            np.zeros((count, 2)),
+        )
+        confidences = np.zeros((count, len(CLASS_NAMES)), np.float32)
+        confidences[np.arange(count), np.arange(count)] = pixels.mean(1) / 255
+        spent = (time.perf_counter() - start) * 1e3
+        self.last_timings = {"batch": 0.0, "forward": spent, "decode": 0.0}
+        return Detections(
+            frame.stamp,
+            boxes,
+            confidences,
+            cameras=tuple(view.name for view in frame.views),
+            missing=frame.missing,
+            model_version=self.model_version,
+        )
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO)
+    parameters = load_parameters(DetectorParameters, "semlt3d_detector", overrides=sys.argv[2:])
+    rig = rig_from_topics(
+        {"/tf": "tf2_msgs/msg/TFMessage"}
+        | {f"/sensing/camera/{name}/image/compressed": "sensor_msgs/msg/CompressedImage" for name in parameters.cameras}
+    )
+    middleware = DdsMiddleware("semlt3d_detector", int(sys.argv[1]))
+    with stopped_by_signals(middleware):
+        node = DetectorNode(middleware, FakeDetector(), rig, parameters)
+        print("ready", flush=True)
+        middleware.spin()
+        node.close()
+    middleware.shutdown()
+    print("ended", flush=True)
+
+
+if __name__ == "__main__":
+    main()
