@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.frame import Labels
@@ -93,7 +94,7 @@ class TruthReader:
             boxes.moved(T_ego_world),
             np.array([CLASS_INDEX[name] for name in class_names], dtype=np.int64),
             tuple(identity for identity, keep in zip(cuboids.track_ids, kept, strict=True) if keep),
-            count_points(boxes, points),
+            np.array([len(found) for found in points_in_boxes(boxes, points)], dtype=np.int64),
         )
         dropped = Counter(label for label, keep in zip(cuboids.labels, kept, strict=True) if not keep)
         return FrameTruth(labels, class_names, dropped, cuboids.duplicates)
@@ -123,11 +124,13 @@ def _class_of(label: str, age: str) -> str | None:
     return "child" if name == "adult" and age == "Child" else name
 
 
-def count_points(boxes: Boxes3D, points: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(N,) number of points (P, 3) in each box; box by box, since N x P booleans would fill the memory."""
-    counts = np.zeros(len(boxes), dtype=np.int64)
+def points_in_boxes(boxes: Boxes3D, points: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Indices of the points (P, 3) in each of N boxes; box by box, since N x P booleans would fill the memory."""
+    tree = cKDTree(points[:, :2])
     reach = np.linalg.norm(boxes.sizes[:, :2], axis=1) / 2
-    for row in range(len(boxes)):
-        near = (np.abs(points[:, :2] - boxes.centers[row, :2]) <= reach[row]).all(axis=1)
-        counts[row] = boxes[row : row + 1].contains(points[near]).sum()
-    return counts
+    near = tree.query_ball_point(boxes.centers[:, :2], reach + 1e-6) if len(boxes) else []
+    found = []
+    for row, candidates in enumerate(near):
+        indices = np.sort(np.array(candidates, dtype=np.int64))
+        found.append(indices[boxes[row : row + 1].contains(points[indices])[0]])
+    return found

@@ -14,11 +14,22 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.data.pandaset_files import PandaSetSequence, SensorTrack
 
-_ORIGIN_HEIGHT = 0.32
-"""Metres from the road up to the origin of PandaSet's vehicle frame: the road plane fitted to labelled road points."""
+_ROAD_SLOPE = (0.033, 0.0075)
+"""Rise of the road along x (right) and y (forward) of PandaSet's vehicle frame, which is mounted 1.9 degrees askew."""
 
-T_BASE_VEHICLE: Matrix = rigid.planar(0.0, 0.0, -np.pi / 2, z=_ORIGIN_HEIGHT)
-"""``base_link`` (REP-105: x forward, y left, z up, on the ground) <- PandaSet's vehicle frame."""
+_ROAD_HEIGHT = -0.29
+"""Metres; z of the road under the origin of PandaSet's vehicle frame."""
+
+
+def _vehicle_from_base() -> Matrix:
+    up = np.array([-_ROAD_SLOPE[0], -_ROAD_SLOPE[1], 1.0]) / np.linalg.norm([*_ROAD_SLOPE, 1.0])
+    left = np.cross(up, [0.0, 1.0, 0.0])
+    left /= np.linalg.norm(left)
+    return rigid.transform((0.0, 0.0, _ROAD_HEIGHT), np.stack([np.cross(left, up), left, up], axis=1))
+
+
+T_BASE_VEHICLE: Matrix = rigid.inverse(_vehicle_from_base())
+"""``base_link`` (REP-105: x forward, y left, z up from the road) <- PandaSet's vehicle frame."""
 
 _T_VEHICLE_PANDAR: Matrix = rigid.transform(
     (0.0, 0.782, 1.859), Rotation.from_euler("xyz", (-0.895, 0.058, -178.18), degrees=True).as_matrix()
