@@ -94,6 +94,8 @@ def _written(jobs: Sequence[_Job], processes: int) -> Iterator[None]:
 
 def _write_block(job: _Job) -> None:
     path, recipe, (first, last) = job
+    if path.exists():  # another run into the same folder was faster
+        return
     sequences = [seed for seed in range(first, last) for _ in range(recipe.frames)]
     write_shard(path, _rendered(recipe, first, last), sequences)
 

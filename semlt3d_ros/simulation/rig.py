@@ -37,9 +37,11 @@ class SimulatedCamera:
 
     def rays(self, offset: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
         """Unit viewing rays (H, W, 3) in the ego frame through pixel centres moved by ``offset`` pixels."""
-        u, v = np.meshgrid(np.arange(self.camera.width) + offset[0], np.arange(self.camera.height) + offset[1])
-        rays = self.camera.unproject(np.stack([u, v], axis=-1))
-        return (rays @ self.T_ego_camera[:3, :3].T).astype(np.float32)
+        to_ray = (self.T_ego_camera[:3, :3] @ np.linalg.inv(self.camera.K)).astype(np.float32)
+        u = (np.arange(self.camera.width) + offset[0]).astype(np.float32)[None, :, None]
+        v = (np.arange(self.camera.height) + offset[1]).astype(np.float32)[:, None, None]
+        rays = u * to_ray[:, 0] + v * to_ray[:, 1] + to_ray[:, 2]
+        return rays / np.sqrt((rays * rays).sum(axis=-1, keepdims=True))
 
 
 def make_rig(
