@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +22,9 @@ from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
+from semlt3d_ros.viewing.shown import Shown, interruptible
 
 Decoded = TypeVar("Decoded")
-Shown = tuple[Frame, Detections | None, Labels | None]
 
 
 class BagFrames:
@@ -130,7 +128,7 @@ def view_bags(
     """
     serve = save is None if serve is None else serve
     frames = BagFrames(bags, rig)
-    with ExitStack() as stack, _interruptible() as stop:
+    with ExitStack() as stack, interruptible() as stop:
         server = stack.enter_context(ViewerServer()) if serve else None
         sink = RerunSink(save, server.data_url if server else None, score_threshold)
         stack.callback(sink.close)
@@ -155,18 +153,3 @@ def view_bags(
             print("Ctrl-C ends the viewer", flush=True)
             stop.wait()
     return count
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the viewer's server never outlives us."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -24,6 +24,8 @@ TIMELINE = "time"
 _JPEG_QUALITY = 80
 _SLOWEST_ARROW = 0.5
 """m/s below which a velocity is not drawn: its direction is noise."""
+_MOST_POINTS = 60_000
+"""Denser clouds are thinned: a browser has to draw them, and a recording to hold them."""
 _TRAIL_FRAMES = 500
 _HIGHEST_POINT_M = 4.0
 
@@ -128,9 +130,10 @@ class RerunSink:
         if frame.points is None:
             self._log("world/ego/points", self._rr.Clear(recursive=False))
             return
-        shade = np.round(255 * np.clip(frame.points.xyz[:, 2] / _HIGHEST_POINT_M, 0.0, 1.0)).astype(np.uint8)
+        xyz = frame.points.xyz[:: -(-len(frame.points) // _MOST_POINTS) or 1]
+        shade = np.round(255 * np.clip(xyz[:, 2] / _HIGHEST_POINT_M, 0.0, 1.0)).astype(np.uint8)
         colors = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_TURBO).reshape(-1, 3)[:, ::-1]
-        self._log("world/ego/points", self._rr.Points3D(frame.points.xyz, colors=colors, radii=0.03))
+        self._log("world/ego/points", self._rr.Points3D(xyz, colors=colors, radii=0.03))
 
     def _log_layer(self, name: str, layer: Layer | None, views: list[CameraView], labelled: bool) -> None:
         """Boxes in space, and their outlines in every image."""

@@ -57,18 +57,14 @@ def class_color(name: str) -> Color:
 
 
 def camera_rows(views: Sequence[CameraView]) -> tuple[list[str], list[str]]:
-    """Camera names for two rows on a screen: those that look ahead, then those that look back.
+    """Camera names for two rows on a screen: the half that looks most ahead, then the half that looks most back.
 
     Both rows run from the vehicle's left to its right, as nuScenes' pictures do.
     """
-    rows: tuple[list[tuple[float, str]], list[tuple[float, str]]] = ([], [])
-    for view in views:
-        ahead, left = view.T_ego_camera[:2, 2]
-        heading = float(np.arctan2(left, ahead))
-        # Ahead: from left (+) to right (-). Back: from left (90 degrees) through the rear (180) to right (270).
-        if ahead >= 0:
-            rows[0].append((-heading, view.name))
-        else:
-            rows[1].append((heading % (2 * np.pi), view.name))
-    front, back = ([name for _, name in sorted(row)] for row in rows)
+    heading = {view.name: float(np.arctan2(view.T_ego_camera[1, 2], view.T_ego_camera[0, 2])) for view in views}
+    ahead_first = sorted(heading, key=lambda name: abs(heading[name]))
+    half = -(-len(ahead_first) // 2)
+    # Ahead, left is positive. Back, left comes first when headings run from 0 through the rear (pi) to 2 pi.
+    front = sorted(ahead_first[:half], key=lambda name: -heading[name])
+    back = sorted(ahead_first[half:], key=lambda name: heading[name] % (2 * np.pi))
     return front, back

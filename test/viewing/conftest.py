@@ -36,6 +36,8 @@ HEADINGS = {
     "CAM_BACK_LEFT": 110.0,
     "CAM_FRONT_LEFT": 55.0,
 }
+PERIOD_NS = 700_000_000
+
 OPTICAL_IN_BODY = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Optical axes (right, down, forward) in body axes (forward, left, up), REP-103."""
 
@@ -84,27 +86,37 @@ def labels(detections: Detections) -> Labels:
 
 
 @pytest.fixture
-def drive_bag(tmp_path: Path, frame: Frame, labels: Labels) -> Path:
-    """Three frames at 2 Hz of the six cameras, points, transforms and ground truth."""
-    path = tmp_path / "drive.mcap"
-    with BagSink(path) as bag:
-        mounts = [StampedTransform("base_link", view.name, 0, view.T_ego_camera) for view in frame.views]
-        mounts.append(StampedTransform("base_link", "lidar", 0, np.eye(4)))
-        bag.write(topics.TF_STATIC, topics.TF_TYPE, encode_transforms(mounts), 0)
-        for index in range(3):
-            stamp = frame.stamp + index * 500_000_000
-            pose = StampedTransform("odom", "base_link", stamp, frame.T_world_ego @ rigid.planar(2.0 * index, 0, 0))
-            bag.write(topics.TF, topics.TF_TYPE, encode_transforms([pose]), stamp)
-            for view in frame.views:
-                info = encode_camera_info(view.camera, stamp, view.name)
-                bag.write(topics.camera_info_topic(view.name), topics.CAMERA_INFO_TYPE, info, stamp)
-                image = encode_compressed_image(view.image, stamp, view.name)
-                bag.write(topics.camera_image_topic(view.name), topics.COMPRESSED_IMAGE_TYPE, image, stamp)
-            cloud = encode_point_cloud(frame.points, stamp, "lidar")
-            bag.write(topics.POINTS, topics.POINT_CLOUD_TYPE, cloud, stamp)
-            truth = encode_labels(labels, stamp, "base_link")
-            bag.write(topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, truth, stamp)
-    return path
+def write_drive(tmp_path: Path, frame: Frame, labels: Labels) -> Callable[[int], Path]:
+    """``write_drive(count)``: a bag of the six cameras, points, transforms and ground truth, 0.7 s between frames."""
+
+    def write(count: int) -> Path:
+        path = tmp_path / f"drive_{count}.mcap"
+        with BagSink(path) as bag:
+            mounts = [StampedTransform("base_link", view.name, 0, view.T_ego_camera) for view in frame.views]
+            mounts.append(StampedTransform("base_link", "lidar", 0, np.eye(4)))
+            bag.write(topics.TF_STATIC, topics.TF_TYPE, encode_transforms(mounts), 0)
+            for index in range(count):
+                stamp = frame.stamp + index * PERIOD_NS
+                pose = StampedTransform("odom", "base_link", stamp, frame.T_world_ego @ rigid.planar(2.0 * index, 0, 0))
+                bag.write(topics.TF, topics.TF_TYPE, encode_transforms([pose]), stamp)
+                for view in frame.views:
+                    info = encode_camera_info(view.camera, stamp, view.name)
+                    bag.write(topics.camera_info_topic(view.name), topics.CAMERA_INFO_TYPE, info, stamp)
+                    image = encode_compressed_image(view.image, stamp, view.name)
+                    bag.write(topics.camera_image_topic(view.name), topics.COMPRESSED_IMAGE_TYPE, image, stamp)
+                cloud = encode_point_cloud(frame.points, stamp, "lidar")
+                bag.write(topics.POINTS, topics.POINT_CLOUD_TYPE, cloud, stamp)
+                truth = encode_labels(labels, stamp, "base_link")
+                bag.write(topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, truth, stamp)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def drive_bag(write_drive: Callable[[int], Path]) -> Path:
+    """Three frames."""
+    return write_drive(3)
 
 
 @pytest.fixture
@@ -112,7 +124,7 @@ def detections_bag(tmp_path: Path, frame: Frame, detections: Detections) -> Path
     """Detections of the first and the last of the three frames, recorded much later."""
     path = tmp_path / "detections.mcap"
     with BagSink(path) as bag:
-        for stamp in (frame.stamp, frame.stamp + 1_000_000_000):
+        for stamp in (frame.stamp, frame.stamp + 2 * PERIOD_NS):
             message = encode_long_tail(replace(detections, stamp=stamp), "base_link")
             bag.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, message, stamp + 10**18)
     return path

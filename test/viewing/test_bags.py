@@ -13,7 +13,7 @@ from semlt3d_ros.viewing.bags import BagFrames
 
 def test_frames_meet_their_detections_and_truth_by_stamp(drive_bag, detections_bag, frame):
     shown = list(BagFrames([detections_bag, drive_bag]))
-    assert [f.stamp for f, _, _ in shown] == [frame.stamp + k * 500_000_000 for k in range(3)]
+    assert [f.stamp for f, _, _ in shown] == [frame.stamp + k * 700_000_000 for k in range(3)]
     assert [d is not None for _, d, _ in shown] == [True, False, True]
     for each, _, labels in shown:
         assert {view.name for view in each.views} == {view.name for view in frame.views}
@@ -48,7 +48,7 @@ def test_saved_recording_holds_every_frame(tmp_path, drive_bag, detections_bag, 
     path = tmp_path / "made" / "drive.rrd"
     assert view_bags([drive_bag, detections_bag], save=path) == 3
     rows = logged(path)
-    stamps = [frame.stamp + index * 500_000_000 for index in range(3)]
+    stamps = [frame.stamp + index * 700_000_000 for index in range(3)]
     for entity in ("/cameras/CAM_FRONT", "/world/ego/detections", "/world/ego/truth", "/confidences"):
         assert [np.datetime64(row["time"], "ns").astype(int) for row in rows[entity]] == stamps, entity
     assert [bool(row.get("Boxes3D:labels")) for row in rows["/world/ego/detections"]] == [True, False, True]

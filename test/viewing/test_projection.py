@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from semlt3d_ros.core import rigid
@@ -57,6 +57,7 @@ def test_a_box_that_reaches_behind_the_camera_keeps_its_true_outline(view):
     assert max(line[:, 0].max() for line in outline) < cx
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.floats(-20, 20), st.floats(-20, 20), st.floats(-2, 4), st.floats(0.3, 15), st.floats(0.3, 4), st.floats(-3, 3)
 )
