@@ -230,9 +230,9 @@ def make_barrier(rng: np.random.Generator) -> Shape:
         colors = (Paint(vary(rng, (216, 30, 30), 8), 0.6), _WHITE)
         for k in range(2):
             m.extrude([(0.9 * x, z) for x, z in _convex(profile)], 1.23, colors[k], y=1.25 * (k - 0.5))
-        m.box((0, 0, 0.7), (0.26, 2.3, 0.14), red)
+        m.box((0, 0, 0.7), (0.34, 2.3, 0.16), red)
     else:
-        m.extrude(_convex(profile), 2.5, Paint(vary(rng, (172, 170, 162), 12), 0.35, Pattern.NOISE))
+        m.extrude(_convex(profile), 2.5, Paint(vary(rng, (172, 170, 162), 7), 0.35, Pattern.NOISE))
         m.box((0, 0, 0.8), (0.3, 2.45, 0.16), red)
     return m.build(size)
 

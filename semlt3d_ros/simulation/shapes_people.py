@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from semlt3d_ros.simulation.mesh import MeshBuilder, Paint, Pattern, Shape
 from semlt3d_ros.simulation.shapes_paint import Color, draw_size, pick, vary
 
 SKINS: tuple[Color, ...] = ((240, 200, 170), (222, 172, 138), (180, 128, 92), (130, 86, 58), (88, 58, 42))
-HAIRS: tuple[Color, ...] = ((28, 22, 18), (60, 40, 26), (110, 76, 40), (196, 160, 96), (140, 140, 140), (120, 50, 24))
+HAIRS: tuple[Color, ...] = ((28, 22, 18), (60, 40, 26), (110, 76, 40), (196, 160, 96), (120, 50, 24), (140, 140, 140))
 CLOTHES: tuple[Color, ...] = (
     (226, 226, 222),
     (44, 44, 46),
@@ -56,8 +56,10 @@ class Outfit:
     sleeves: Paint
 
 
-def plain_outfit(rng: np.random.Generator, tops: tuple[Color, ...] = CLOTHES) -> Outfit:
-    """Everyday clothes; one in four tops is striped, one in four has short sleeves."""
+def plain_outfit(
+    rng: np.random.Generator, tops: tuple[Color, ...] = CLOTHES, hairs: tuple[Color, ...] = HAIRS
+) -> Outfit:
+    """Everyday clothes; one in five tops is striped, one in four has short sleeves."""
     pattern = Pattern.BANDS if rng.random() < 0.2 else Pattern.PLAIN
     top = pick(rng, tops, 0.3, pattern)
     skin = pick(rng, SKINS, 0.35, amount=8)
@@ -65,7 +67,7 @@ def plain_outfit(rng: np.random.Generator, tops: tuple[Color, ...] = CLOTHES) ->
         top=top,
         legs=pick(rng, TROUSERS, 0.25),
         skin=skin,
-        hair=pick(rng, HAIRS, 0.15, amount=8),
+        hair=pick(rng, hairs, 0.15, amount=8),
         shoes=pick(rng, ((30, 30, 32), (200, 200, 200), (90, 60, 40)), 0.2),
         sleeves=skin if rng.random() < 0.25 else top,
     )
@@ -174,9 +176,9 @@ def make_adult(rng: np.random.Generator) -> Shape:
 def make_child(rng: np.random.Generator) -> Shape:
     """A child in bright clothes, 0.9 to 1.45 m tall, with a large head and often a school bag."""
     height = float(rng.uniform(0.9, 1.42))
-    outfit = plain_outfit(rng, BRIGHT)
+    outfit = plain_outfit(rng, BRIGHT, HAIRS[:-1])
     legs = pick(rng, (*TROUSERS, *BRIGHT))
-    outfit = Outfit(outfit.top, legs, outfit.skin, outfit.hair, outfit.shoes, outfit.sleeves)
+    outfit = replace(outfit, legs=legs)
     m = MeshBuilder()
     add_walker(m, rng, height, outfit)
     grown = 1.0 + 0.25 * (1.5 - height)
