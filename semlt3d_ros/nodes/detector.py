@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -95,6 +95,8 @@ class DetectorNode:
         self._counters = SetCounters()
         self._latencies = StageLatencies()
         self._in_flight = 0
+        # In lockstep nothing is superseded, and one message can complete two sets: the second waits here.
+        self._backlog: deque[_Job] = deque()
         self._last_received = 0
         self._epoch = self._detector_epoch = 0
         self._rate = report.RateMeter(middleware.now())
@@ -160,7 +162,9 @@ class DetectorNode:
             self._epoch += 1
         job = _Job(frame, self._epoch, received, taken_up, assembled=self._middleware.now())
         self._in_flight += 1
-        if self._worker.submit(job) is not None:
+        if self._in_flight > 1 and self._progress.followed:
+            self._backlog.append(job)
+        elif self._worker.submit(job) is not None:
             self._in_flight -= 1
             self._counters.drop("superseded")
 
@@ -180,6 +184,8 @@ class DetectorNode:
 
     def _finish(self, job: _Job) -> None:
         self._in_flight -= 1
+        if self._backlog:
+            self._worker.submit(self._backlog.popleft())
         try:
             if isinstance(job.result, Detections):
                 self._publish(job, job.result)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import queue
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +22,14 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import encode, topics
-from semlt3d_ros.messages.decode import StampedTransform
+from semlt3d_ros.messages.decode import StampedTransform, stamp_of
+from semlt3d_ros.messages.typestore import message_class, serialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
+from semlt3d_ros.middleware.port import RELIABLE, QoS
+from semlt3d_ros.nodes.detector import DetectorNode
+from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.lockstep import PROGRESS
+from semlt3d_ros.sensing.rig import rig_from_topics
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
 CAMERAS = ("CAM_FRONT", "CAM_BACK")
@@ -151,3 +161,120 @@ def node_process(domain: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+class MemoryMiddleware:
+    """The port without a network: the test hands messages in, and reads what was published."""
+
+    def __init__(self) -> None:
+        self.types = message_class
+        self.logger = logging.getLogger("node")
+        self.published: dict[str, list[Any]] = {}
+        self.subscriptions: dict[str, SimpleNamespace] = {}
+        self.timers: list[Callable[[], None]] = []
+        self.clock = START
+        self.followers = 1  # as in lockstep, nothing is superseded
+        self._soon: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> Any:
+        messages = self.published.setdefault(topic, [])
+        matched = property(lambda _: self.followers if topic == PROGRESS else 1)
+        kind = type(
+            "Publisher",
+            (),
+            {"topic": topic, "publish": lambda _, message: messages.append(message), "matched": matched},
+        )
+        return kind()
+
+    def create_subscription(
+        self, topic: str, type_name: str, callback: Callable[[Any, int], None], qos: QoS = RELIABLE, raw: bool = False
+    ) -> Any:
+        assert raw
+        self.subscriptions[topic] = SimpleNamespace(callback=callback, qos=qos, dropped=Counter(), matched=1)
+        return self.subscriptions[topic]
+
+    def create_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
+        self.timers.append(callback)
+        return SimpleNamespace(cancel=lambda: None)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.put(callback)
+
+    def now(self) -> int:
+        return self.clock
+
+    def feed(self, messages: list[Message]) -> None:
+        """Hand in messages one by one, each 1 ms after the one before."""
+        for topic, type_name, message, _ in messages:
+            self.clock += 1_000_000
+            data = message if isinstance(message, bytes) else serialize(message, type_name)
+            if topic in self.subscriptions:
+                self.subscriptions[topic].callback(data, self.clock - 500_000)
+
+    def run(self, callbacks: int) -> None:
+        """Run so many callbacks of ``call_soon``, waiting for each."""
+        for _ in range(callbacks):
+            self._soon.get(timeout=20)()
+
+
+class LiveNode:
+    """A node with the fake detector on ``MemoryMiddleware``; every set is finished before the next message."""
+
+    def __init__(self, fake_node: ModuleType, **parameters: Any) -> None:
+        self.middleware = MemoryMiddleware()
+        self.detector = fake_node.FakeDetector()
+        compressed = parameters.get("compressed", True)
+        kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+        rig = rig_from_topics({topics.camera_image_topic(name, compressed): kind for name in CAMERAS} | {topics.TF: ""})
+        self.node = DetectorNode(self.middleware, self.detector, rig, DetectorParameters(**parameters))
+
+    def feed(self, messages: list[Message]) -> None:
+        for message in messages:
+            before = self.assembled
+            self.middleware.feed([message])
+            self.middleware.run(self.assembled - before)
+
+    @property
+    def assembled(self) -> int:
+        return self.node._builder.frames_out
+
+    @property
+    def answers(self) -> list[int]:
+        """Stamps of the published sets."""
+        return [stamp_of(message) for message in self.middleware.published[topics.LONG_TAIL]]
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass without messages, and without a player in lockstep."""
+        self.middleware.followers = 0
+        for _ in range(3):
+            before = self.assembled
+            self.middleware.timers[0]()
+            self.middleware.run(self.assembled - before)
+            self.middleware.clock += int(seconds * 5e8)
+
+    def report(self) -> dict[str, dict[str, str]]:
+        """The diagnostics as they would be published now: values by status name."""
+        self.node.publish_report()
+        statuses = self.middleware.published[topics.DIAGNOSTICS][-1].status
+        return {
+            status.name.removeprefix("semlt3d_detector: "): {
+                "level": str(status.level),
+                "message": status.message,
+                **{value.key: value.value for value in status.values},
+            }
+            for status in statuses
+        }
+
+
+@pytest.fixture
+def live_node(fake_node: ModuleType) -> Iterator[Callable[..., LiveNode]]:
+    """Makes nodes, and closes them afterwards."""
+    made: list[LiveNode] = []
+
+    def make(**parameters: Any) -> LiveNode:
+        made.append(LiveNode(fake_node, **parameters))
+        return made[-1]
+
+    yield make
+    for node in made:
+        assert node.node.close()

@@ -94,11 +94,13 @@ def test_live_equals_offline_with_everything_that_can_go_wrong_on_the_way(
             messages += [pose, front, front, back]
         else:
             messages += [pose, front, back]
+    messages += recording.set_messages(8)[:2]  # the next set's last image completes this one, too
+    messages += recording.set_messages(9)
     for index in range(60, 64):  # a gap
         messages += recording.set_messages(index)
     bag = recording.write(tmp_path / "drive.mcap", messages)
     expected = offline(bag, fake_node.FakeDetector())
-    assert len(expected) == 12
+    assert len(expected) == 14
     node_process("min_cameras:=1")
     answers, summary = live(join(), bag, len(expected))
     assert same(answers, expected)
@@ -141,5 +143,5 @@ def test_a_node_that_leaves_ends_the_player(
 def test_lockstep_without_a_node_says_so(join: Join, recording: Any, tmp_path: Path) -> None:
     bag = recording.of_sets(tmp_path / "drive.mcap", 1)
     options = PlayerOptions(lockstep=True, wait_for_subscribers_s=0.2)
-    with pytest.raises(Semlt3dError, match="no detector has answered within 0.2 s"):
+    with pytest.raises(Semlt3dError, match="no detector has answered within"):
         Player(join(), bag, options).play()
