@@ -59,7 +59,7 @@ class World:
     """Geometry of a drive whose actors can be posed anew for every frame."""
 
     def __init__(self, shapes: Sequence[Shape], scenery: Sequence[StaticPart]) -> None:
-        solids = [*shapes, *scenery]
+        solids: list[Shape | StaticPart] = [*shapes, *scenery]
         counts = np.array([len(s.faces) for s in solids], np.int64)
         self._vertices = [np.asarray(s.vertices, np.float32) for s in solids]
         starts = np.cumsum([0] + [len(v) for v in self._vertices])
