@@ -124,7 +124,8 @@ def _chosen(frames: slice | range | None, count: int, folder: Path) -> range:
         return range(count)
     bounds = [bound for bound in (frames.start, frames.stop) if bound is not None]
     chosen = range(count)[frames] if isinstance(frames, slice) else frames
-    if not chosen or any(not -count <= bound <= count for bound in bounds) or chosen[-1] >= count:
+    beyond = any(not -count <= bound <= count for bound in bounds)
+    if beyond or not chosen or not 0 <= min(chosen) <= max(chosen) < count:
         asked = ":".join("" if bound is None else str(bound) for bound in (frames.start, frames.stop))
         raise ConfigurationError(f"{folder}: there are no frames {asked}; the sequence has frames 0:{count}")
     return chosen
@@ -140,7 +141,7 @@ class _Importer:
         self._dropped: Counter[str] = Counter()
         self.summary = ImportSummary(
             bag="",
-            first_frame=frames[0],
+            first_frame=min(frames),
             frames=len(frames),
             images=0,
             points=0,

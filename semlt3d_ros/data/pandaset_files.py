@@ -137,7 +137,7 @@ class PandaSetSequence:
         """
         columns = read_table(self.folder / "lidar" / f"{frame:02d}.pkl.gz", ("x", "y", "z", "i", "t", "d"))
         spinning = columns["d"] == _SPINNING_LIDAR
-        xyz = np.stack([columns[axis][spinning] for axis in "xyz"], axis=1).astype(np.float64)
+        xyz = np.stack([columns[axis][spinning] for axis in "xyz"], axis=1)
         intensity = np.clip(columns["i"][spinning] / 255.0, 0.0, 1.0).astype(np.float32)
         return WorldPoints(xyz, intensity, _nanoseconds(columns["t"][spinning]))
 
@@ -148,14 +148,17 @@ class PandaSetSequence:
             ConfigurationError: the file is missing, damaged or refused.
         """
         numbers = [f"{group}.{axis}" for group in ("position", "dimensions") for axis in "xyz"]
-        names = ("uuid", "label", "yaw", "stationary", "cuboids.sensor_id", "attributes.pedestrian_age", *numbers)
-        columns = read_table(self.folder / "annotations" / "cuboids" / f"{frame:02d}.pkl.gz", names)
+        columns = read_table(
+            self.folder / "annotations" / "cuboids" / f"{frame:02d}.pkl.gz",
+            (*numbers, "yaw", "stationary", "cuboids.sensor_id"),
+            ("uuid", "label", "attributes.pedestrian_age"),
+        )
         kept = columns["cuboids.sensor_id"] != _FRONT_LIDAR
         columns = {name: column[kept] for name, column in columns.items()}
-        center = np.stack([columns[f"position.{axis}"] for axis in "xyz"], axis=1).astype(np.float64)
-        width, length, height = (columns[f"dimensions.{axis}"].astype(np.float64) for axis in "xyz")
+        center = np.stack([columns[f"position.{axis}"] for axis in "xyz"], axis=1)
+        width, length, height = (columns[f"dimensions.{axis}"] for axis in "xyz")
         # PandaSet's yaw is 0 where the length lies along +y of the world.
-        yaw = columns["yaw"].astype(np.float64) + np.pi / 2
+        yaw = columns["yaw"] + np.pi / 2
         return Cuboids(
             Boxes3D(center, np.stack([length, width, height], axis=1), yaw, np.full((len(center), 2), np.nan)),
             tuple(map(str, columns["label"])),
@@ -197,7 +200,10 @@ def _read_track(folder: Path) -> SensorTrack:
 
 def _pose(entry: dict[str, dict[str, float]]) -> Matrix:
     position, heading = entry["position"], entry["heading"]
-    return transform([position[axis] for axis in "xyz"], [heading[axis] for axis in "xyzw"])
+    pose = transform([position[axis] for axis in "xyz"], [heading[axis] for axis in "xyzw"])
+    if not np.isfinite(pose).all():
+        raise ValueError(f"position {position} is not finite")
+    return pose
 
 
 def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -53,15 +53,16 @@ class _TableUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray]:
+def read_table(path: Path, numbers: Sequence[str], others: Sequence[str] = ()) -> dict[str, NDArray]:
     """Columns of a gzip-compressed, pickled pandas DataFrame.
 
     Args:
         path: the ``.pkl.gz`` file.
-        columns: names of the columns wanted; there may be more.
+        numbers: columns of numbers; the table may have more than these and ``others``.
+        others: columns of anything else.
 
     Returns:
-        Column name -> (N,) array.
+        Column name -> (N,) array, float64 for ``numbers``.
 
     Raises:
         ConfigurationError: pandas is not installed; the file is missing, damaged, no DataFrame, or lacks a column; or
@@ -83,10 +84,18 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, NDArray]:
     table = _unpickle(path, content)
     if not isinstance(table, pandas.DataFrame):
         raise ConfigurationError(f"{path}: holds a {type(table).__name__}, expected a pandas DataFrame")
-    missing = [name for name in columns if name not in table.columns]
+    missing = [name for name in (*numbers, *others) if name not in table.columns]
     if missing:
         raise ConfigurationError(f"{path}: no column '{missing[0]}'; is this a PandaSet file?")
-    return {name: table[name].to_numpy() for name in columns}
+    columns = {name: table[name].to_numpy() for name in others}
+    for name in numbers:
+        try:
+            columns[name] = table[name].to_numpy(dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{path}: column '{name}' does not hold numbers; is this a PandaSet file?"
+            ) from None
+    return columns
 
 
 def _unpickle(path: Path, content: bytes) -> Any:
