@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "student",
         "teacher",
     },
-    "viewing": {"core", "messages", "sensing", "data", "evaluation"},
+    "viewing": {"core", "messages", "sensing", "data"},
 }
 """Rooms to the rooms they may import besides themselves. ``nodes``, ``commands`` and ``cli`` may import everything."""
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _LAST_DOMAIN = 101
 """Higher domains' ports lie where Linux takes its own, ephemeral ones from."""
 _LONGEST_RUN_S = 900.0
-_SETTLE_S = 30.0
+_SETTLE_S = 60.0
 _STALLED_NS = 1_000_000_000
 """After so long without images the node has given up on every incomplete set."""
-_STOP_S = 10.0
+_STOP_S = 60.0
 _SHOWN_LINES = 15
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-_TABLE_WIDTH = 120
+_TABLE_WIDTH = 132
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all."""
