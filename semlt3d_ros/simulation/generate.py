@@ -46,6 +46,12 @@ class GenerationRecipe:
         if min(self.drives, self.frames, self.drives_per_shard) < 1:
             raise ConfigurationError("a generation recipe needs at least one drive, frame and drive per shard")
 
+    def blocks(self) -> list[tuple[int, int]]:
+        """First seed and the one after the last of every shard."""
+        stop = self.first_seed + self.drives
+        starts = range(self.first_seed, stop, self.drives_per_shard)
+        return [(seed, min(seed + self.drives_per_shard, stop)) for seed in starts]
+
     def drive(self, seed: int) -> DriveConfig:
         """The configuration of one drive."""
         return DriveConfig(
@@ -60,18 +66,18 @@ class GenerationRecipe:
         )
 
 
+def shard_paths(out: Path, recipe: GenerationRecipe) -> list[Path]:
+    """Where ``generate_shards`` puts the shards of a recipe, in the order of their seeds."""
+    return [out / f"seeds-{first:07d}-{last:07d}{SHARD_SUFFIX}" for first, last in recipe.blocks()]
+
+
 def generate_shards(out: Path, recipe: GenerationRecipe, processes: int = 2, progress: bool = True) -> list[Path]:
     """Render all drives of a recipe into ``out``; shards that are there already are kept.
 
     Returns:
         The paths of all shards, in the order of their seeds.
     """
-    stop = recipe.first_seed + recipe.drives
-    blocks = [
-        (seed, min(seed + recipe.drives_per_shard, stop))
-        for seed in range(recipe.first_seed, stop, recipe.drives_per_shard)
-    ]
-    paths = [out / f"seeds-{first:07d}-{last:07d}{SHARD_SUFFIX}" for first, last in blocks]
+    blocks, paths = recipe.blocks(), shard_paths(out, recipe)
     todo = [(path, recipe, block) for path, block in zip(paths, blocks, strict=True) if not path.exists()]
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not progress) as bar:

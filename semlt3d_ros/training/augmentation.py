@@ -22,7 +22,7 @@ class Augmentation:
         rotate: turn the ego axes about the vertical by any angle, so that no direction is special.
         brightness, contrast, tint: largest relative change, per rig, per rig and per colour channel.
         blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
-        noise: largest standard deviation of pixel noise, in grey levels.
+        noise: largest pixel noise in grey levels, uniform.
         drop_camera: chance that one camera of a frame goes missing.
     """
 
@@ -32,7 +32,7 @@ class Augmentation:
     contrast: float = 0.3
     tint: float = 0.08
     blur: float = 0.3
-    noise: float = 6.0
+    noise: float = 10.0
     drop_camera: float = 0.05
 
 
@@ -92,5 +92,6 @@ def _photometric(images: Tensor, settings: Augmentation) -> Tensor:
     soft = torch.nonzero(torch.rand(frames, views) < settings.blur, as_tuple=True)
     if len(soft[0]):
         values[soft] = F.avg_pool2d(F.pad(values[soft], (0, 1, 0, 1), mode="replicate"), 2, stride=1)
-    values = values + torch.randn_like(values) * torch.rand(frames, 1, 1, 1, 1) * settings.noise
+    grain = torch.empty_like(values).uniform_(-1.0, 1.0)
+    values = values + grain * torch.rand(frames, 1, 1, 1, 1) * settings.noise
     return values.clamp(0, 255).to(torch.uint8)

@@ -11,11 +11,19 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
-from semlt3d_ros.data.shards import ShardDataset
-from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards
+from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import Recipe, load_recipe
+from semlt3d_ros.training.rendering import RenderedFrames
+
+_COLUMNS = (
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TimeRemainingColumn(),
+    TextColumn("{task.description}"),
+)
 
 
 def train(recipe_path: Path, out: Path | None = None, resume: bool = False, progress: bool = True) -> dict[str, Any]:
@@ -37,27 +45,23 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     folder.mkdir(parents=True, exist_ok=True)
-    frames = dataset(recipe.data_folder, recipe.train, progress)
-    validation = dataset(recipe.data_folder, recipe.validation, progress)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer(recipe, frames, folder, device)
-    if resume:
-        trainer.resume()
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task("training", total=trainer.steps, completed=trainer.step)
+    data = recipe.data_folder
+    with (
+        RenderedFrames(data / digest(recipe.validation), recipe.validation) as validation,
+        RenderedFrames(data / digest(recipe.train), recipe.train) as frames,
+    ):
+        trainer = Trainer(recipe, frames, folder, device)
+        if resume:
+            trainer.resume()
+        with Progress(*_COLUMNS, disable=not progress) as bar:
+            task = bar.add_task("training", total=trainer.steps, completed=trainer.step)
 
-        def show(step: int, _: int, losses: dict[str, float]) -> None:
-            bar.update(task, completed=step, description=f"loss {losses['total']:.3f}")
+            def show(step: int, _: int, losses: dict[str, float]) -> None:
+                bar.update(task, completed=step, description=f"loss {losses['total']:.3f}")
 
-        trainer.run(validation, show)
-    report = trainer.evaluate(validation)
+            trainer.run(validation, show)
+        report = trainer.evaluate(validation)
     save_checkpoint(out, trainer.averaged_student, recipe.name, provenance(recipe_path, recipe, trainer.step))
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1))
     return {
@@ -70,10 +74,9 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     }
 
 
-def dataset(folder: Path, recipe: GenerationRecipe, progress: bool) -> ShardDataset:
-    """The frames a generation recipe asks for, rendered first if they are not stored yet."""
-    digest = hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
-    return ShardDataset(generate_shards(folder / digest, recipe, progress=progress))
+def digest(recipe: GenerationRecipe) -> str:
+    """Folder name of a recipe's frames: the same recipe finds them again, another one does not."""
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def provenance(recipe_path: Path, recipe: Recipe, steps: int) -> dict[str, Any]:
