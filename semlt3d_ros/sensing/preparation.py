@@ -18,7 +18,6 @@ __all__ = ["ImagePreparation", "ImageSpec"]
 Image = NDArray[np.uint8]
 
 _CACHED_PLANS = 64
-_JPEG_EIGHTHS = (8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,14 @@ class ImagePreparation:
         key = (*calibration, width, height)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make_plan(decoded_camera(camera, width, height))
+            plan = self._plans[key] = self._make_plan(
+                decoded_camera(camera, width, height), self._rows(camera.width, camera.height)
+            )
             if len(self._plans) > _CACHED_PLANS:
                 self._plans.popitem(last=False)
         return plan
 
-    def _make_plan(self, source: CameraModel) -> _Plan:
+    def _make_plan(self, source: CameraModel, rows: int) -> _Plan:
         spec = self.spec
         # Bilinear sampling skips pixels when it shrinks by more than two; averaging goes first.
         factor = source.width // spec.width
@@ -103,7 +104,6 @@ class ImagePreparation:
         if source.width > 2 * spec.width:
             reduced = (round(source.width / factor), max(1, round(source.height / factor)))
             source = source.resized(*reduced)
-        rows = self._rows(source.width, source.height)
         top = rows - spec.height
         blank = min(max(0, round(spec.top_crop * rows) - top), spec.height)
         camera = source.pinhole().resized(spec.width, rows).cropped(0, top, spec.width, spec.height)
@@ -114,17 +114,18 @@ class ImagePreparation:
 def decoded_camera(camera: CameraModel, width: int, height: int) -> CameraModel:
     """The camera of its whole image after a decoder has scaled that to ``width`` x ``height``.
 
-    A JPEG decoder scales by exactly 1/2, 1/4 or 1/8 and rounds the size up, so that its last row and column may reach
-    beyond the image.
+    A JPEG decoder scales by exactly n/8 and rounds the size up, so that its last row and column may reach beyond the
+    image.
 
     Raises:
         InputRejected: ``image_size``: larger than the camera, or of another aspect ratio.
     """
-    for eighths in _JPEG_EIGHTHS:
+    for eighths in range(8, 0, -1):
         if (width, height) == (-(-camera.width * eighths // 8), -(-camera.height * eighths // 8)):
-            scaled_by = 8 // eighths
-            padded = camera.cropped(0, 0, width * scaled_by, height * scaled_by)
-            return padded.resized(width, height)
+            scale = eighths / 8
+            K = camera.K * [[scale], [scale], [1.0]]
+            K[:2, 2] += 0.5 * scale - 0.5  # pixel centres lie at integers
+            return CameraModel(width, height, K, camera.distortion_model, camera.D)
     if width > camera.width or abs(height - camera.height * width / camera.width) > 1.0:
         raise InputRejected(
             "image_size",
