@@ -13,10 +13,13 @@ from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS
 from semlt3d_ros.nodes.signals import stopped_by_signals
 
 _QOS = QoS(depth=200)
+_FLUSH_PERIOD_S = 1.0
 
 
 class BagRecorder:
     """Records from the moment it exists; the log time of a message is when it was received.
+
+    What was received more than a second ago survives the death of the process.
 
     Args:
         middleware: where from.
@@ -27,6 +30,7 @@ class BagRecorder:
     def __init__(self, middleware: Middleware, sink: BagSink, topics: Mapping[str, str]) -> None:
         self.recorded: Counter[str] = Counter()
         self._sink = sink
+        middleware.create_timer(_FLUSH_PERIOD_S, sink.flush)
         for topic, type_name in topics.items():
             qos = LATCHED if topic == names.TF_STATIC else _QOS
             middleware.create_subscription(topic, type_name, partial(self._write, topic, type_name), qos, raw=True)
