@@ -24,16 +24,17 @@ def main() -> None:
 
     rows = []
     for size, crop in (((448, 256), 0.0), ((224, 128), 0.25)):
-        build, frame = [], []
+        build, frame, busy = [], [], []
         Drive(DriveConfig(0, frames=1, image_size=size, top_crop=crop)).frame(0)  # fills the caches
         for seed in range(given.drives):
             began = time.perf_counter()
             drive = Drive(DriveConfig(seed, frames=3, image_size=size, top_crop=crop))
             build.append(time.perf_counter() - began)
             for index in range(len(drive)):
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 drive.frame(index)
                 frame.append(time.perf_counter() - began)
+                busy.append(time.process_time() - worked)
         rows.append(
             {
                 "width": size[0],
@@ -42,18 +43,18 @@ def main() -> None:
                 "frames": len(frame),
                 "frame_s_median": statistics.median(frame),
                 "frame_s_max": max(frame),
+                "frame_cpu_s_median": statistics.median(busy),
                 "drive_setup_s_median": statistics.median(build),
             }
         )
     if given.json:
         print(json.dumps({"limit_s": _LIMIT_S, "rows": rows}, indent=1))
         return
-    print(f"{'images':>12} {'crop':>5} {'frames':>6} {'median s':>9} {'worst s':>8} {'set-up s':>8}")
+    columns = ("frames", "frame_s_median", "frame_s_max", "frame_cpu_s_median", "drive_setup_s_median")
+    print(f"{'six images of':>14} " + " ".join(f"{column:>20}" for column in columns))
     for row in rows:
-        print(
-            f"{'6 x {width}x{height}'.format(**row):>12} {row['top_crop']:5.2f} {row['frames']:6d} "
-            f"{row['frame_s_median']:9.3f} {row['frame_s_max']:8.3f} {row['drive_setup_s_median']:8.3f}"
-        )
+        size = f"{row['width']}x{row['height']} -{row['top_crop']:.0%}"
+        print(f"{size:>14} " + " ".join(f"{row[column]:20.3f}" for column in columns))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,9 @@ class Drive:
     def frame(self, index: int) -> Frame:
         """Frame ``index`` with images, points, ego pose and labels.
 
+        Labels list every actor in range, seen or not: ``visible_pixels`` counts pixels of these images, and
+        ``lidar_points`` returns of this turn, that are certainly the object's.
+
         Raises:
             IndexError: the drive has no such frame.
         """

@@ -14,7 +14,8 @@ from semlt3d_ros.simulation.rig import T_EGO_LIDAR
 from semlt3d_ros.simulation.road import Road
 from semlt3d_ros.simulation.scene import Scene
 
-_GLASS = 0.02
+_DETECTION_FLOOR = 0.02
+"""Returned power, relative to a white wall at 25 m, below which returns are increasingly lost."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Lidar:
         intensity = np.clip(intensity + rng.normal(0, 0.01, len(index)), 0, 1)
         # The returned light falls with the square of the range; below the detector's floor nothing is measured.
         power = reflectivity * incidence * np.minimum(1.0, (25.0 / np.maximum(distance, 1.0)) ** 2)
-        lost = config.dropout + np.clip((_GLASS - power) / _GLASS, 0, 1) * 0.9
+        lost = config.dropout + np.clip((_DETECTION_FLOOR - power) / _DETECTION_FLOOR, 0, 1) * 0.9
         kept = rng.random(len(index)) > lost
         noisy = distance + rng.normal(0, config.noise_m, len(index))
         xyz = T_EGO_LIDAR[:3, 3] + self._rays[index] * noisy[:, None]

@@ -172,7 +172,8 @@ class Renderer:
         share = windows[:, 2]
         glass = (np.abs(along % 1.0 - 0.5) < share / 2) & (np.abs(up % 1.0 - 0.55) < 0.28)
         glass &= (np.abs(normals[:, 2]) < 0.5) & (local[:, 2] > 0.4)
-        color = wall * (1 + 0.15 * value_noise((along * 3.0 + solid).astype(np.float32), up * np.float32(3.0), 0.3))[:, None]
+        stain = value_noise((along * 3.0 + solid).astype(np.float32), up * np.float32(3.0), 0.3)
+        color = wall * (1 + 0.15 * stain)[:, None]
         color[glass] = windows[glass, 3:]
         return color
 

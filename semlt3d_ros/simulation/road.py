@@ -6,12 +6,16 @@ Road coordinates (s, d): metres along the centre line and metres to its left. Tr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Surroundings = str
-"""What lies beyond a sidewalk: ``"grass"``, ``"paved"`` or ``"parking"``."""
+Verge = Literal["grass", "paved", "parking"]
+"""What lies beyond a sidewalk."""
+
+_VERGES: tuple[Verge, ...] = ("grass", "paved", "parking")
+_VERGE_SHARES = (0.5, 0.3, 0.2)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Road:
         setback: metres from the sidewalk to the buildings.
         crossing_s: where the crossing street's centre line meets this one, or None.
         crossing_half_width: metres.
-        left, right: surroundings beyond each sidewalk.
+        left, right: the verge beyond each sidewalk.
         dashed_centre: whether the centre line is dashed; else it is solid.
     """
 
@@ -37,8 +41,8 @@ class Road:
     setback: float
     crossing_s: float | None
     crossing_half_width: float
-    left: Surroundings
-    right: Surroundings
+    left: Verge
+    right: Verge
     dashed_centre: bool
 
     @property
@@ -83,7 +87,6 @@ def make_road(rng: np.random.Generator, length: float) -> Road:
     """A random street of which ``length`` metres around s = 0 will be used."""
     kind = rng.choice(3, p=(0.45, 0.3, 0.25))
     bend = float(rng.uniform(0.3, 2.0) * rng.choice((-1.0, 1.0)) / max(length, 160.0)) if kind == 1 else 0.0
-    places = ("grass", "paved", "parking")
     lanes = int(rng.choice((1, 2), p=(0.6, 0.4)))
     return Road(
         curvature=bend,
@@ -94,7 +97,7 @@ def make_road(rng: np.random.Generator, length: float) -> Road:
         setback=float(rng.uniform(0.5, 9.0)),
         crossing_s=float(rng.uniform(-30.0, 35.0)) if kind == 2 else None,
         crossing_half_width=float(rng.uniform(3.2, 7.0)),
-        left=str(rng.choice(places, p=(0.5, 0.3, 0.2))),
-        right=str(rng.choice(places, p=(0.5, 0.3, 0.2))),
+        left=_VERGES[int(rng.choice(len(_VERGES), p=_VERGE_SHARES))],
+        right=_VERGES[int(rng.choice(len(_VERGES), p=_VERGE_SHARES))],
         dashed_centre=bool(rng.random() < 0.6),
     )

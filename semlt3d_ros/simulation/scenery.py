@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.simulation.road import Road
+from semlt3d_ros.simulation.road import Road, Verge
 
 _BOX_VERTICES = np.array([[x, y, z] for z in (0, 1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], np.float32)
 _BOX_FACES = np.array(
@@ -146,8 +146,8 @@ def _lamp(rng: np.random.Generator, x: float, y: float) -> list[StaticPart]:
 def make_scenery(rng: np.random.Generator, road: Road, start: float, stop: float) -> list[StaticPart]:
     """Static parts along the road from s = ``start`` to ``stop`` metres."""
     parts: list[StaticPart] = []
-    for side, surroundings in ((1.0, road.left), (-1.0, road.right)):
-        parts += _houses(rng, road, side, surroundings, start, stop)
+    for side, verge in ((1.0, road.left), (-1.0, road.right)):
+        parts += _houses(rng, road, side, verge, start, stop)
         spacing = float(rng.uniform(8, 22))
         for s in np.arange(start, stop, spacing):
             if _in_crossing(road, s, 1.0) or rng.random() < 0.25:
@@ -160,10 +160,10 @@ def make_scenery(rng: np.random.Generator, road: Road, start: float, stop: float
 
 
 def _houses(
-    rng: np.random.Generator, road: Road, side: float, surroundings: str, start: float, stop: float
+    rng: np.random.Generator, road: Road, side: float, verge: Verge, start: float, stop: float
 ) -> list[StaticPart]:
     parts = []
-    front = road.building_line + (6.5 if surroundings == "parking" else 0.0)
+    front = road.building_line + (6.5 if verge == "parking" else 0.0)
     s = start
     while s < stop:
         length, depth = float(rng.uniform(7, 24)), float(rng.uniform(8, 14))

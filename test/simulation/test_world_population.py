@@ -23,10 +23,10 @@ def test_exponent_tempers_the_long_tail(exponent):
 def test_drives_follow_the_long_tail():
     """Placed actors of many drives have the drawn frequencies, rejections included."""
     counts = np.zeros(len(CLASS_NAMES))
-    for seed in range(60):
+    for seed in range(40):
         drive = Drive(DriveConfig(seed, frames=1, image_size=(16, 8), lidar=None))
         np.add.at(counts, [actor.class_id for actor in drive.actors], 1)
     expected = class_probabilities(1.0) * counts.sum()
-    assert counts.sum() > 800
+    assert counts.sum() > 500
     deviation = (counts - expected) / np.sqrt(expected + 1)
     assert np.abs(deviation).max() < 4.5
