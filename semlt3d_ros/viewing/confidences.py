@@ -19,15 +19,17 @@ def confidence_page(frame: Frame, detections: Detections | None, score_threshold
     if detections is None:
         return "\n\n".join(["no detections for this frame", *missing])
     order = best_detections(detections, score_threshold)
-    lines = [f"{len(order)} boxes at {score_threshold:.2f} or above", *missing, ""]
-    lines += ["| distance | classes |", "|---:|---|"]
+    summary = [f"{len(order)} boxes at {score_threshold:.2f} or above", *missing]
+    if len(order) == 0:
+        return "\n\n".join(summary)
+    lines = ["", "| distance | classes |", "|---:|---|"]
     for index in order[:_BOXES]:
         distance = float(np.linalg.norm(detections.boxes.centers[index, :2]))
         confidences = detections.confidences[index]
         best = np.argsort(-confidences, kind="stable")[:_CLASSES]
         cells = [f"{_bar(confidences[i])} {detections.class_names[i]} {confidences[i]:.2f}" for i in best]
         lines.append(f"| {distance:.1f} m | {', '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(["\n\n".join(summary), *lines])
 
 
 def _bar(share: float) -> str:

@@ -27,7 +27,8 @@ _SLOWEST_ARROW = 0.5
 _MOST_POINTS = 60_000
 """Denser clouds are thinned: a browser has to draw them, and a recording to hold them."""
 _TRAIL_FRAMES = 500
-_HIGHEST_POINT_M = 4.0
+_COLORED_HEIGHTS_M = (-1.5, 4.0)
+"""Between these heights points run through all colours; the ground is not at the dark end."""
 
 
 class RerunSink:
@@ -127,13 +128,13 @@ class RerunSink:
         self._log("world/trajectory", self._rr.LineStrips3D([np.array(self._trajectory)], colors=[(150, 150, 150)]))
 
     def _log_points(self, frame: Frame) -> None:
-        if frame.points is None:
+        if frame.points is None or len(frame.points) == 0:
             self._log("world/ego/points", self._rr.Clear(recursive=False))
             return
-        xyz = frame.points.xyz[:: -(-len(frame.points) // _MOST_POINTS) or 1]
-        shade = np.round(255 * np.clip(xyz[:, 2] / _HIGHEST_POINT_M, 0.0, 1.0)).astype(np.uint8)
+        xyz = frame.points.xyz[:: -(-len(frame.points) // _MOST_POINTS)]
+        shade = np.round(np.interp(xyz[:, 2], _COLORED_HEIGHTS_M, (0, 255))).astype(np.uint8)
         colors = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_TURBO).reshape(-1, 3)[:, ::-1]
-        self._log("world/ego/points", self._rr.Points3D(xyz, colors=colors, radii=0.03))
+        self._log("world/ego/points", self._rr.Points3D(xyz, colors=colors, radii=self._rr.Radius.ui_points(1.0)))
 
     def _log_layer(self, name: str, layer: Layer | None, views: list[CameraView], labelled: bool) -> None:
         """Boxes in space, and their outlines in every image."""
@@ -148,6 +149,7 @@ class RerunSink:
             colors=layer.colors,
             labels=layer.texts,
             show_labels=labelled,
+            fill_mode=None if labelled else self._rr.components.FillMode.MajorWireframe,
         )
         self._log(f"world/ego/{name}", boxes)
         for view in views:

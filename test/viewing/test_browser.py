@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 import cv2
 import numpy as np
 import pytest
+from selenium.common.exceptions import TimeoutException
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.viewing.server import ViewerServer
@@ -32,7 +33,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1300,1000",
+    "--window-size=1100,900",
 )
 LIMIT_S = 240
 """Compiling the viewer's WebAssembly and drawing without a GPU takes half a minute on an idle core."""
@@ -95,36 +96,43 @@ def near(picture: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return np.stack([columns, rows], axis=1)
 
 
+def check_screen(picture: np.ndarray) -> None:
+    """Six images where they belong, each box in the image of the camera that saw it, and all of them in space."""
+    height, width = picture.shape[:2]
+    middle = height // 2
+    # The images are flat grey: six tiles of it, in two rows and three columns of the upper half.
+    grey = np.abs(picture[:middle].astype(int) - 90).max(axis=2) < 6
+    _, _, areas, _ = cv2.connectedComponentsWithStats(grey.astype(np.uint8))
+    tiles = areas[1:][areas[1:, cv2.CC_STAT_AREA] > 0.01 * width * height]
+    assert len(tiles) == 6
+    columns = (tiles[:, cv2.CC_STAT_LEFT] + tiles[:, cv2.CC_STAT_WIDTH] / 2) // (width / 3)
+    assert sorted(columns) == [0, 0, 1, 1, 2, 2]
+    second_row = tiles[:, cv2.CC_STAT_TOP].max()
+    for name, column, row in (("child", 0, 0), ("car", 1, 0), ("bus", 1, 1)):
+        places = near(picture, class_color(name))
+        outline = places[places[:, 1] < middle]
+        assert len(outline) > 20, name
+        assert set(outline[:, 0] // (width / 3)) == {column}, name
+        assert set(outline[:, 1] > second_row) == {bool(row)}, name
+        assert (places[:, 1] > middle).any(), name
+    assert len(near(picture, TRUTH_COLOR)) > 20
+
+
 @pytest.mark.timeout(2 * LIMIT_S)
 def test_images_boxes_and_confidences_are_on_the_screen(page, browser, tmp_path):
     browser.get(page)
     deadline = time.monotonic() + LIMIT_S
-    colors = {"car": class_color("car"), "child": class_color("child"), "bus": class_color("bus"), "": TRUTH_COLOR}
+    screenshot = Path(os.environ.get("SEMLT3D_SCREENSHOT", tmp_path / "viewer.png"))
+    # Images, outlines and the 3D view appear one after the other; a busy renderer may miss the time for a screenshot.
     while True:
-        picture = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        found = {name: near(picture, color) for name, color in colors.items()}
-        if all(len(places) > 20 for places in found.values()) or time.monotonic() > deadline:
+        try:
+            browser.save_screenshot(str(screenshot))
+            check_screen(cv2.imread(str(screenshot))[..., ::-1])
             break
-        time.sleep(1.0)
-    Path(os.environ.get("SEMLT3D_SCREENSHOT", tmp_path / "viewer.png")).write_bytes(browser.get_screenshot_as_png())
-    assert all(len(places) > 20 for places in found.values()), {name: len(p) for name, p in found.items()}
-    height, width = picture.shape[:2]
-    # The images are flat grey: six tiles of it, in two rows and three columns of the upper half.
-    grey = np.abs(picture[: height // 2].astype(int) - 90).max(axis=2) < 6
-    tiles, _, boxes, _ = cv2.connectedComponentsWithStats(grey.astype(np.uint8))
-    tiles = boxes[1:][boxes[1:, cv2.CC_STAT_AREA] > 0.01 * width * height]
-    assert len(tiles) == 6
-    centers = tiles[:, :2] + tiles[:, 2:4] / 2
-    assert len(np.unique(np.round(centers[:, 0] / width * 6))) == 3
-    # Each box's outline is in the picture of the camera that saw it: child, car above, bus below, in the upper half.
-    third, middle = width / 3, tiles[:, 1].max()
-    upper = {name: places[places[:, 1] < height // 2] for name, places in found.items()}
-    child, car, bus = (upper[name].mean(axis=0) for name in ("child", "car", "bus"))
-    assert child[0] < third < car[0] < 2 * third
-    assert third < bus[0] < 2 * third
-    assert child[1] < middle and car[1] < middle < bus[1]
-    # And the boxes themselves are in the 3D view below.
-    assert all((found[name][:, 1] > height // 2).any() for name in ("car", "child", "bus"))
+        except (AssertionError, TimeoutException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 def test_the_server_listens_on_this_machine_only():

@@ -10,6 +10,7 @@ import simplejpeg
 
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 
@@ -98,6 +99,15 @@ def test_confidence_page_lists_the_best_boxes_and_their_classes(frame, detection
     assert "missing: CAM_BACK" in page
     assert "debris" not in page
     assert "no detections" in confidence_page(frame, None, 0.3)
+    assert confidence_page(frame, detections, 0.95) == "0 boxes at 0.95 or above"
+
+
+def test_dense_clouds_are_thinned_and_empty_ones_are_none(record, frame):
+    dense = PointCloud(np.random.default_rng(0).uniform(-30, 30, (150_000, 3)).astype(np.float32))
+    empty = replace(frame, stamp=frame.stamp + 1, points=PointCloud(np.zeros((0, 3), np.float32)))
+    rows = record((replace(frame, points=dense),), (empty,))["/world/ego/points"]
+    assert len(rows[0]["Points3D:positions"]) == len(rows[0]["Points3D:colors"]) == 50_000
+    assert rows[1].get("Clear:is_recursive") == [False]
 
 
 def test_a_recording_must_go_somewhere():
