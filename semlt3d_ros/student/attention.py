@@ -95,29 +95,29 @@ class SampledAttention(nn.Module):
         seen = seen & (pixels[..., 1] < height - 0.5) & batch.valid[:, :, None]
         pixels, seen = pixels.unflatten(2, (Q, -1)), seen.unflatten(2, (Q, -1))
 
-        view_count = min(self.view_limit, seen.shape[1])
-        view = seen.sum(-1).topk(view_count, dim=1).indices  # (B, view_count, Q)
-        rows = torch.arange(B, device=view.device)[:, None, None]
-        columns = torch.arange(Q, device=view.device)[None, None]
-        pixels, seen = pixels[rows, view, columns], seen[rows, view, columns]  # (B, n, Q, K, 2) and (B, n, Q, K)
+        share = seen / seen.sum(dim=1, keepdim=True).clamp_min(1)  # several views of a point are averaged
+        looks = seen.sum(-1)
+        best = looks.topk(min(self.view_limit, looks.shape[1]), dim=1).indices
+        chosen = torch.zeros_like(looks, dtype=torch.bool).scatter_(1, best, True) & (looks > 0)
+        frame, view, query = torch.nonzero(chosen, as_tuple=True)  # P pairs of a query and a view that sees it
 
         logits = self.weights(queries).unflatten(-1, (self.heads, self.key_points * self.levels))
         importance = logits.softmax(-1).unflatten(-1, (self.key_points, self.levels))
-        share = seen / seen.sum(dim=1, keepdim=True).clamp_min(1)  # several views of a point are averaged
         table = self.table(features, strides)
-        index, weight = self._bilinear(pixels, view, rows, table, batch.images.shape[1])
-        # (B, n, Q, K, L, 4) neighbours times (B, Q, heads, K, L) importance -> one bag per (B, Q, head)
-        weight = weight * share[..., None, None]
-        weight = weight.permute(0, 2, 1, 3, 4, 5)[:, :, None] * importance[:, :, :, None, :, :, None]
-        index = index.permute(0, 2, 1, 3, 4, 5)[:, :, None] * self.heads
-        index = index + torch.arange(self.heads, device=index.device).view(1, 1, -1, 1, 1, 1, 1)
+        image = frame * seen.shape[1] + view
+        index, weight = self._bilinear(pixels[frame, view, query], image, table)
+        # (P, K, L, 4) neighbours times (P, heads, K, L) importance: one bag per pair and head
+        weight = (weight * share[frame, view, query][..., None, None])[:, None] * importance[frame, query][..., None]
+        index = index[:, None] * self.heads + torch.arange(self.heads, device=index.device).view(1, -1, 1, 1, 1)
         gathered = F.embedding_bag(
-            index.reshape(B * Q * self.heads, -1),
+            index.flatten(0, 1).flatten(1),
             table.values,
-            per_sample_weights=weight.reshape(B * Q * self.heads, -1).to(table.values.dtype),
+            per_sample_weights=weight.flatten(0, 1).flatten(1).to(table.values.dtype),
             mode="sum",
         )
-        return self.output(gathered.reshape(B, Q, -1))
+        total = gathered.new_zeros(B * Q, self.heads * gathered.shape[-1])
+        total = total.index_add(0, frame * Q + query, gathered.reshape(len(frame), -1))
+        return self.output(total.unflatten(0, (B, Q)))
 
     def _key_points(self, queries: Tensor, references: Tensor) -> Tensor:
         offsets = self.offsets(queries).unflatten(-1, (self.key_points, 3)).tanh() * _KEY_POINT_REACH_M
@@ -126,10 +126,16 @@ class SampledAttention(nn.Module):
         return references[:, :, None] + torch.cat([plane, offsets[..., 2:]], dim=-1)
 
     @staticmethod
-    def _bilinear(pixels: Tensor, view: Tensor, rows: Tensor, table: FeatureTable, views: int) -> tuple[Tensor, Tensor]:
-        """Cell numbers (B, n, Q, K, L, 4) in the table (before heads) and bilinear weights, zero outside the map."""
+    def _bilinear(pixels: Tensor, image: Tensor, table: FeatureTable) -> tuple[Tensor, Tensor]:
+        """Cell numbers (P, K, L, 4) in the table (before heads) and bilinear weights, zero outside the map.
+
+        Args:
+            pixels: (P, K, 2) positions.
+            image: (P,) number of the image, over all frames and views.
+            table: where to look.
+        """
         indices, weights = [], []
-        image = (rows * views + view)[..., None]  # (B, n, Q, 1)
+        image = image[:, None]
         for (height, width), start, stride in zip(table.level_shapes, table.level_starts, table.strides, strict=True):
             cell = (pixels + 0.5) / stride - 0.5
             # Far-off pixels of unseen points would overflow the integer conversion; their weight is zero anyway.

@@ -42,9 +42,7 @@ def test_equals_a_plain_grid_sample(config, frames) -> None:
 def test_gradients_reach_features_and_key_points(config, frames) -> None:
     attention = SampledAttention(config)
     batch = collate(frames, config.image_width, config.image_height)
-    features = [
-        torch.randn(3, 6, config.width, 64 // s, 96 // s, requires_grad=True) for s in config.strides
-    ]
+    features = [torch.randn(3, 6, config.width, 64 // s, 96 // s, requires_grad=True) for s in config.strides]
     references = torch.tensor([[[12.0, 0.5, 1.0]]]).expand(3, -1, -1)
     attention(torch.randn(3, 1, config.width), references, features, batch, config.strides).square().sum().backward()
     assert all(feature.grad is not None and feature.grad.abs().sum() > 0 for feature in features)

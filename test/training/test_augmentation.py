@@ -1,0 +1,72 @@
+"""Augmented rigs still agree with their targets: what is projected before lands in the same place after."""
+
+import math
+
+import numpy as np
+import torch
+
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.student.geometry import project
+from semlt3d_ros.student.targets import Targets
+from semlt3d_ros.training.augmentation import Augmentation, augment, mirrored, rotated
+
+
+def scene() -> tuple[Batch, Targets]:
+    rng = np.random.default_rng(0)
+    pose = torch.eye(4).repeat(2, 3, 1, 1)
+    for b in range(2):
+        for v, azimuth in enumerate((0.0, 2.0, -2.2)):
+            forward = torch.tensor([math.cos(azimuth), math.sin(azimuth), 0.0])
+            right = torch.tensor([math.sin(azimuth), -math.cos(azimuth), 0.0])
+            pose[b, v, :3, :3] = torch.stack([right, torch.tensor([0.0, 0.0, -1.0]), forward], dim=1)
+            pose[b, v, :3, 3] = torch.tensor([0.5, 0.2 * v, 1.5])
+    K = torch.tensor([[60.0, 0, 30.0], [0, 62.0, 20.0], [0, 0, 1]]).repeat(2, 3, 1, 1)
+    images = torch.from_numpy(rng.integers(0, 255, (2, 3, 3, 40, 64), np.uint8))
+    boxes = torch.from_numpy(rng.uniform(-20, 20, (2, 5, 9)).astype(np.float32))
+    boxes[..., 3:6] = boxes[..., 3:6].abs() / 5 + 0.5
+    points = [torch.from_numpy(rng.uniform(-20, 20, (30, 3)).astype(np.float32)) for _ in range(2)]
+    classes = torch.randint(0, 18, (2, 5))
+    return Batch(images, K, pose, torch.ones(2, 3, dtype=torch.bool)), Targets(boxes, classes, points)
+
+
+def pixels(batch: Batch, points: torch.Tensor) -> torch.Tensor:
+    uv, depth = project(points, batch.intrinsics, batch.T_ego_camera)
+    return torch.where((depth > 1.0)[..., None], uv, torch.nan)
+
+
+def test_mirroring_mirrors_every_image_and_point() -> None:
+    batch, targets = scene()
+    other, moved = mirrored(batch, targets)
+    before, after = pixels(batch, targets.boxes[..., :3]), pixels(other, moved.boxes[..., :3])
+    assert before.isfinite().any()
+    assert torch.allclose(after[..., 0], 63 - before[..., 0], atol=1e-3, equal_nan=True)
+    assert torch.allclose(after[..., 1], before[..., 1], atol=1e-3, equal_nan=True)
+    assert torch.equal(other.images, batch.images.flip(-1)) and torch.equal(moved.boxes[..., 6], -targets.boxes[..., 6])
+    back, again = mirrored(other, moved)
+    assert torch.allclose(back.T_ego_camera, batch.T_ego_camera) and torch.allclose(again.boxes, targets.boxes)
+    assert torch.allclose(torch.linalg.det(other.T_ego_camera), torch.ones(2, 3))
+
+
+def test_turning_the_ego_axes_leaves_every_image_point_where_it_was() -> None:
+    batch, targets = scene()
+    other, moved = rotated(batch, targets, torch.tensor([0.7, -2.0]))
+    for before, after in ((targets.boxes[..., :3], moved.boxes[..., :3]), (targets.points, moved.points)):
+        first = pixels(batch, before if isinstance(before, torch.Tensor) else torch.stack(before))
+        second = pixels(other, after if isinstance(after, torch.Tensor) else torch.stack(after))
+        assert torch.allclose(first, second, atol=1e-2, equal_nan=True)
+    speed = targets.boxes[..., 7:].norm(dim=-1)
+    assert torch.allclose(moved.boxes[..., 7:].norm(dim=-1), speed, atol=1e-5)
+    heading = torch.stack([targets.boxes[..., 6].cos(), targets.boxes[..., 6].sin()], -1)
+    turned = torch.stack([moved.boxes[..., 6].cos(), moved.boxes[..., 6].sin()], -1)
+    angle = torch.tensor([0.7, -2.0])[:, None]
+    expected = heading[..., 0] * angle.cos() - heading[..., 1] * angle.sin()
+    assert torch.allclose(turned[..., 0], expected, atol=1e-5)
+
+
+def test_everything_together_keeps_shapes_and_masks_dropped_cameras() -> None:
+    torch.manual_seed(0)
+    batch, targets = scene()
+    other, moved = augment(batch, targets, Augmentation(drop_camera=1.0))
+    assert (other.valid.sum(1) == 2).all() and (other.images[~other.valid] == 0).all()
+    assert other.images.dtype == torch.uint8 and other.images.shape == batch.images.shape
+    assert torch.equal(moved.classes, targets.classes) and batch.valid.all()
