@@ -87,7 +87,7 @@ def test_learns_to_place_and_name_the_objects_of_one_frame(config, frames) -> No
 
 
 def test_refuses_views_that_were_not_prepared(config, frames) -> None:
-    with pytest.raises(ConfigurationError, match="camera 'C0'.*not the 48x96x3"):
+    with pytest.raises(ConfigurationError, match=r"camera 'C0'.*not the 48x96x3"):
         collate(frames, 96, 48)
 
 

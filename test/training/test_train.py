@@ -84,7 +84,7 @@ def test_a_step_that_diverges_changes_no_weight(recipe_path, tmp_path) -> None:
 def test_the_first_pass_follows_the_rendering_and_later_ones_cover_everything() -> None:
     schedule = Schedule(frames=36, batch=4)
     batches = list(batch_order(12, 6, schedule, 5, 0))
-    order = sum(batches, [])
+    order = [index for batch in batches for index in batch]
     assert len(batches) == 9 and sorted(order[:6]) == list(range(6)) and sorted(order[6:12]) == list(range(6, 12))
     assert sorted(order[12:24]) == list(range(12)) and order[12:24] != order[24:36]
     assert list(batch_order(12, 6, schedule, 5, 4)) == batches[4:]
@@ -117,7 +117,7 @@ def test_recipes_name_what_is_wrong(recipe_path, change, message) -> None:
 
 
 def test_an_absent_recipe_is_named(tmp_path) -> None:
-    with pytest.raises(ConfigurationError, match="absent.yaml' cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml' cannot be read"):
         load_recipe(tmp_path / "absent.yaml")
 
 
