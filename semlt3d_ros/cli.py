@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from semlt3d_ros import __version__
 from semlt3d_ros.commands import (
@@ -76,8 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     try:
-        status = int(options.run(options))
-        sys.stdout.flush()
+        with _unwound_by_sigterm():
+            status = int(options.run(options))
+            sys.stdout.flush()
         return status
     except Semlt3dError as error:
         return _report(str(error))
@@ -90,6 +94,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextmanager
+def _unwound_by_sigterm() -> Iterator[None]:
+    """Within the context, SIGTERM ends the process as Ctrl-C does: files are closed, child processes stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _report(message: str) -> int:

@@ -1,19 +1,24 @@
-"""``semlt3d view``: bags in the browser, or as a recording for later."""
+"""``semlt3d view``: bags or a running vehicle in the browser, or as a recording for later."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HELP = "show bags in the viewer: images with boxes, points, 3D boxes, confidences"
+if TYPE_CHECKING:
+    from semlt3d_ros.sensing.rig import Rig
+
+HELP = "show bags, or without any what runs live, in the viewer: images with boxes, points, 3D boxes, confidences"
 EXAMPLE = "semlt3d view build/demo/drive.mcap build/demo/detections.mcap"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="bags to show on one time line")
+    parser.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bags to show on one time line (none: live)")
     parser.add_argument(
-        "--save", type=Path, metavar="FILE.rrd", help="write a recording instead of opening the browser"
+        "--save", type=Path, metavar="FILE.rrd", help="write a recording; bags are then not opened in the browser"
     )
     parser.add_argument(
         "--min-score", type=float, default=0.3, metavar="S", help="hide weaker detections (default: 0.3)"
@@ -22,10 +27,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show the bags until Ctrl-C, or save them."""
+    """Show until Ctrl-C, or save."""
     from semlt3d_ros.sensing.rig import load_rig
     from semlt3d_ros.viewing import view_bags
 
     rig = load_rig(options.rig) if options.rig else None
-    view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig)
+    if options.bags:
+        view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig)
+    else:
+        _view_live(rig or _default_rig(), options)
     return 0
+
+
+def _view_live(rig: Rig, options: argparse.Namespace) -> None:
+    from semlt3d_ros.middleware.dds import DdsMiddleware
+    from semlt3d_ros.middleware.port import LATCHED, QoS
+    from semlt3d_ros.viewing.live import view_live
+
+    middleware = DdsMiddleware("semlt3d_viewer")
+
+    def subscribe(topic: str, type_name: str, callback: Callable[[Any, int], None]) -> object:
+        qos = LATCHED if topic == rig.tf_static_topic else QoS(depth=20)
+        return middleware.create_subscription(topic, type_name, callback, qos)
+
+    try:
+        view_live(subscribe, middleware.spin, rig, save=options.save, score_threshold=options.min_score)
+    finally:
+        middleware.shutdown()
+
+
+def _default_rig() -> Rig:
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.sensing.rig import rig_from_topics
+
+    expected = [topics.TF, topics.POINTS, topics.TRUTH_LONG_TAIL]
+    for name in topics.NUSCENES_CAMERAS:
+        expected += [topics.camera_image_topic(name), topics.camera_info_topic(name)]
+    return rig_from_topics({topic: topics.default_type(topic) or "" for topic in expected})

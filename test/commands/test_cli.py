@@ -1,6 +1,7 @@
 """The command line as such: help, examples, exit statuses, one line per error."""
 
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -51,6 +52,21 @@ def test_ctrl_c_gives_the_status_shells_expect(monkeypatch):
 
     monkeypatch.setattr(doctor, "run", interrupted)
     assert cli.main(["doctor"]) == 130
+
+
+def test_sigterm_unwinds_the_command(monkeypatch):
+    closed = []
+
+    def terminated(options):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(doctor, "run", terminated)
+    with pytest.raises(SystemExit, match="143"):
+        cli.main(["doctor"])
+    assert closed
 
 
 def test_system_errors_are_one_line_too(monkeypatch, refusal, tmp_path):

@@ -4,12 +4,18 @@ import json
 import subprocess
 import sys
 
-import pytest
+import numpy as np
 
 from semlt3d_ros.cli import main
+from semlt3d_ros.commands.live_run import free_domain
 from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode_geometry import StampedTransform
+from semlt3d_ros.messages.encode_sensors import encode_transforms
+from semlt3d_ros.middleware.dds import DdsMiddleware
+from semlt3d_ros.middleware.port import LATCHED
 from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.viewing import live
 
 
 def copy(source, sink, skip=()):
@@ -116,7 +122,29 @@ def test_existing_bags_are_replaced_only_when_told(drive, checkpoint, refusal, t
     assert count(out, topics.LONG_TAIL) == 4
 
 
-@pytest.mark.parametrize("recording", ["drive.rrd"])
-def test_view_saves_a_recording(drive, tmp_path, recording):
-    assert main(["view", str(drive), "--save", str(tmp_path / recording)]) == 0
-    assert (tmp_path / recording).stat().st_size > 10_000
+def test_view_saves_a_recording(drive, tmp_path):
+    recording = tmp_path / "drive.rrd"
+    assert main(["view", str(drive), "--save", str(recording)]) == 0
+    assert recording.stat().st_size > 10_000
+
+
+def test_view_without_bags_listens_to_the_vehicle(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(free_domain()))
+    monkeypatch.delenv("CYCLONEDDS_URI", raising=False)
+    received = []
+
+    def show(subscribe, spin, rig, save, score_threshold):
+        """Stands in for the browser."""
+        assert rig.camera_names == topics.NUSCENES_CAMERAS
+        subscribe(topics.TF_STATIC, topics.TF_TYPE, lambda message, when: received.append(message))
+        vehicle = DdsMiddleware("vehicle")
+        try:
+            mount = StampedTransform("base_link", "CAM_FRONT", 1, np.eye(4))
+            vehicle.create_publisher(topics.TF_STATIC, topics.TF_TYPE, LATCHED).publish(encode_transforms([mount]))
+            spin(lambda: bool(received))
+        finally:
+            vehicle.shutdown()
+
+    monkeypatch.setattr(live, "view_live", show)
+    assert main(["view", "--save", str(tmp_path / "live.rrd")]) == 0
+    assert received[0].transforms[0].child_frame_id == "CAM_FRONT"
