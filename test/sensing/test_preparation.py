@@ -21,26 +21,26 @@ def _intrinsics(width: int, height: int, focal: float) -> np.ndarray:
 
 
 CAMERAS = {
-    "pinhole": CameraModel(960, 540, _intrinsics(960, 540, 0.5)),
-    "odd_size": CameraModel(643, 363, _intrinsics(643, 363, 0.6)),
-    "wide": CameraModel(800, 300, _intrinsics(800, 300, 0.5)),
-    "tall": CameraModel(480, 600, _intrinsics(480, 600, 0.8)),
-    "small": CameraModel(160, 100, _intrinsics(160, 100, 0.6)),
+    "pinhole": CameraModel(480, 270, _intrinsics(480, 270, 0.5)),
+    "odd_size": CameraModel(323, 183, _intrinsics(323, 183, 0.6)),
+    "wide": CameraModel(400, 150, _intrinsics(400, 150, 0.5)),
+    "tall": CameraModel(240, 300, _intrinsics(240, 300, 0.8)),
+    "small": CameraModel(80, 50, _intrinsics(80, 50, 0.6)),
     "plumb_bob": CameraModel(
-        960, 540, _intrinsics(960, 540, 0.5), "plumb_bob", np.array([-0.16, 0.01, 0.001, -0.0005, 0.01])
+        480, 270, _intrinsics(480, 270, 0.5), "plumb_bob", np.array([-0.16, 0.01, 0.001, -0.0005, 0.01])
     ),
     "rational": CameraModel(
-        800,
-        450,
-        _intrinsics(800, 450, 0.5),
+        400,
+        225,
+        _intrinsics(400, 225, 0.5),
         "rational_polynomial",
         np.array([0.4, 0.02, 0.0002, -0.0003, 0.001, 0.7, 0.06, 0.002]),
     ),
     "equidistant": CameraModel(
-        640, 480, _intrinsics(640, 480, 0.35), "equidistant", np.array([0.02, -0.01, 0.004, -0.001])
+        320, 240, _intrinsics(320, 240, 0.35), "equidistant", np.array([0.02, -0.01, 0.004, -0.001])
     ),
 }
-SPECS = {"full": ImageSpec(224, 128), "cropped": ImageSpec(112, 48, top_crop=0.25)}
+SPECS = {"full": ImageSpec(112, 64), "cropped": ImageSpec(56, 24, top_crop=0.25)}
 every_camera = pytest.mark.parametrize("camera", CAMERAS.values(), ids=CAMERAS.keys())
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
@@ -140,9 +140,9 @@ def test_changing_calibrations_do_not_fill_the_memory():
 
 
 def test_large_reductions_do_not_alias():
-    stripes = np.zeros((540, 960, 3), np.uint8)
+    stripes = np.zeros((270, 480, 3), np.uint8)
     stripes[:, ::2] = 255
-    prepared, _ = ImagePreparation(ImageSpec(224, 126))(stripes, CAMERAS["pinhole"])
+    prepared, _ = ImagePreparation(ImageSpec(112, 63))(stripes, CAMERAS["pinhole"])
     assert prepared.astype(int).std() < 3 and abs(prepared.mean() - 127.5) < 3
 
 
@@ -164,9 +164,9 @@ def test_decoded_camera_keeps_jpeg_scales_exact(width, height, eighths):
     np.testing.assert_allclose(decoded.project(ray)[0], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(1920, 1080), (480, 350), (540, 960)])
+@pytest.mark.parametrize("size", [(960, 540), (240, 175), (270, 480)])
 def test_images_of_another_camera_are_refused(size):
-    with pytest.raises(InputRejected, match="960x540 camera") as error:
+    with pytest.raises(InputRejected, match="480x270 camera") as error:
         ImagePreparation(ImageSpec(448, 256))(np.zeros((size[1], size[0], 3), np.uint8), CAMERAS["pinhole"])
     assert error.value.reason == "image_size"
 
