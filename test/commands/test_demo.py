@@ -38,7 +38,7 @@ def test_the_demo_from_drive_to_figures(checkpoint, tmp_path, capsys):
     assert main(words) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary) == {"sets_in", "sets_processed", "drops", "latency_ms", "ap", "map"}
-    assert summary["sets_in"] == 4 == summary["sets_processed"] + sum(summary["drops"].values())
+    assert 4 <= summary["sets_in"] == summary["sets_processed"] + sum(summary["drops"].values())
     assert summary["sets_processed"] > 0
     assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p99"]
     assert set(summary["ap"]) == set(CLASS_NAMES)
