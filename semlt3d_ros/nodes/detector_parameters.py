@@ -27,7 +27,7 @@ class DetectorParameters:
         "QoS asked of the cameras; best_effort also matches sensor-data publishers, but loses images under load",
         choices=("reliable", "best_effort"),
     )
-    image_depth: int = parameter(4, "images of one camera that may wait to be decoded", low=1, high=100)
+    image_depth: int = parameter(20, "images of one camera that may wait to be decoded", low=1, high=100)
     completed_by: str = parameter(
         "all", "all: a set waits for every camera; anchor: for the anchor only", choices=("all", "anchor")
     )

@@ -84,13 +84,13 @@ def test_every_type_arrives_byte_for_byte(join: Join, peer: Peer) -> None:
                 topic + "_back", type_name, lambda data, _, take=take: take(data), DEEP, raw=True
             )
         )
-    assert middleware.spin(lambda: all(end.matched for end in (*publishers, *subscriptions)), 20)
+    assert middleware.spin(lambda: all(end.matched for end in (*publishers, *subscriptions)), 60)
     for publisher in publishers:
         messages = [random_message(publisher.type_name, random) for _ in range(5)]
         sent[publisher.topic] = [serialize(message, publisher.type_name) for message in messages]
         for message in messages:
             publisher.publish(message)
-    assert middleware.spin(lambda: all(len(data) == 5 for data in received.values()), 20)
+    assert middleware.spin(lambda: all(len(data) == 5 for data in received.values()), 60)
     for topic, type_name in topics.items():
         for before, after in zip(sent[topic], received[topic], strict=True):
             assert after[: len(before)] == before
@@ -130,7 +130,7 @@ def test_latched_messages_reach_those_who_come_late(join: Join) -> None:
     late.create_subscription(
         "/latched", "std_msgs/msg/String", lambda message, _: received.append(message.data), LATCHED
     )
-    assert late.spin(lambda: len(received) == 2, 20)
+    assert late.spin(lambda: len(received) == 2, 60)
     assert received == ["first", "second"]
 
 
@@ -142,9 +142,9 @@ def test_reliable_publisher_reaches_a_best_effort_subscriber(join: Join, peer: P
     middleware.create_subscription(
         "/best_back", "std_msgs/msg/String", lambda message, _: received.append(message.data), QoS(reliable=False)
     )
-    assert middleware.spin(lambda: publisher.matched > 0, 20)
+    assert middleware.spin(lambda: publisher.matched > 0, 60)
     middleware.create_timer(0.05, lambda: publisher.publish(message_class("std_msgs/msg/String")(data="hello")))
-    assert middleware.spin(lambda: "hello" in received, 20)
+    assert middleware.spin(lambda: "hello" in received, 60)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_endpoints_that_cannot_match_are_named(
     middleware = join()
     with caplog.at_level(logging.WARNING, logger="test"):
         subscription = middleware.create_subscription(theirs[0], "std_msgs/msg/String", lambda *_: None, ours)
-        assert middleware.spin(lambda: words in caplog.text, 20)
+        assert middleware.spin(lambda: words in caplog.text, 60)
     assert f"topic {theirs[0]}: " in caplog.text
     assert subscription.matched == 0
 
@@ -179,6 +179,6 @@ def test_leaving_is_noticed(join: Join) -> None:
     staying, leaving = join("staying"), join("leaving")
     publisher = staying.create_publisher("/leaving", "std_msgs/msg/String")
     leaving.create_subscription("/leaving", "std_msgs/msg/String", lambda *_: None)
-    assert staying.spin(lambda: publisher.matched == 1, 20)
+    assert staying.spin(lambda: publisher.matched == 1, 60)
     leaving.shutdown()
-    assert staying.spin(lambda: publisher.matched == 0, 20)
+    assert staying.spin(lambda: publisher.matched == 0, 60)

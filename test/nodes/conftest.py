@@ -214,7 +214,7 @@ class MemoryMiddleware:
     def run(self, callbacks: int) -> None:
         """Run so many callbacks of ``call_soon``, waiting for each."""
         for _ in range(callbacks):
-            self._soon.get(timeout=20)()
+            self._soon.get(timeout=60)()
 
 
 class LiveNode:

@@ -77,12 +77,12 @@ def test_newest_set_wins_while_the_detector_is_busy(live_node: LiveNode, recordi
 
     def slow(frame: Any) -> Any:
         started.set()
-        assert release.wait(20)
+        assert release.wait(60)
         return detect(frame)
 
     node.detector.detect = slow
     node.middleware.feed(recording.static_messages() + recording.set_messages(0))
-    assert started.wait(20)
+    assert started.wait(60)
     for index in range(1, 5):
         node.middleware.feed(recording.set_messages(index))
     assert node.report()["sets"]["sets_processed"] == "0"

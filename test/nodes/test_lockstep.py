@@ -23,7 +23,7 @@ from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import rig_from_topics
 
 Join = Callable[..., DdsMiddleware]
-LOCKSTEP = PlayerOptions(rate=1000, lockstep=True, answer_timeout_s=20, wait_for_subscribers_s=20)
+LOCKSTEP = PlayerOptions(rate=1000, lockstep=True, answer_timeout_s=60, wait_for_subscribers_s=60)
 
 
 def offline(bag: Path, detector: Any) -> list[bytes]:
@@ -49,9 +49,9 @@ def live(middleware: DdsMiddleware, bag: Path, expected: int) -> tuple[list[byte
     subscription = middleware.create_subscription(
         topics.LONG_TAIL, topics.LONG_TAIL_TYPE, lambda data, _: answers.append(data), QoS(depth=100), raw=True
     )
-    assert middleware.spin(lambda: subscription.matched == 1, 20)
+    assert middleware.spin(lambda: subscription.matched == 1, 60)
     summary = Player(middleware, bag, LOCKSTEP).play()
-    assert middleware.spin(lambda: len(answers) >= expected, 20)
+    assert middleware.spin(lambda: len(answers) >= expected, 60)
     return answers, summary
 
 
@@ -135,7 +135,7 @@ def test_a_node_that_leaves_ends_the_player(
             process.send_signal(signal.SIGTERM)
 
     subscription = middleware.create_subscription(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, answered, raw=True)
-    assert middleware.spin(lambda: subscription.matched == 1, 20)
+    assert middleware.spin(lambda: subscription.matched == 1, 60)
     with pytest.raises(Semlt3dError, match="the detector has left after"):
         Player(middleware, bag, LOCKSTEP).play()
 

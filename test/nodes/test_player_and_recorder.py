@@ -26,7 +26,7 @@ from semlt3d_ros.nodes.bag_recorder import run_recorder
 from semlt3d_ros.nodes.player import CLOCK, CLOCK_TYPE, Player, PlayerOptions
 
 Join = Callable[..., DdsMiddleware]
-FAST = PlayerOptions(rate=1000, wait_for_subscribers_s=20)
+FAST = PlayerOptions(rate=1000, wait_for_subscribers_s=60)
 RECORD = """
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ def contents(bag: Path) -> dict[str, list[bytes]]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end
@@ -69,7 +69,7 @@ def test_what_is_played_is_recorded_in_another_process(
         total = sum(map(len, played.values()))
         wait_for(lambda: sum(map(len, contents(out).values())) == total)
         process.send_signal(ending)
-        assert process.wait(20) == (0 if ending == signal.SIGTERM else -signal.SIGKILL)
+        assert process.wait(60) == (0 if ending == signal.SIGTERM else -signal.SIGKILL)
     finally:
         process.kill()
         process.wait()
@@ -110,7 +110,7 @@ def test_clock_runs_ahead_of_the_messages(join: Join, recording: Any, tmp_path: 
     heard = listen(middleware, bag)
     summary = Player(middleware, bag, FAST).play()
     total = sum(summary.sent.values())
-    assert middleware.spin(lambda: sum(topic != CLOCK for topic, _ in heard) == total, 20)
+    assert middleware.spin(lambda: sum(topic != CLOCK for topic, _ in heard) == total, 60)
     clock = 0
     for topic, message in heard:
         if topic == CLOCK:
@@ -124,7 +124,7 @@ def test_rate_stretches_time(join: Join, recording: Any, tmp_path: Path) -> None
     bag = recording.of_sets(tmp_path / "drive.mcap", 3)
     middleware = join()
     listen(middleware, bag)
-    summary = Player(middleware, bag, PlayerOptions(rate=0.5, wait_for_subscribers_s=20)).play()
+    summary = Player(middleware, bag, PlayerOptions(rate=0.5, wait_for_subscribers_s=60)).play()
     assert summary.duration_s >= 0.2 / 0.5
 
 
@@ -133,7 +133,7 @@ def test_loop_starts_again_until_stopped(join: Join, recording: Any, tmp_path: P
     middleware = join()
     heard = listen(middleware, bag)
     middleware.create_timer(0.05, lambda: middleware.stop() if len(heard) > 60 else None)
-    summary = Player(middleware, bag, PlayerOptions(rate=5, loop=True, wait_for_subscribers_s=20)).play()
+    summary = Player(middleware, bag, PlayerOptions(rate=5, loop=True, wait_for_subscribers_s=60)).play()
     assert summary.loops >= 3
     assert summary.sent[topics.TF_STATIC] in (summary.loops, summary.loops + 1)
 
