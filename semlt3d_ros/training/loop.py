@@ -35,8 +35,8 @@ class Frames(Protocol):
     """Labelled frames by number, such as ``training.rendering.RenderedFrames``."""
 
     @property
-    def block(self) -> int:
-        """Frames that become available together."""
+    def blocks(self) -> Sequence[int]:
+        """Numbers of frames that become available together, in order."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -45,17 +45,19 @@ class Frames(Protocol):
         """Frame ``index``."""
 
 
-def batch_order(length: int, block: int, schedule: Schedule, seed: int, first_step: int) -> Iterator[list[int]]:
+def batch_order(blocks: Sequence[int], schedule: Schedule, seed: int, first_step: int) -> Iterator[list[int]]:
     """Indices of each batch from ``first_step`` on: whole shuffled passes over the data, the same for a resumed run.
 
-    The first pass is shuffled within blocks of ``block`` frames only, so that it can follow the rendering.
+    The first pass goes through the ``blocks`` (numbers of frames) in order and is shuffled only within each, so that it
+    can follow the rendering.
     """
     steps = schedule.frames // schedule.batch
     needed = steps * schedule.batch
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
-    for start in range(0, length, block):
-        order += (start + torch.randperm(min(block, length - start), generator=generator)).tolist()
+    for block in blocks:
+        order += (len(order) + torch.randperm(block, generator=generator)).tolist()
+    length = len(order)
     while len(order) < needed:
         order += torch.randperm(length, generator=generator).tolist()
     for step in range(first_step, steps):
@@ -135,7 +137,7 @@ class Trainer:
         """Train to the end of the schedule; on interruption the state is saved first."""
         schedule, smoothed = self.recipe.schedule, dict[str, float]()
         try:
-            for indices in batch_order(len(self.frames), self.frames.block, schedule, self.recipe.seed, self.step):
+            for indices in batch_order(self.frames.blocks, schedule, self.recipe.seed, self.step):
                 for name, value in self.train_step([self.frames[i] for i in indices]).items():
                     smoothed[name] = 0.98 * smoothed.get(name, value) + 0.02 * value
                 if progress is not None:

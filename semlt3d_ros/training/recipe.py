@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +65,8 @@ class Recipe:
         name: name of the checkpoint.
         seed: decides weights, order and augmentation.
         data_folder: where simulated frames are stored and found again, relative to the current folder.
-        train, validation: what to simulate for each; their seeds must be disjoint.
+        train: what to simulate for training, one or more parts, in the order of the first pass.
+        validation: what to simulate for validation; no two parts may share a seed.
         student: the model.
         schedule: the optimisation.
         augmentation: what is varied.
@@ -76,7 +78,7 @@ class Recipe:
 
     name: str
     data_folder: Path
-    train: GenerationRecipe
+    train: tuple[GenerationRecipe, ...]
     validation: GenerationRecipe
     seed: int = 0
     student: StudentConfig = field(default_factory=StudentConfig)
@@ -88,10 +90,11 @@ class Recipe:
     validation_frames: int = 90
 
     def __post_init__(self) -> None:
-        first, second = sorted([self.train, self.validation], key=lambda part: part.first_seed)
-        if first.first_seed + first.drives > second.first_seed:
-            raise ConfigurationError(f"recipe '{self.name}': train and validation share seed {second.first_seed}")
-        crops = {self.train.top_crop, self.validation.top_crop, self.student.top_crop}
+        parts = sorted([*self.train, self.validation], key=lambda part: part.first_seed)
+        for first, second in itertools.pairwise(parts):
+            if first.first_seed + first.drives > second.first_seed:
+                raise ConfigurationError(f"recipe '{self.name}': two parts of the data share seed {second.first_seed}")
+        crops = {part.top_crop for part in parts} | {self.student.top_crop}
         if len(crops) != 1:
             raise ConfigurationError(f"recipe '{self.name}': top_crop of train, validation and student differ: {crops}")
 
@@ -109,7 +112,6 @@ def load_recipe(path: Path) -> Recipe:
     except yaml.YAMLError as error:
         raise ConfigurationError(f"recipe '{path}' is not YAML: {error}") from error
     parts: dict[str, Any] = {
-        "train": GenerationRecipe,
         "validation": GenerationRecipe,
         "schedule": Schedule,
         "augmentation": Augmentation,
@@ -120,6 +122,9 @@ def load_recipe(path: Path) -> Recipe:
     for name, kind in parts.items():
         if name in values:
             values[name] = _build(kind, values[name], f"recipe '{path}', {name}")
+    if "train" in values:
+        parts_of_train = values["train"] if isinstance(values["train"], list) else [values["train"]]
+        values["train"] = tuple(_build(GenerationRecipe, part, f"recipe '{path}', train") for part in parts_of_train)
     if "student" in values:
         values["student"] = StudentConfig.from_dict(values["student"])
     if "data_folder" in values:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
+import hashlib
+import itertools
 import multiprocessing
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -16,35 +20,30 @@ _POLL_S = 0.5
 
 
 class RenderedFrames:
-    """The frames of a generation recipe; those not stored yet are rendered in the background, in order.
+    """The frames of generation recipes, one after the other; those not stored yet are rendered in the background.
 
     Asking for a frame waits until it is there. As a context manager it ends the rendering on leaving; what was rendered
     is kept and found again.
 
     Args:
-        folder: where the shards lie.
-        recipe: what to render.
+        folder: where the frames lie, each recipe's in a folder of its own that only the same recipe finds again.
+        recipes: what to render, in this order.
         processes: rendering processes.
     """
 
-    def __init__(self, folder: Path, recipe: GenerationRecipe, processes: int = 1) -> None:
-        self._recipe = recipe
-        self._paths = shard_paths(folder, recipe)
+    def __init__(self, folder: Path, recipes: Sequence[GenerationRecipe], processes: int = 1) -> None:
+        jobs = [(folder / digest(recipe), recipe) for recipe in recipes]
+        self._paths = [path for place, recipe in jobs for path in shard_paths(place, recipe)]
+        self.blocks = [(last - first) * recipe.frames for recipe in recipes for first, last in recipe.blocks()]
+        self._ends = list(itertools.accumulate(self.blocks))
         self._opened: dict[int, ShardDataset] = {}
         self._renderer = None
         if not all(path.exists() for path in self._paths):
-            self._renderer = multiprocessing.get_context("spawn").Process(
-                target=generate_shards, args=(folder, recipe, processes, False)
-            )
+            self._renderer = multiprocessing.get_context("spawn").Process(target=_render, args=(jobs, processes))
             self._renderer.start()
 
-    @property
-    def block(self) -> int:
-        """Frames per shard: what becomes available at once."""
-        return self._recipe.drives_per_shard * self._recipe.frames
-
     def __len__(self) -> int:
-        return self._recipe.drives * self._recipe.frames
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> Frame:
         """Frame ``index``, once it is rendered.
@@ -54,11 +53,11 @@ class RenderedFrames:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        number, local = divmod(index, self.block)
+        number = bisect.bisect_right(self._ends, index)
         if number not in self._opened:
             self._wait_for(self._paths[number])
             self._opened[number] = ShardDataset([self._paths[number]])
-        return self._opened[number][local]
+        return self._opened[number][index - self._ends[number] + self.blocks[number]]
 
     def _wait_for(self, path: Path) -> None:
         while not path.exists():
@@ -81,3 +80,13 @@ class RenderedFrames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def digest(recipe: GenerationRecipe) -> str:
+    """Folder name of a recipe's frames: the same recipe finds them again, another one does not."""
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
+
+
+def _render(jobs: Sequence[tuple[Path, GenerationRecipe]], processes: int) -> None:
+    for folder, recipe in jobs:
+        generate_shards(folder, recipe, processes, progress=False)

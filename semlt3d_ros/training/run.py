@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
-from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import Recipe, load_recipe
@@ -46,10 +44,9 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     folder = out.with_suffix(".training")
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = recipe.data_folder
     with (
-        RenderedFrames(data / digest(recipe.validation), recipe.validation) as validation,
-        RenderedFrames(data / digest(recipe.train), recipe.train) as frames,
+        RenderedFrames(recipe.data_folder, [recipe.validation]) as validation,
+        RenderedFrames(recipe.data_folder, recipe.train) as frames,
     ):
         trainer = Trainer(recipe, frames, folder, device)
         if resume:
@@ -72,11 +69,6 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         "ap": report.ap,
         "parameters": sum(parameter.numel() for parameter in trainer.student.parameters()),
     }
-
-
-def digest(recipe: GenerationRecipe) -> str:
-    """Folder name of a recipe's frames: the same recipe finds them again, another one does not."""
-    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def provenance(recipe_path: Path, recipe: Recipe, steps: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.loop import Trainer, batch_order, rate_at
 from semlt3d_ros.training.recipe import Schedule, load_recipe
 from semlt3d_ros.training.rendering import RenderedFrames
-from semlt3d_ros.training.run import digest, train
+from semlt3d_ros.training.run import train
 
 
 def weights(path):
@@ -26,7 +26,7 @@ def test_a_recipe_becomes_a_checkpoint_that_detects(recipe_path, tmp_path) -> No
     header = read_header(out)
     assert header["provenance"]["seed"] == 3 and "first_seed: 500" in header["provenance"]["recipe_text"]
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder / digest(recipe.validation), recipe.validation) as frames:
+    with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
         frame = frames[0]
     detections = Detector.load(out).detect(frame)
     assert detections.stamp == frame.stamp and detections.model_version.startswith("tiny@")
@@ -40,7 +40,7 @@ class Interrupt(Exception):
 
 def test_an_interrupted_run_goes_on_where_it_was(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder / digest(recipe.train), recipe.train) as frames:
+    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
         whole = Trainer(recipe, frames, tmp_path)
         (tmp_path / "a").mkdir()
         whole.folder = tmp_path / "a"
@@ -73,7 +73,7 @@ def test_a_state_of_another_recipe_is_refused(recipe_path, tmp_path) -> None:
 
 def test_a_step_that_diverges_changes_no_weight(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder / digest(recipe.train), recipe.train) as frames:
+    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
         trainer = Trainer(recipe, frames, tmp_path)
         before = {key: value.clone() for key, value in trainer.student.named_parameters()}
         trainer.criterion = lambda *arguments: {"broken": next(trainer.student.parameters()).sum() * float("nan")}
@@ -83,11 +83,11 @@ def test_a_step_that_diverges_changes_no_weight(recipe_path, tmp_path) -> None:
 
 def test_the_first_pass_follows_the_rendering_and_later_ones_cover_everything() -> None:
     schedule = Schedule(frames=36, batch=4)
-    batches = list(batch_order(12, 6, schedule, 5, 0))
+    batches = list(batch_order([6, 6], schedule, 5, 0))
     order = [index for batch in batches for index in batch]
     assert len(batches) == 9 and sorted(order[:6]) == list(range(6)) and sorted(order[6:12]) == list(range(6, 12))
     assert sorted(order[12:24]) == list(range(12)) and order[12:24] != order[24:36]
-    assert list(batch_order(12, 6, schedule, 5, 4)) == batches[4:]
+    assert list(batch_order([6, 6], schedule, 5, 4)) == batches[4:]
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
