@@ -68,13 +68,13 @@ def test_signals_end_the_node_in_the_middle_of_a_stream(
     tmp_path: Path,
     number: signal.Signals,
 ) -> None:
-    bag = recording.of_sets(tmp_path / "drive.mcap", 10)
+    bag = recording.of_sets(tmp_path / "drive.mcap", 30)
     process = node_process()
     middleware = join()
     answers: list[Any] = []
     middleware.create_subscription(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, lambda message, _: answers.append(message))
-    player = Player(middleware, bag, PlayerOptions(rate=10, loop=True, wait_for_subscribers_s=60))
-    middleware.create_timer(0.02, lambda: middleware.stop() if len(answers) > 10 else None)
+    player = Player(middleware, bag, PlayerOptions(rate=3, loop=True, wait_for_subscribers_s=60))
+    middleware.create_timer(0.02, lambda: middleware.stop() if len(answers) > 3 else None)
     player.play()
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
