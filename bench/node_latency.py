@@ -46,7 +46,7 @@ def measure(bag: Path, rate: float, lockstep: bool, overrides: list[str], domain
         middleware.spin(timeout_s=_SETTLE_S)
     finally:
         node.terminate()
-        node.wait(10)
+        node.wait()
         middleware.shutdown()
     return figures(statuses[SETS], statuses[LATENCY])
 

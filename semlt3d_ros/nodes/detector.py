@@ -21,7 +21,7 @@ from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes import detector_report as report
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.lockstep import ProgressReport
-from semlt3d_ros.nodes.signals import stopped_by_signals
+from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
 from semlt3d_ros.nodes.statistics import SetCounters, StageLatencies
 from semlt3d_ros.nodes.worker import LatestWorker
 from semlt3d_ros.sensing.assembler import AssemblerConfig
@@ -277,8 +277,9 @@ def run_detector(
     parameters = load_parameters(DetectorParameters, NODE_NAME, parameters_file, overrides or ())
     middleware = DdsMiddleware(NODE_NAME, domain_id)
     try:
-        with stopped_by_signals(middleware):
+        with ended_by_signals():
             node = create_detector_node(middleware, parameters)
+        with stopped_by_signals(middleware):
             middleware.logger.info("ready in ROS domain %d", middleware.domain_id)
             middleware.spin()
             node.close()

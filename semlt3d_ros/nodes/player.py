@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
@@ -241,7 +242,7 @@ def run_player(
     try:
         with ExitStack() as stack:
             stack.enter_context(stopped_by_signals(middleware))
-            bar = stack.enter_context(Progress(transient=True)) if progress else None
+            bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True)) if progress else None
             return Player(middleware, bag, options).play(bar)
     finally:
         middleware.shutdown()

@@ -18,7 +18,7 @@ from semlt3d_ros.messages.typestore import message_class
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import QoS
 from semlt3d_ros.middleware.throttle import ThrottledLog
-from semlt3d_ros.nodes.signals import stopped_by_signals
+from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
 
 Join = Callable[..., DdsMiddleware]
 STRING = "std_msgs/msg/String"
@@ -162,6 +162,16 @@ def test_signals_end_spin_and_handlers_come_back(join: Join, number: signal.Sign
         threading.Timer(0.05, lambda: os.kill(os.getpid(), number)).start()
         assert not middleware.spin(timeout_s=60)
         assert middleware.stopped
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_what_does_not_spin_yet(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as caught, ended_by_signals():
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+    assert caught.value.code == 0
     assert signal.getsignal(number) == before
 
 
