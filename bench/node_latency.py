@@ -27,6 +27,7 @@ from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.nodes.statistics import STAGES
 
 _NODE = "import sys; from semlt3d_ros.nodes.detector import run_detector; sys.exit(run_detector(None, sys.argv[1:]))"
+_START_S = 300.0
 _SETTLE_S = 3.0
 
 
@@ -42,7 +43,7 @@ def measure(bag: Path, rate: float, lockstep: bool, overrides: list[str], domain
 
     try:
         middleware.create_subscription(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, take)
-        Player(middleware, bag, PlayerOptions(rate=rate, lockstep=lockstep)).play()
+        Player(middleware, bag, PlayerOptions(rate=rate, lockstep=lockstep, wait_for_subscribers_s=_START_S)).play()
         middleware.spin(timeout_s=_SETTLE_S)
     finally:
         node.terminate()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
@@ -80,7 +81,7 @@ def generate_shards(out: Path, recipe: GenerationRecipe, processes: int = 2, pro
     blocks, paths = recipe.blocks(), shard_paths(out, recipe)
     todo = [(path, recipe, block) for path, block in zip(paths, blocks, strict=True) if not path.exists()]
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not progress) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task("shards", total=len(paths), completed=len(paths) - len(todo))
         for _ in _written(todo, processes):
             bar.advance(task)

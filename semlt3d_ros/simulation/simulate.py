@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from semlt3d_ros.core import rigid
@@ -43,7 +44,10 @@ def simulate(out: Path, config: DriveConfig, progress: bool = True, overwrite: b
     """
     drive = Drive(config)
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with BagSink(out, overwrite=overwrite) as sink, Progress(*columns, disable=not progress) as bar:
+    with (
+        BagSink(out, overwrite=overwrite) as sink,
+        Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
+    ):
         _write_mounting(sink, drive)
         for index in bar.track(range(len(drive))):
             _write_frame(sink, drive, index)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
@@ -51,7 +52,7 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         trainer = Trainer(recipe, frames, folder, device)
         if resume:
             trainer.resume()
-        with Progress(*_COLUMNS, disable=not progress) as bar:
+        with Progress(*_COLUMNS, console=Console(stderr=True), disable=not progress) as bar:
             task = bar.add_task("training", total=trainer.steps, completed=trainer.step)
 
             def show(step: int, _: int, losses: dict[str, float]) -> None:

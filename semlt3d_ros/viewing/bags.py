@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -128,6 +129,14 @@ def view_bags(
     """
     serve = save is None if serve is None else serve
     frames = BagFrames(bags, rig)
+    shown = iter(frames)
+    # Before anything is opened or written: bags that cannot be shown must not cost an earlier recording.
+    first = next(shown, None)
+    if first is None:
+        raise ConfigurationError(
+            f"no frame could be made of {', '.join(map(str, bags))}; "
+            f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
+        )
     with ExitStack() as stack, interruptible() as stop:
         server = stack.enter_context(ViewerServer()) if serve else None
         sink = RerunSink(save, server.data_url if server else None, score_threshold)
@@ -136,17 +145,14 @@ def view_bags(
             print(f"viewer: {server.page_url}", flush=True)
             if open_browser:
                 server.open_browser()
-        count = 0
-        for shown in track(frames, "reading bags", total=limit, console=Console(stderr=True), transient=True):
-            sink.add(*shown)
+        count, terminal = 0, Console(stderr=True)
+        everything = itertools.chain([first], shown)
+        quiet = not terminal.is_terminal
+        for each in track(everything, "reading bags", limit, console=terminal, transient=True, disable=quiet):
+            sink.add(*each)
             count += 1
             if stop.is_set() or count == limit:
                 break
-        if count == 0:
-            raise ConfigurationError(
-                f"no frame could be made of {', '.join(map(str, bags))}; "
-                f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
-            )
         sink.flush()
         print(f"{count} frames" + (f" in {save}" if save else ""), flush=True)
         if server:
