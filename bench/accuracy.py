@@ -40,7 +40,7 @@ def pairs(detector, drives: int, frames: int, exponent: float) -> Iterator[tuple
 
     preparation = ImagePreparation(detector.image_spec)
     for seed in range(FIRST_SEED, FIRST_SEED + drives):
-        drive = Drive(DriveConfig(seed, frames=frames, interval_s=2.0, class_exponent=exponent, lidar=None))
+        drive = Drive(DriveConfig(seed, frames=frames, interval_s=2.0, class_exponent=exponent))
         detector.reset()
         for index in range(frames):
             frame = drive.frame(index)

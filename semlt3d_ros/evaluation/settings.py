@@ -21,7 +21,7 @@ class EvaluationSettings:
         min_recall: recalls up to this one do not count (nuScenes' own configuration has 0.1, LT3D 0).
         min_precision: precision below this one counts as zero, the rest is rescaled to [0, 1].
         min_visible_pixels: truth known to cover fewer pixels over all images is left out.
-        min_lidar_points: truth known to hold fewer LiDAR points is left out (nuScenes and LT3D: 1).
+        min_lidar_points: truth known to hold fewer LiDAR points is left out, as in nuScenes and LT3D.
         max_boxes: at most this many predictions of a frame count, the most confident ones.
         predictions: ``"all"`` takes every (box, class) pair of a frame as a prediction with the confidence of that
             class, as query-based detectors decode; ``"best"`` takes each box once, with its most confident class.
@@ -36,7 +36,7 @@ class EvaluationSettings:
     min_recall: float = 0.0
     min_precision: float = 0.0
     min_visible_pixels: int = 0
-    min_lidar_points: int = 0
+    min_lidar_points: int = 1
     max_boxes: int = 500
     predictions: Literal["all", "best"] = "all"
 

@@ -160,10 +160,10 @@ def test_truth_that_no_sensor_saw_is_left_out_where_known(truth, found):
         lidar_points=np.array([-1, 5, 5, 0]),
     )
     for settings, count in (
-        (EvaluationSettings(), 4),
-        (EvaluationSettings(min_visible_pixels=20), 3),
-        (EvaluationSettings(min_lidar_points=1), 3),
-        (EvaluationSettings(min_visible_pixels=20, min_lidar_points=1), 2),
+        (EvaluationSettings(min_lidar_points=0), 4),
+        (EvaluationSettings(min_visible_pixels=20, min_lidar_points=0), 3),
+        (EvaluationSettings(), 3),
+        (EvaluationSettings(min_visible_pixels=20), 2),
     ):
         assert of(evaluate([(found([]), labels)], settings), "car").truth == count
 
