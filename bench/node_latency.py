@@ -43,6 +43,8 @@ def measure(bag: Path, rate: float, lockstep: bool, overrides: list[str], domain
 
     try:
         middleware.create_subscription(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, take)
+        for topic in (topics.LONG_TAIL, topics.DETECTIONS, topics.MARKERS):
+            middleware.create_subscription(topic, topics.default_type(topic) or "", lambda *_: None, raw=True)
         Player(middleware, bag, PlayerOptions(rate=rate, lockstep=lockstep, wait_for_subscribers_s=_START_S)).play()
         middleware.spin(timeout_s=_SETTLE_S)
     finally:

@@ -200,7 +200,9 @@ class DetectorNode:
     def _publish(self, job: _Job, detections: Detections) -> None:
         frame_id, types = self._rig.base_frame, self._middleware.types
         self._long_tail.publish(encode_long_tail(detections, frame_id, types))
-        self._detections.publish(encode_detection3d(detections, frame_id, self._parameters.top_k, types))
+        # The long-tail message is the node's answer; the others say the same in other words, to whom it may concern.
+        if self._detections.matched:
+            self._detections.publish(encode_detection3d(detections, frame_id, self._parameters.top_k, types))
         if self._markers.matched:
             threshold = self._parameters.marker_threshold
             self._markers.publish(encode_markers(detections, frame_id, threshold, types))

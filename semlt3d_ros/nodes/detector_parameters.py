@@ -37,7 +37,9 @@ class DetectorParameters:
     )
     stall_s: float = parameter(0.5, "an incomplete set is used when no image came for so long", low=0.001, high=60)
     min_cameras: int = parameter(0, "sets with fewer images are dropped; 0 is half of the rig", low=0, high=100)
-    detections_topic: str = parameter(topics.DETECTIONS, "vision_msgs/Detection3DArray")
+    detections_topic: str = parameter(
+        topics.DETECTIONS, "vision_msgs/Detection3DArray, made only while somebody listens"
+    )
     long_tail_topic: str = parameter(topics.LONG_TAIL, "semlt3d_ros/LongTailDetectionArray")
     markers_topic: str = parameter(topics.MARKERS, "visualization_msgs/MarkerArray, made only while somebody listens")
     top_k: int = parameter(3, "classes per detection in Detection3DArray", low=1, high=18)
