@@ -64,12 +64,18 @@ def batch_order(blocks: Sequence[int], schedule: Schedule, seed: int, first_step
         yield order[step * schedule.batch : (step + 1) * schedule.batch]
 
 
-def rate_at(step: int, steps: int, schedule: Schedule) -> float:
-    """Factor on the learning rate: linear warm-up, then a cosine down to 1 %."""
-    warmup = max(1, round(schedule.warmup * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def rate_at(step: int, schedule: Schedule) -> float:
+    """Factor on the learning rate: linear warm-up, then a cosine down to 1 %, and once more after a restart."""
+    steps, restart = schedule.frames // schedule.batch, schedule.restart_after // schedule.batch
+    if restart and step >= restart:
+        return schedule.restart_rate * _cosine(step - restart, steps - restart)
+    first = restart or steps
+    warmup = max(1, round(schedule.warmup * first))
+    return (step + 1) / warmup if step < warmup else _cosine(step - warmup, first - warmup)
+
+
+def _cosine(step: int, steps: int) -> float:
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
 class Trainer:
@@ -157,7 +163,7 @@ class Trainer:
         batch, targets = augment(batch, targets, recipe.augmentation)
         batch, targets = batch.to(self.device), targets.to(self.device)
         self.student.train()
-        rate = recipe.schedule.learning_rate * rate_at(self.step, self.steps, recipe.schedule)
+        rate = recipe.schedule.learning_rate * rate_at(self.step, recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         device_type = torch.device(self.device).type

@@ -29,7 +29,10 @@ class Schedule:
         batch: frames per step.
         learning_rate: peak of AdamW's learning rate, after warm-up, before the cosine decay to 1 % of it.
         backbone_rate: learning rate of the backbone relative to the rest.
-        warmup: share of the steps spent on warm-up.
+        warmup: share of the first cycle's steps spent on warm-up.
+        restart_after: frames of the first cycle; then the rate jumps back and decays once more (SGDR, Loshchilov and
+            Hutter, ICLR 2017). 0 for a single cycle.
+        restart_rate: peak of the second cycle relative to ``learning_rate``.
         weight_decay: of AdamW.
         clip: largest gradient norm.
         ema: decay of the averaged weights, which are what is evaluated and saved.
@@ -43,6 +46,8 @@ class Schedule:
     learning_rate: float = 8e-4
     backbone_rate: float = 1.0
     warmup: float = 0.05
+    restart_after: int = 0
+    restart_rate: float = 0.35
     weight_decay: float = 0.01
     clip: float = 5.0
     ema: float = 0.999
@@ -53,6 +58,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ConfigurationError(f"schedule.precision is '{self.precision}'; use float32 or bfloat16")
+        if not 0 <= self.restart_after < self.frames:
+            raise ConfigurationError(f"schedule.restart_after is {self.restart_after}; it must be below {self.frames}")
         if self.frames < self.batch or self.batch < 1:
             raise ConfigurationError(f"schedule: {self.frames} frames do not fill one batch of {self.batch}")
 

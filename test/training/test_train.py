@@ -91,10 +91,12 @@ def test_the_first_pass_follows_the_rendering_and_later_ones_cover_everything() 
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
-    schedule = Schedule(warmup=0.1)
-    rates = [rate_at(step, 100, schedule) for step in range(100)]
+    schedule = Schedule(frames=200, batch=2, warmup=0.1)
+    rates = [rate_at(step, schedule) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0) and rates[-1] < 0.02
     assert rates.index(max(rates)) in (9, 10)
+    twice = [rate_at(step, Schedule(frames=300, batch=2, warmup=0.1, restart_after=200)) for step in range(150)]
+    assert twice[:100] == rates and twice[100] == pytest.approx(0.35) and twice[-1] < 0.01
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
         (("first_seed: 10,", "first_seed: 501,"), "share seed 501"),
         (("frames: 16, batch: 2", "frames: 1, batch: 2"), "do not fill one batch"),
         (("top_crop: 0.25\n", "top_crop: 0.5\n"), "top_crop of train, validation and student differ"),
+        (("frames: 16, batch: 2", "frames: 16, restart_after: 16"), "restart_after is 16"),
         (("student:", "student: ["), "not YAML"),
         (("schedule: {frames", "schedule: 3 #"), "must be a mapping"),
     ],
