@@ -116,7 +116,7 @@ class SampledAttention(nn.Module):
             mode="sum",
         )
         total = gathered.new_zeros(B * Q, self.heads * gathered.shape[-1])
-        total = total.index_add(0, frame * Q + query, gathered.reshape(len(frame), -1))
+        total = total.index_add(0, frame * Q + query, gathered.reshape(len(frame), total.shape[1]))
         return self.output(total.unflatten(0, (B, Q)))
 
     def _key_points(self, queries: Tensor, references: Tensor) -> Tensor:
