@@ -23,6 +23,8 @@ from semlt3d_ros.nodes.signals import stopped_by_signals
 
 CLOCK = "/clock"
 CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
+_DISCOVERY_QUIET_S = 0.5
+_LONGEST_DISCOVERY_S = 5.0
 _CLOCK_STEP_NS = 10_000_000
 _QOS = QoS(depth=50)
 
@@ -159,8 +161,23 @@ class Player:
             )
         if not found:
             self._middleware.logger.warning("nobody listens to the recording's topics; playing anyway")
-        # Those who come with the first subscriber, such as its other cameras, follow within moments.
-        self._middleware.spin(until=lambda: all(publisher.matched for publisher in awaited), timeout_s=1.0)
+            return
+        deadline = time.monotonic() + _LONGEST_DISCOVERY_S
+        while self._somebody_comes() and time.monotonic() < deadline:
+            pass
+
+    def _somebody_comes(self) -> bool:
+        """Wait a moment for further subscribers.
+
+        Discovery goes topic by topic, and a subscriber hears nothing before it has found the publisher too. Who begins
+        before it is quiet loses the calibration of the first sets.
+        """
+
+        def matched() -> int:
+            return sum(publisher.matched for publisher in self._publishers.values())
+
+        known = matched()
+        return self._middleware.spin(until=lambda: matched() != known, timeout_s=_DISCOVERY_QUIET_S)
 
     def _play_once(self, progress: Progress | None) -> None:
         with BagSource(self._bag) as source:
