@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, log_to_stderr, print_json
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         progress=for_people(options),
     )
     if options.json:
-        print_json(asdict(summary))
+        print_json({**vars(summary), "sent": dict(summary.sent)})
     else:
         print(
             f"{sum(summary.sent.values())} messages on {len(summary.sent)} topics in {summary.duration_s:.1f} s, "

@@ -1,9 +1,11 @@
 """The command line as such: help, examples, exit statuses, one line per error."""
 
+import json
 import shlex
 import signal
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -95,3 +97,12 @@ def test_a_reader_that_leaves_early_is_no_error():
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} | head -c 1"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
     assert (result.stdout, result.stderr) == ("x", "")
+
+
+def test_play_tells_what_it_sent_by_topic(monkeypatch, capsys):
+    from semlt3d_ros.nodes import player
+
+    summary = player.PlayerSummary(sent=Counter({"/tf": 3}), loops=1)
+    monkeypatch.setattr(player, "run_player", lambda *arguments, **options: summary)
+    assert cli.main(["play", "any.mcap", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sent"] == {"/tf": 3}
