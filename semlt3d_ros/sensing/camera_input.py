@@ -82,12 +82,16 @@ class CameraInput:
     _waiting: tuple[str, Any] | None = None
 
     def add_info(self, message: Any) -> tuple[int, PreparedImage] | None:
-        """Take a ``CameraInfo``; gives the image that waited for it, with its stamp."""
+        """Take a ``CameraInfo``; gives the image that waited for it, with its stamp.
+
+        Raises:
+            InputRejected: it is not usable; an earlier calibration stays in force.
+        """
         try:
             self._calibration = decode.decode_camera_info(message)
         except InputRejected as error:
             self.rejection = error
-            return None
+            raise
         waiting, self._waiting = self._waiting, None
         return self._prepare(*waiting) if waiting else None
 

@@ -13,7 +13,7 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import MIN_DEPTH_M, encode_boxes, project
 from semlt3d_ros.student.image_head import ImageOutput, depth_bin_edges
-from semlt3d_ros.student.matcher import match
+from semlt3d_ros.student.matcher import FOCAL_ALPHA, FOCAL_GAMMA, match
 from semlt3d_ros.student.student import StudentOutput
 from semlt3d_ros.student.targets import Targets
 
@@ -110,12 +110,12 @@ def query_losses(
     }
 
 
-def focal_loss(logits: Tensor, wanted: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     """Sigmoid focal loss, elementwise, of logits and targets in {0, 1} of any shape."""
     probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     right = probability * wanted + (1 - probability) * (1 - wanted)
-    return (alpha * wanted + (1 - alpha) * (1 - wanted)) * (1 - right) ** gamma * entropy
+    return (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted)) * (1 - right) ** FOCAL_GAMMA * entropy
 
 
 def image_losses(image: ImageOutput, targets: Targets, batch: Batch) -> tuple[Tensor, Tensor]:

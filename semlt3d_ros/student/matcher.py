@@ -11,7 +11,8 @@ from semlt3d_ros.student.geometry import encode_boxes
 from semlt3d_ros.student.targets import Targets
 
 CLASS_COST, POSITION_COST, SHAPE_COST = 2.0, 1.0, 0.25
-_ALPHA, _GAMMA = 0.25, 2.0
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+"""Of the focal class loss, here and in ``criterion``."""
 
 
 @torch.no_grad()
@@ -23,8 +24,8 @@ def match(output: LayerOutput, targets: Targets) -> list[tuple[Tensor, Tensor]]:
     """
     matches = []
     probability = output.logits.float().sigmoid()
-    negative = -(1 - probability + 1e-8).log() * (1 - _ALPHA) * probability**_GAMMA
-    positive = -(probability + 1e-8).log() * _ALPHA * (1 - probability) ** _GAMMA
+    negative = -(1 - probability + 1e-8).log() * (1 - FOCAL_ALPHA) * probability**FOCAL_GAMMA
+    positive = -(probability + 1e-8).log() * FOCAL_ALPHA * (1 - probability) ** FOCAL_GAMMA
     class_cost = positive - negative
     for b in range(len(targets.classes)):
         real = torch.nonzero(targets.classes[b] >= 0)[:, 0]
