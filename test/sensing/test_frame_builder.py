@@ -179,6 +179,18 @@ def test_bad_intrinsics(drive, feed, focal):
     assert (builder.camera_status["B"].state, builder.camera_status["B"].reason) == ("rejected", "intrinsics")
 
 
+def test_a_bad_calibration_after_a_good_one_is_counted_and_changes_nothing(drive, feed):
+    builder = _builder(drive)
+    topic, kind, info = drive.info("B")
+    info.k = info.k * 0.0
+    (before,) = feed(builder, [*_ready(drive), *_round(drive, 0)])
+    feed(builder, [(topic, kind, info)])
+    assert builder.drops == {"intrinsics": 1}
+    assert builder.camera_status["B"].reason == "intrinsics"
+    (after,) = feed(builder, _round(drive, 1))
+    assert after.missing == () and np.array_equal(after.views[1].camera.K, before.views[1].camera.K)
+
+
 def test_bad_transforms_are_counted(drive, feed):
     builder = _builder(drive)
     topic, kind, message = drive.tf(START)
