@@ -21,6 +21,33 @@ _START_POINTS = torch.tensor(
 
 
 @dataclass
+class ImageContext:
+    """What queries can look at.
+
+    Attributes:
+        features: maps (B, V, C, h, w), finest first.
+        batch: for calibration and the validity of views.
+        strides: pixels per cell of each map.
+        token_level: the map whose cells are the tokens of global attention.
+        token_position: (B, V * h * w, C) their 3D position embedding; None without global attention.
+    """
+
+    features: list[Tensor]
+    batch: Batch
+    strides: tuple[int, ...]
+    token_level: int = 0
+    token_position: Tensor | None = None
+
+    def tokens(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens and their position embedding (B, N, C), and a mask (B, N) that is True where no image is."""
+        assert self.token_position is not None
+        feature = self.features[self.token_level]
+        cells = feature.shape[-2] * feature.shape[-1]
+        tokens = feature.permute(0, 1, 3, 4, 2).flatten(1, 3)
+        return tokens, self.token_position, (~self.batch.valid).repeat_interleave(cells, dim=1)
+
+
+@dataclass
 class FeatureTable:
     """All features of a batch as rows, so that a bilinear sample is a weighted sum of four rows.
 
@@ -72,22 +99,19 @@ class SampledAttention(nn.Module):
             total += len(values)
         return FeatureTable(torch.cat(rows), shapes, starts, strides, self.heads)
 
-    def forward(
-        self, queries: Tensor, references: Tensor, features: list[Tensor], batch: Batch, strides: tuple[int, ...]
-    ) -> Tensor:
+    def forward(self, queries: Tensor, references: Tensor, context: ImageContext) -> Tensor:
         """Gather features for queries.
 
         Args:
             queries: (B, Q, C) including their position encoding.
             references: (B, Q, 3) metres in the ego frame.
-            features: maps (B, V, C, h, w), finest first.
-            batch: for calibration and the validity of views.
-            strides: pixels per cell of each map.
+            context: what to look at.
 
         Returns:
             (B, Q, C); zero (before the output projection) where no camera sees any key point.
         """
         B, Q, _ = queries.shape
+        batch = context.batch
         points = self._key_points(queries, references)
         pixels, depth = project(points.flatten(1, 2), batch.intrinsics, batch.T_ego_camera)
         height, width = batch.images.shape[-2:]
@@ -103,7 +127,7 @@ class SampledAttention(nn.Module):
 
         logits = self.weights(queries).unflatten(-1, (self.heads, self.key_points * self.levels))
         importance = logits.softmax(-1).unflatten(-1, (self.key_points, self.levels))
-        table = self.table(features, strides)
+        table = self.table(context.features, context.strides)
         image = frame * seen.shape[1] + view
         index, weight = self._bilinear(pixels[frame, view, query], image, table)
         # (P, K, L, 4) neighbours times (P, heads, K, L) importance: one bag per pair and head

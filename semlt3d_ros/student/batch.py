@@ -22,12 +22,16 @@ class Batch:
         intrinsics: (B, V, 3, 3) float32, ideal pinhole.
         T_ego_camera: (B, V, 4, 4) float32.
         valid: (B, V) bool, False where no image is.
+        stamps: (B,) int64 nanoseconds.
+        T_world_ego: (B, 4, 4) float64 ego poses in a fixed frame; NaN where there is no odometry.
     """
 
     images: Tensor
     intrinsics: Tensor
     T_ego_camera: Tensor
     valid: Tensor
+    stamps: Tensor
+    T_world_ego: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -58,9 +62,13 @@ def collate(frames: Sequence[Frame], width: int, height: int) -> Batch:
                 view.T_ego_camera,
                 True,
             )
+    unknown = np.full((4, 4), np.nan)
+    ego = np.stack([unknown if frame.T_world_ego is None else frame.T_world_ego for frame in frames])
     return Batch(
         torch.from_numpy(images).permute(0, 1, 4, 2, 3),
         torch.from_numpy(intrinsics),
         torch.from_numpy(poses),
         torch.from_numpy(valid),
+        torch.tensor([frame.stamp for frame in frames], dtype=torch.int64),
+        torch.from_numpy(ego.astype(np.float64)),
     )

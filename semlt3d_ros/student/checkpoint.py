@@ -67,6 +67,25 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def adopt(student: Student, path: Path) -> list[str]:
+    """Take over the tensors of a checkpoint that fit by name and shape; returns the names of the student's other ones.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
+    """
+    read_header(path)
+    own = student.state_dict()
+    with safe_open(path, framework="pt") as file:
+        names = [key for key in file.keys() if key in own]  # noqa: SIM118 (not a dict)
+        fitting = {
+            key: file.get_tensor(key) for key in names if tuple(file.get_slice(key).get_shape()) == own[key].shape
+        }
+    if not fitting:
+        raise ConfigurationError(f"checkpoint '{path}': none of its tensors fits this student; start from another one")
+    student.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
 def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
     """A student in evaluation mode and its model version, ``"<name>@<first ten digits of the file's SHA-256>"``.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args, get_type_hints
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+
+_TOKEN_STRIDE = 16
+"""The stride whose cells are the tokens of global attention, as in StreamPETR."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,19 @@ class StudentConfig:
         width: channels of features and queries.
         layers: decoder layers.
         heads: attention heads.
-        feed_forward: hidden width of each decoder layer's feed-forward network.
+        cross_attention: how queries look at the images: ``sampled`` at projected key points of every level (Far3D), or
+            ``global``ly at all tokens of stride 16 (StreamPETR).
+        depth_points: points along each token's ray that make its 3D position embedding; ``global`` only.
+        block: what follows attention in each layer: a ``plain`` feed-forward network, experts routed by the query's
+            features (``feature_experts``), or by its similarity to the language anchors (``language_experts``).
+        feed_forward: hidden width of the plain network.
+        experts, experts_used: routed experts, and how many of them each query takes.
+        expert_width, shared_width: hidden width of each routed expert, and of the one that every query takes.
+        language_width: dimension of the language anchors; 0 for a student without language.
+        language_share: share of the language-aligned logits in the class logits given out, in [0, 1].
+        memory_frames: past frames remembered; 0 for a student that sees single frames.
+        memory_queries: queries remembered of each frame; those of the last one are asked again.
+        memory_gap_s: a longer gap between frames empties the memory.
         anchors: queries that start on a fixed spiral around the vehicle.
         proposals: queries that start at peaks of the 2D head; 0 makes that head a training-only branch.
         key_points: image samples per query, head and feature level.
@@ -48,7 +63,19 @@ class StudentConfig:
     width: int = 96
     layers: int = 2
     heads: int = 4
+    cross_attention: Literal["sampled", "global"] = "sampled"
+    depth_points: int = 64
+    block: Literal["plain", "feature_experts", "language_experts"] = "plain"
     feed_forward: int = 256
+    experts: int = 4
+    experts_used: int = 2
+    expert_width: int = 64
+    shared_width: int = 128
+    language_width: int = 0
+    language_share: float = 0.0
+    memory_frames: int = 0
+    memory_queries: int = 32
+    memory_gap_s: float = 2.0
     anchors: int = 120
     proposals: int = 60
     key_points: int = 8
@@ -75,6 +102,20 @@ class StudentConfig:
             )
             if getattr(self, name) <= 0
         ]
+        for name in ("cross_attention", "block"):
+            allowed = get_args(get_type_hints(type(self))[name])
+            if getattr(self, name) not in allowed:
+                faults.append(f"{name} must be one of {', '.join(allowed)}, not '{getattr(self, name)}'")
+        if self.cross_attention == "global" and _TOKEN_STRIDE not in self.strides:
+            faults.append(f"cross_attention 'global' needs stride {_TOKEN_STRIDE} among strides {list(self.strides)}")
+        if self.block == "language_experts" and self.language_width <= 0:
+            faults.append("block 'language_experts' needs language_width, the dimension of the language anchors")
+        if self.block != "plain" and not 1 <= self.experts_used <= self.experts:
+            faults.append(f"experts_used must lie in 1 to experts ({self.experts}), not {self.experts_used}")
+        if not 0.0 <= self.language_share <= (1.0 if self.language_width else 0.0):
+            faults.append("language_share must lie in [0, 1], and be 0 without language_width")
+        if self.memory_frames < 0 or (self.memory_frames and min(self.memory_queries, self.memory_gap_s) <= 0):
+            faults.append("memory_frames must not be negative, memory_queries and memory_gap_s must be positive")
         if self.width % self.heads:
             faults.append(f"width {self.width} must be a multiple of heads {self.heads}")
         if self.anchors + self.proposals <= 0:
@@ -85,6 +126,16 @@ class StudentConfig:
             faults.append("class_names must be unique and not empty")
         if faults:
             raise ConfigurationError("student config: " + "; ".join(faults))
+
+    @property
+    def token_level(self) -> int:
+        """Number of the feature level whose cells are the tokens of global attention."""
+        return self.strides.index(_TOKEN_STRIDE)
+
+    @property
+    def propagated(self) -> int:
+        """Queries of the last frame that are asked again in this one."""
+        return self.memory_queries if self.memory_frames else 0
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudentConfig:

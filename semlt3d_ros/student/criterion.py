@@ -11,9 +11,11 @@ from torch import Tensor
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.experts import balance_loss
 from semlt3d_ros.student.geometry import MIN_DEPTH_M, encode_boxes, project
 from semlt3d_ros.student.image_head import ImageOutput, depth_bin_edges
 from semlt3d_ros.student.matcher import FOCAL_ALPHA, FOCAL_GAMMA, match
+from semlt3d_ros.student.projection import SemanticProjection, distillation_loss
 from semlt3d_ros.student.student import StudentOutput
 from semlt3d_ros.student.targets import Targets
 
@@ -32,6 +34,10 @@ class LossWeights:
         heat: focal loss of the 2D heat maps.
         centers: L1 loss of 2D centre offset and log depth.
         depth: cross-entropy of the LiDAR depth bins.
+        alignment: focal loss of the language-aligned logits (SemLT3D's L_contrast), on every layer.
+        distillation: semantic projection distillation (L_KD).
+        balance: load balance of the experts (L_bal).
+        temperature: of the similarity distributions that are distilled; the paper does not state one.
     """
 
     classes: float = 2.0
@@ -41,34 +47,62 @@ class LossWeights:
     heat: float = 1.0
     centers: float = 1.0
     depth: float = 0.5
+    alignment: float = 0.0
+    distillation: float = 0.0
+    balance: float = 0.01
+    temperature: float = 0.1
 
 
 class Criterion:
-    """Turns a student's output and targets into named losses, already weighted."""
+    """Turns a student's output and targets into named losses, already weighted.
 
-    def __init__(self, config: StudentConfig, weights: LossWeights) -> None:
-        self.config, self.weights = config, weights
+    Args:
+        config: the student's.
+        weights: of the losses.
+        projection: for semantic projection distillation; None without.
+        anchors: (n, d) language anchors, needed with ``projection``.
+    """
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        weights: LossWeights,
+        projection: SemanticProjection | None = None,
+        anchors: Tensor | None = None,
+    ) -> None:
+        self.config, self.weights, self.projection, self.anchors = config, weights, projection, anchors
 
     def __call__(self, output: StudentOutput, targets: Targets, batch: Batch) -> dict[str, Tensor]:
         """Weighted losses by name, summed over layers; their sum is to be minimised."""
-        w = self.weights
-        scale = {"classes": w.classes, "boxes": w.boxes, "scale": w.scale}
         losses: dict[str, Tensor] = {}
+
+        def add(name: str, value: Tensor) -> None:
+            losses[name] = losses[name] + value if name in losses else value
+
+        w = self.weights
         for layer in output.layers:
             everything = torch.ones(layer.logits.shape[:2], dtype=torch.bool, device=layer.logits.device)
-            for name, value in query_losses(layer, targets, match(layer, targets), everything).items():
-                losses[name] = losses.get(name, 0.0) + scale[name] * value
+            matches = match(layer, targets)
+            for name, value in self._weighted(query_losses(layer, targets, matches, everything)).items():
+                add(name, value)
+            if layer.routing is not None:
+                add("balance", w.balance * balance_loss(layer.routing))
+            if self.projection is not None and self.anchors is not None and targets.region_embeddings is not None:
+                value = distillation_loss(layer, targets, matches, batch, self.projection, self.anchors, w.temperature)
+                add("distillation", w.distillation * value)
         for layer in output.denoising:
             matches, counted = _restored(layer, targets)
-            for name, value in query_losses(layer, targets, matches, counted).items():
-                key = f"denoising_{name}"
-                losses[key] = losses.get(key, 0.0) + w.denoising * scale[name] * value
+            for name, value in self._weighted(query_losses(layer, targets, matches, counted)).items():
+                add(f"denoising_{name}", w.denoising * value)
         if output.image is not None:
             heat, centers = image_losses(output.image, targets, batch)
             losses["heat"], losses["centers"] = w.heat * heat, w.centers * centers
             if output.image.depth_logits is not None:
                 losses["depth"] = w.depth * depth_loss(output.image, targets, batch, self.config)
         return losses
+
+    def _weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: getattr(self.weights, name) * value for name, value in losses.items()}
 
 
 def _restored(layer: LayerOutput, targets: Targets) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
@@ -96,18 +130,18 @@ def query_losses(
     target = torch.cat([columns for _, columns in matches])
     wanted = torch.zeros_like(layer.logits, dtype=torch.float32)
     wanted[frame, query, targets.classes[frame, target]] = 1.0
-    classes = (focal_loss(layer.logits.float(), wanted) * counted[..., None]).sum() / count
+    losses = {"classes": (focal_loss(layer.logits.float(), wanted) * counted[..., None]).sum() / count}
+    if layer.aligned is not None:
+        losses["alignment"] = (focal_loss(layer.aligned.float(), wanted) * counted[..., None]).sum() / count
 
     codes = encode_boxes(targets.boxes[frame, target], layer.references[frame, query])
     error = (layer.codes[frame, query].float() - codes.nan_to_num()).abs()
     error = torch.where(codes.isnan(), torch.zeros_like(error), error)
     log_scale = layer.log_scale[frame, query].float().clamp(-4.0, 4.0)
     likelihood = error[:, 0].detach() * (-log_scale).exp() + log_scale
-    return {
-        "classes": classes,
-        "boxes": (error * _CODE_WEIGHTS.to(error.device)).sum() / count,
-        "scale": likelihood.sum() / count,
-    }
+    losses["boxes"] = (error * _CODE_WEIGHTS.to(error.device)).sum() / count
+    losses["scale"] = likelihood.sum() / count
+    return losses
 
 
 def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ def localisation_confidence(scale_m: Tensor) -> Tensor:
     return (1.0 - (-distances / scale_m[..., None]).exp()).mean(dim=-1)
 
 
+def class_logits(output: LayerOutput, config: StudentConfig) -> Tensor:
+    """(B, Q, C) class logits: those of the classifier, mixed with the language-aligned ones by ``language_share``."""
+    logits = output.logits.float()
+    return logits if output.aligned is None else torch.lerp(logits, output.aligned.float(), config.language_share)
+
+
 @torch.no_grad()
 def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -> list[Detections]:
     """Boxes, confidences and range uncertainty per frame, best first.
@@ -31,11 +37,12 @@ def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -
     better-placed box first. Of two boxes of one class closer than the suppression radius the lesser loses that class.
     """
     scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(output.boxes()[..., :3].float())
-    confidences = output.logits.float().sigmoid() * localisation_confidence(scale_m)[..., None]
-    tensors = (output.boxes().float(), confidences, scale_m * 2**0.5)
+    confidences = class_logits(output, config).sigmoid() * localisation_confidence(scale_m)[..., None]
+    weights = scale_m.new_zeros(*scale_m.shape, 0) if output.routing is None else output.routing.weights.float()
+    tensors = (output.boxes().float(), confidences, scale_m * 2**0.5, weights)
     results = []
     for *frame, stamp in zip(*(tensor.cpu().numpy() for tensor in tensors), stamps, strict=True):
-        rows, scores, sigma = frame
+        rows, scores, sigma, experts = frame
         usable = np.isfinite(rows).all(-1) & np.isfinite(scores).all(-1)
         kept = _suppressed(rows[usable, :2], scores[usable], config)
         order = np.argsort(-kept.max(axis=1, initial=0.0), kind="stable")[: config.max_boxes]
@@ -47,6 +54,7 @@ def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -
                 Boxes3D(best[:, :3], best[:, 3:6], wrap_angle(best[:, 6]), best[:, 7:9]),
                 kept[order],
                 config.class_names,
+                experts[usable][order],
                 depth_uncertainty=sigma[usable][order],
             )
         )

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.student.attention import ImageContext
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import Decoder, LayerOutput
 from semlt3d_ros.student.denoising import DenoisingQueries
 from semlt3d_ros.student.features import ImageFeatures
 from semlt3d_ros.student.geometry import spiral
+from semlt3d_ros.student.global_attention import DepthPointEncoding
 from semlt3d_ros.student.image_head import ImageHead, ImageOutput
+from semlt3d_ros.student.memory import Memory, TemporalAlignment, remember
 
 
 @dataclass
@@ -24,15 +28,23 @@ class StudentOutput:
         layers: per decoder layer, for the matched queries (B, Q, ...).
         denoising: per decoder layer, for the denoising queries (B, N, ...); empty outside training.
         image: the per-view predictions; None when neither training nor proposals need them.
+        memory: what to remember for the next frame; None for a student without memory.
+        resets: (B,) int64 index into ``memory.RESETS``; None for a student without memory.
     """
 
     layers: list[LayerOutput]
     denoising: list[LayerOutput]
     image: ImageOutput | None
+    memory: Memory | None = None
+    resets: Tensor | None = None
 
 
 class Student(nn.Module):
-    """Camera-only multi-view detector: backbone and pyramid, queries from anchors and image peaks, sampled decoder."""
+    """Camera-only multi-view detector.
+
+    Backbone and pyramid; queries from anchors, from image peaks and from the memory of past frames; a decoder that
+    looks at the images and, with language, at the anchors of the class names.
+    """
 
     anchors: Tensor
 
@@ -46,36 +58,72 @@ class Student(nn.Module):
             nn.Linear(config.width + 1, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
         )
         self.decoder = Decoder(config)
+        self.token_encoding = DepthPointEncoding(config) if config.cross_attention == "global" else None
+        self.alignment = TemporalAlignment(config) if config.memory_frames else None
         self.register_buffer("anchors", spiral(config.anchors, config.range_m), persistent=False)
 
-    def forward(self, batch: Batch, denoising: DenoisingQueries | None = None) -> StudentOutput:
-        """Detect objects; with ``denoising`` (training only) noised ground truth is refined alongside."""
+    def set_anchors(self, embeddings: Tensor) -> None:
+        """Give a student its language anchors (n, d), unit rows in the order of its classes.
+
+        Raises:
+            ConfigurationError: the student has no language, or the shape does not fit.
+        """
+        wanted = tuple(self.decoder.language_anchors.shape)
+        if not self.config.language_width or tuple(embeddings.shape) != wanted:
+            raise ConfigurationError(
+                f"language anchors of shape {tuple(embeddings.shape)} do not fit this student, which takes {wanted}; "
+                "make them for its classes, with a model of its language_width"
+            )
+        self.decoder.language_anchors.copy_(embeddings)
+
+    def forward(
+        self, batch: Batch, denoising: DenoisingQueries | None = None, memory: Memory | None = None
+    ) -> StudentOutput:
+        """Detect objects.
+
+        Args:
+            batch: frames; with a memory one of each stream, following each other in time.
+            denoising: training only, noised ground truth that is refined alongside.
+            memory: what is remembered of the streams; without one every frame is a first one.
+        """
         features = self.features(batch)
         image = self.image_head(features[0]) if self.training or self.config.proposals else None
-        size = len(batch.images)
+        return self.decode(features, image, batch, denoising, memory)
+
+    def decode(
+        self,
+        features: list[Tensor],
+        image: ImageOutput | None,
+        batch: Batch,
+        denoising: DenoisingQueries | None = None,
+        memory: Memory | None = None,
+    ) -> StudentOutput:
+        """The second half of ``forward``, from image features on."""
+        config, size = self.config, len(batch.images)
+        context = ImageContext(features, batch, config.strides)
+        if self.token_encoding is not None:
+            context.token_level = config.token_level
+            context.token_position = self.token_encoding(context, context.token_level)
         queries = self.anchor_queries.weight.expand(size, -1, -1)
         references = self.anchors.expand(size, -1, -1)
-        if self.config.proposals and image is not None:
-            proposals = self.image_head.propose(image, features[0], batch, self.config.proposals)
+        if config.proposals and image is not None:
+            proposals = self.image_head.propose(image, features[0], batch, config.proposals)
             proposed = self.proposal_query(torch.cat([proposals.features, proposals.scores[..., None]], dim=-1))
             queries, references = torch.cat([proposed, queries], 1), torch.cat([proposals.points, references], 1)
-        if denoising is None:
-            return StudentOutput(self.decoder(queries, references, features, batch), [], image)
-        matched = queries.shape[1]
-        layers = self.decoder(
-            torch.cat([queries, denoising.queries], 1),
-            torch.cat([references, denoising.references], 1),
-            features,
-            batch,
-            denoising.attention_mask(matched),
-        )
-        return StudentOutput(
-            [_part(x, slice(matched)) for x in layers], [_part(x, slice(matched, None)) for x in layers], image
-        )
-
-
-def _part(output: LayerOutput, rows: slice) -> LayerOutput:
-    def cut(values: Tensor) -> Tensor:
-        return values[:, rows]
-
-    return LayerOutput(cut(output.logits), cut(output.codes), cut(output.log_scale), cut(output.references))
+        recall, past = None, None
+        if self.alignment is not None:
+            recall = self.alignment(memory or Memory.empty(size, config, batch.images.device), batch)
+            now, older = slice(config.propagated), slice(config.propagated, None)
+            queries = torch.cat([recall.embeddings[:, now], queries], 1)
+            references = torch.cat([recall.references[:, now], references], 1)
+            past = recall.embeddings[:, older], recall.references[:, older], recall.memory.valid[:, older]
+        matched, mask = queries.shape[1], None
+        if denoising is not None:
+            queries = torch.cat([queries, denoising.queries], 1)
+            references = torch.cat([references, denoising.references], 1)
+            mask = denoising.attention_mask(matched)
+        layers = self.decoder(queries, references, context, past, mask)
+        extra = [] if denoising is None else [layer.part(slice(matched, None)) for layer in layers]
+        layers = [layer.part(slice(matched)) for layer in layers]
+        after = None if recall is None else remember(recall.memory, layers[-1], batch, config.memory_queries)
+        return StudentOutput(layers, extra, image, after, None if recall is None else recall.resets)

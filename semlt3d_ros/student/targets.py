@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from semlt3d_ros.core.frame import Frame
@@ -20,11 +21,14 @@ class Targets:
         boxes: (B, T, 9) float32 x y z l w h yaw vx vy in the ego frame; unknown velocity is NaN.
         classes: (B, T) int64, -1 where padded.
         points: per frame (P, 3) float32 LiDAR points in the ego frame, possibly none.
+        region_embeddings: (B, T, d) image embeddings of the objects' regions, NaN where an object has none; None
+            without semantic distillation.
     """
 
     boxes: Tensor
     classes: Tensor
     points: list[Tensor]
+    region_embeddings: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
@@ -33,17 +37,28 @@ class Targets:
             boxes=self.boxes.to(device),
             classes=self.classes.to(device),
             points=[p.to(device) for p in self.points],
+            region_embeddings=None if self.region_embeddings is None else self.region_embeddings.to(device),
         )
 
 
-def collate_targets(frames: Sequence[Frame], range_m: float, min_visible_pixels: int) -> Targets:
-    """Objects within ``range_m`` of the vehicle that cover at least ``min_visible_pixels``, or an unknown number."""
+def collate_targets(
+    frames: Sequence[Frame],
+    range_m: float,
+    min_visible_pixels: int,
+    regions: Sequence[NDArray[np.float32]] | None = None,
+) -> Targets:
+    """Objects within ``range_m`` of the vehicle that cover at least ``min_visible_pixels``, or an unknown number.
+
+    ``regions`` gives for each frame the embeddings (labels, d) of its labels' image regions, NaN rows for none.
+    """
     boxes, classes, points = [], [], []
-    for frame in frames:
+    seen: list[NDArray[np.float32] | None] = []
+    for number, frame in enumerate(frames):
         points.append(torch.from_numpy(np.asarray(frame.points.xyz if frame.points else np.zeros((0, 3)), np.float32)))
         if frame.labels is None:
             boxes.append(np.zeros((0, 9), np.float32))
             classes.append(np.zeros(0, np.int64))
+            seen.append(None)
             continue
         b, labels = frame.labels.boxes, frame.labels
         near = np.hypot(b.centers[:, 0], b.centers[:, 1]) <= range_m
@@ -51,10 +66,17 @@ def collate_targets(frames: Sequence[Frame], range_m: float, min_visible_pixels:
         rows = np.concatenate([b.centers, b.sizes, b.yaw[:, None], b.velocity], axis=1)
         boxes.append(rows[keep].astype(np.float32))
         classes.append(labels.class_ids[keep])
+        seen.append(None if regions is None else regions[number][keep])
     most = max(len(rows) for rows in boxes)
     padded = torch.zeros(len(boxes), most, 9)
     ids = torch.full((len(boxes), most), -1, dtype=torch.int64)
     for i, (rows, kinds) in enumerate(zip(boxes, classes, strict=True)):
         padded[i, : len(rows)] = torch.from_numpy(rows)
         ids[i, : len(kinds)] = torch.from_numpy(kinds)
-    return Targets(padded, ids, points)
+    if regions is None:
+        return Targets(padded, ids, points)
+    embeddings = torch.full((len(boxes), most, regions[0].shape[1]), torch.nan)
+    for i, part in enumerate(seen):
+        if part is not None:
+            embeddings[i, : len(part)] = torch.from_numpy(part)
+    return Targets(padded, ids, points, embeddings)

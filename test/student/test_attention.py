@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from semlt3d_ros.student.attention import SampledAttention
+from semlt3d_ros.student.attention import ImageContext, SampledAttention
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.geometry import project
 
@@ -22,7 +22,7 @@ def test_equals_a_plain_grid_sample(config, frames) -> None:
     batch = collate(frames, config.image_width, config.image_height)
     features = [torch.randn(3, 6, config.width, 64 // s, 96 // s) for s in config.strides]
     references = torch.rand(3, 9, 3) * 30 - 15
-    got = attention(torch.randn(3, 9, config.width), references, features, batch, config.strides)
+    got = attention(torch.randn(3, 9, config.width), references, ImageContext(features, batch, config.strides))
 
     points = attention._key_points(torch.zeros(3, 9, config.width), references)
     pixels, depth = project(points.flatten(1, 2), batch.intrinsics, batch.T_ego_camera)
@@ -44,7 +44,9 @@ def test_gradients_reach_features_and_key_points(config, frames) -> None:
     batch = collate(frames, config.image_width, config.image_height)
     features = [torch.randn(3, 6, config.width, 64 // s, 96 // s, requires_grad=True) for s in config.strides]
     references = torch.tensor([[[12.0, 0.5, 1.0]]]).expand(3, -1, -1)
-    attention(torch.randn(3, 1, config.width), references, features, batch, config.strides).square().sum().backward()
+    attention(
+        torch.randn(3, 1, config.width), references, ImageContext(features, batch, config.strides)
+    ).square().sum().backward()
     assert all(feature.grad is not None and feature.grad.abs().sum() > 0 for feature in features)
     assert attention.offsets.bias.grad is not None and attention.offsets.bias.grad.abs().sum() > 0
 
@@ -55,7 +57,7 @@ def test_invalid_views_are_not_looked_at(config, frames) -> None:
     batch.valid[:, 0] = False
     features = [torch.zeros(3, 6, config.width, 64 // s, 96 // s) for s in config.strides]
     queries, references = torch.randn(3, 5, config.width), torch.rand(3, 5, 3) * 30 - 15
-    before = attention(queries, references, features, batch, config.strides)
+    before = attention(queries, references, ImageContext(features, batch, config.strides))
     for feature in features:
         feature[:, 0] = 1e6
-    assert torch.equal(before, attention(queries, references, features, batch, config.strides))
+    assert torch.equal(before, attention(queries, references, ImageContext(features, batch, config.strides)))

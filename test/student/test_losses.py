@@ -26,7 +26,7 @@ def perfect_layer(targets: Targets, extra: int = 6) -> LayerOutput:
         for t in range(T):
             if targets.classes[b, t] >= 0:
                 logits[b, extra + T - 1 - t, targets.classes[b, t]] = 9.0
-    return LayerOutput(logits, codes, torch.full((B, extra + T), -4.0), references)
+    return LayerOutput(logits, codes, torch.full((B, extra + T), -4.0), references, torch.zeros(B, extra + T, 4))
 
 
 def test_every_object_is_matched_to_its_own_query_and_losses_vanish(config, frames) -> None:
@@ -52,7 +52,9 @@ def test_unknown_velocity_costs_nothing_and_no_objects_is_fine(config, frames) -
     assert all(torch.isfinite(value) for value in losses.values()) and losses["boxes"] < 1e-4
     nothing = collate_targets([frames[1]], 30.0, 0)
     assert nothing.classes.shape == (1, 0) and Denoiser(18, 8)(nothing) is None
-    empty = LayerOutput(*(x[:1] for x in (layer.logits, layer.codes, layer.log_scale, layer.references)))
+    empty = LayerOutput(
+        layer.logits[:1], layer.codes[:1], layer.log_scale[:1], layer.references[:1], layer.embeddings[:1]
+    )
     losses = criterion(StudentOutput([empty], [], None), nothing, collate([frames[1]], 96, 64))
     assert torch.isfinite(losses["classes"]) and losses["boxes"] == 0
 

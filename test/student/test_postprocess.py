@@ -16,7 +16,8 @@ def layer(centers, logits, log_scale=-4.0) -> LayerOutput:
     values = torch.full((1, count, 18), -12.0)
     for row, (column, value) in enumerate(logits):
         values[0, row, column] = value
-    return LayerOutput(values, codes, torch.full((1, count), log_scale), torch.tensor([centers], dtype=torch.float32))
+    references = torch.tensor([centers], dtype=torch.float32)
+    return LayerOutput(values, codes, torch.full((1, count), log_scale), references, torch.zeros(1, count, 4))
 
 
 def test_the_lesser_of_two_close_boxes_of_a_class_is_dropped_but_not_of_another(config) -> None:

@@ -1,0 +1,92 @@
+"""What follows attention in a decoder layer: a plain feed-forward network, or a mixture of experts (papers.md 1.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semlt3d_ros.student.config import StudentConfig
+
+
+@dataclass
+class Routing:
+    """What a router decided.
+
+    Attributes:
+        probabilities: (B, Q, M) softmax over the experts.
+        weights: (B, Q, M) the same where an expert is used, zero elsewhere; not renormalised.
+    """
+
+    probabilities: Tensor
+    weights: Tensor
+
+    def part(self, rows: slice) -> Routing:
+        """The routing of some of the queries."""
+        return Routing(self.probabilities[:, rows], self.weights[:, rows])
+
+
+class FeedForward(nn.Module):
+    """The plain two-layer network of a transformer block."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, width))
+
+    def forward(self, queries: Tensor, similarity: Tensor | None) -> tuple[Tensor, None]:
+        """(B, Q, C) to (B, Q, C); there is no routing."""
+        return self.net(queries), None
+
+
+class Experts(nn.Module):
+    """One shared expert and M routed ones, of which each query takes the best few.
+
+    All experts together are one wide two-layer network whose hidden groups are scaled by the routing weights, zero for
+    experts not taken. That is the same sum of weighted expert outputs, in two matrix products without any gathering:
+    at a few hundred queries, moving rows to their experts costs more than computing the unused ones.
+
+    Args:
+        config: sizes; ``block`` says what the router sees, the query's features or its cosine similarity to the
+            language anchors, and never both.
+    """
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.experts, self.used = config.experts, config.experts_used
+        self.by_language = config.block == "language_experts"
+        self.widths = (config.shared_width, config.experts * config.expert_width)
+        self.enter = nn.Linear(config.width, sum(self.widths))
+        self.leave = nn.Linear(sum(self.widths), config.width)
+        self.leave_bias = nn.Parameter(torch.zeros(config.experts, config.width))
+        seen = len(config.class_names) if self.by_language else config.width
+        # Cosines to the anchors of a real language space crowd together (0.6 to 0.9): their differences must count.
+        self.router = nn.Sequential(nn.LayerNorm(seen), nn.Linear(seen, config.experts))
+
+    def forward(self, queries: Tensor, similarity: Tensor | None) -> tuple[Tensor, Routing]:
+        """(B, Q, C), with ``similarity`` (B, Q, n) where language routes, to (B, Q, C) and the routing."""
+        seen = similarity if self.by_language else queries
+        probabilities = self.router(seen).float().softmax(dim=-1)
+        chosen = probabilities.topk(self.used, dim=-1).indices
+        taken = torch.zeros_like(probabilities, dtype=torch.bool).scatter_(-1, chosen, True)
+        weights = (probabilities * taken).to(queries.dtype)
+        shared, routed = F.relu(self.enter(queries)).split(self.widths, dim=-1)
+        routed = (routed.unflatten(-1, (self.experts, -1)) * weights[..., None]).flatten(-2)
+        result = self.leave(torch.cat([shared, routed], dim=-1)) + weights @ self.leave_bias
+        return result, Routing(probabilities, weights)
+
+
+def make_block(config: StudentConfig) -> FeedForward | Experts:
+    """The block that ``config.block`` names."""
+    return FeedForward(config.width, config.feed_forward) if config.block == "plain" else Experts(config)
+
+
+def balance_loss(routing: Routing) -> Tensor:
+    """Switch-style balance of routed experts: M times the sum over experts of load share times mean probability.
+
+    It is 1 when all experts are used alike, and grows towards M when one takes all.
+    """
+    load = (routing.weights.detach() > 0).float().flatten(0, -2).mean(dim=0)
+    load = load / load.sum().clamp_min(1e-6)
+    return routing.probabilities.shape[-1] * (load * routing.probabilities.flatten(0, -2).mean(dim=0)).sum()

@@ -1,0 +1,77 @@
+"""Semantic projection distillation (SemLT3D): what CLIP sees in an object's image region, its query learns to say.
+
+Only training holds this; the student's checkpoint does not.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
+from semlt3d_ros.student.targets import Targets
+
+_FAR_PX = 1e6
+
+
+class SemanticProjection(nn.Module):
+    """Camera-aligned tokens of queries in the space of the language anchors: Linear(query) times Linear(extrinsics)."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.query = nn.Linear(config.width, config.language_width)
+        self.extrinsics = nn.Linear(16, config.language_width)
+        nn.init.normal_(self.extrinsics.weight, std=0.02)
+        nn.init.ones_(self.extrinsics.bias)
+
+    def forward(self, embeddings: Tensor, T_ego_camera: Tensor) -> Tensor:
+        """(G, d) tokens of queries (G, C), each as its camera (G, 4, 4) sees it."""
+        return self.query(embeddings) * self.extrinsics(T_ego_camera.flatten(1))
+
+
+def best_views(centers: Tensor, batch: Batch) -> Tensor:
+    """(B, T) view that shows each point (B, T, 3) nearest to its principal point, among those in front of it."""
+    pixels, depth = project(centers, batch.intrinsics, batch.T_ego_camera)
+    offset = (pixels - batch.intrinsics[:, :, None, :2, 2]).norm(dim=-1)
+    offset = offset / batch.intrinsics[:, :, None, 0, 0]
+    usable = (depth > MIN_DEPTH_M) & batch.valid[:, :, None]
+    return offset.nan_to_num(_FAR_PX).masked_fill(~usable, _FAR_PX).argmin(dim=1)
+
+
+def distillation_loss(
+    layer: LayerOutput,
+    targets: Targets,
+    matches: list[tuple[Tensor, Tensor]],
+    batch: Batch,
+    projection: SemanticProjection,
+    anchors: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Mean Kullback-Leibler divergence of the queries' similarity distributions from those of their image regions.
+
+    Args:
+        layer: predictions (B, Q, ...).
+        targets: ground truth with ``region_embeddings``; objects without one do not count.
+        matches: per frame the matched query and target indices.
+        batch: for the cameras.
+        projection: makes the camera-aligned tokens.
+        anchors: (n, d) language anchors, unit rows.
+        temperature: by which cosines are divided before the softmax, for both sides.
+    """
+    assert targets.region_embeddings is not None
+    frame = torch.cat([torch.full_like(rows, b) for b, (rows, _) in enumerate(matches)])
+    query = torch.cat([rows for rows, _ in matches])
+    target = torch.cat([columns for _, columns in matches])
+    seen = torch.isfinite(targets.region_embeddings[frame, target]).all(-1)
+    frame, query, target = frame[seen], query[seen], target[seen]
+    if len(frame) == 0:
+        return layer.embeddings.sum() * 0.0
+    view = best_views(targets.boxes[..., :3], batch)[frame, target]
+    tokens = projection(layer.embeddings[frame, query].float(), batch.T_ego_camera[frame, view])
+    said = F.normalize(tokens, dim=-1) @ anchors.T / temperature
+    shown = F.normalize(targets.region_embeddings[frame, target], dim=-1) @ anchors.T / temperature
+    return F.kl_div(said.log_softmax(-1), shown.log_softmax(-1), reduction="batchmean", log_target=True)
