@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with a JSON header. Nothing is unpickled.
 
-The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with its class names, and
-the provenance of the weights.
+The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with its class names, the
+provenance of the weights, and where its language anchors are from; the anchors themselves are among the tensors.
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ FORMAT = 1
 _ENTRY = "semlt3d"
 
 
-def save_checkpoint(path: Path, student: Student, name: str, provenance: dict[str, Any]) -> None:
-    """Write a student's weights and header atomically: a reader sees the old file or the whole new one."""
+def save_checkpoint(
+    path: Path, student: Student, name: str, provenance: dict[str, Any], language: dict[str, Any] | None = None
+) -> None:
+    """Write a student's weights and header atomically: a reader sees the old file or the whole new one.
+
+    ``language`` tells, for a student with language anchors, the ``source`` and the ``prompts`` they are from.
+    """
     header = {"format": FORMAT, "name": name, "config": student.config.to_dict(), "provenance": provenance}
+    if language is not None:
+        header["language"] = language
     write_tensors(path, student.state_dict(), {_ENTRY: json.dumps(header)})
 
 
