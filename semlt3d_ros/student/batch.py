@@ -33,6 +33,10 @@ class Batch:
     stamps: Tensor
     T_world_ego: Tensor
 
+    def part(self, rows: slice) -> Batch:
+        """Some of the frames."""
+        return Batch(**{name: values[rows] for name, values in vars(self).items()})
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in vars(self)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,10 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def adopt(student: Student, path: Path) -> list[str]:
+def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:
     """Take over the tensors of a checkpoint that fit by name and shape; returns the names of the student's other ones.
+
+    ``parts`` are beginnings of tensor names; nothing given takes everything.
 
     Raises:
         ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
@@ -83,7 +86,7 @@ def adopt(student: Student, path: Path) -> list[str]:
     read_header(path)
     own = student.state_dict()
     with safe_open(path, framework="pt") as file:
-        names = [key for key in file.keys() if key in own]  # noqa: SIM118 (not a dict)
+        names = [key for key in file.keys() if key in own and key.startswith(tuple(parts) or "")]  # noqa: SIM118
         fitting = {
             key: file.get_tensor(key) for key in names if tuple(file.get_slice(key).get_shape()) == own[key].shape
         }

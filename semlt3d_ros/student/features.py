@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,9 @@ class ImageFeatures(nn.Module):
 
     The encoding tells every cell its viewing direction relative to the camera and the ground, and the range at which
     the ray would meet the ground: monocular range is mostly read off there.
+
+    Attributes:
+        cache: gives the maps of a batch, or has them computed; for training on frozen features. None computes always.
     """
 
     _GEOMETRY = 6
@@ -26,6 +31,7 @@ class ImageFeatures(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
+        self.cache: Callable[[Batch, Callable[[Batch], list[Tensor]]], list[Tensor]] | None = None
         try:
             self.backbone = timm.create_model(
                 config.backbone, pretrained=config.pretrained, features_only=True, **config.backbone_args
@@ -51,6 +57,9 @@ class ImageFeatures(nn.Module):
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Feature maps of all views, finest first: (B, V, C, H / stride, W / stride) each."""
+        return self._compute(batch) if self.cache is None else self.cache(batch, self._compute)
+
+    def _compute(self, batch: Batch) -> list[Tensor]:
         views = batch.images.shape[:2]
         images = (batch.images.flatten(0, 1).float() - self.mean) / self.deviation
         maps = self.backbone(images.contiguous(memory_format=torch.channels_last))
