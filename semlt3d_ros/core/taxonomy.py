@@ -52,3 +52,30 @@ GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 def classes_of_group(group: Group) -> tuple[int, ...]:
     """Indices of the classes in a frequency group."""
     return tuple(index for index, info in enumerate(CLASSES) if info.group == group)
+
+NUSCENES_CATEGORIES: dict[str, str | None] = {
+    "vehicle.car": "car",
+    "vehicle.truck": "truck",
+    "vehicle.trailer": "trailer",
+    "vehicle.bus.bendy": "bus",
+    "vehicle.bus.rigid": "bus",
+    "vehicle.construction": "construction_vehicle",
+    "vehicle.bicycle": "bicycle",
+    "vehicle.motorcycle": "motorcycle",
+    "vehicle.emergency.ambulance": "emergency_vehicle",
+    "vehicle.emergency.police": "emergency_vehicle",
+    "human.pedestrian.adult": "adult",
+    "human.pedestrian.child": "child",
+    "human.pedestrian.police_officer": "police_officer",
+    "human.pedestrian.construction_worker": "construction_worker",
+    "human.pedestrian.stroller": "stroller",
+    "human.pedestrian.personal_mobility": "personal_mobility",
+    "human.pedestrian.wheelchair": None,
+    "movable_object.pushable_pullable": "pushable_pullable",
+    "movable_object.debris": "debris",
+    "movable_object.trafficcone": "traffic_cone",
+    "movable_object.barrier": "barrier",
+    "static_object.bicycle_rack": None,
+    "animal": None,
+}
+"""nuScenes' 23 categories to the classes of LT3D, None where it has none."""

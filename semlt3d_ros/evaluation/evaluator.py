@@ -1,4 +1,4 @@
-"""Frame by frame evaluation of detections against ground truth."""
+"""Evaluation of detections against ground truth, batch of frames by batch of frames."""
 
 from __future__ import annotations
 
@@ -9,90 +9,157 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
 from semlt3d_ros.evaluation import curves
-from semlt3d_ros.evaluation.matching import ERRORS, match, select_predictions, select_truth, true_positive_errors
+from semlt3d_ros.evaluation.attributes import FrameAttributes
+from semlt3d_ros.evaluation.calibration import reliability
+from semlt3d_ros.evaluation.confusion import count_confusions
+from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS, TRUE_POSITIVE, Outcomes, best_first, find_pairs, judge
 from semlt3d_ros.evaluation.report import ClassResult, Report
+from semlt3d_ros.evaluation.selection import FramePair, select_predictions, select_truth, unknown_names
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
-_EXEMPT = {CLASS_INDEX["traffic_cone"]: ("aoe", "ave"), CLASS_INDEX["barrier"]: ("ave",)}
-"""Errors that mean nothing for a class (a cone has no heading, neither of them moves)."""
+_BATCH_CONFIDENCES = 500_000
+"""Frames are taken together until they have this many confidences: enough to forget the cost of calling NumPy, little
+enough for the processor's cache."""
 
 
 class Evaluator:
     """Accumulates frames, then reports.
 
-    Metrics follow nuScenes (Caesar et al., CVPR 2020) on the 18 classes of LT3D (Peri et al., CoRL 2022), except that a
-    class without ground truth has no AP and takes no part in any mean, where the development kit counts it as 0.
-    A frame costs little memory: each prediction keeps its score, one flag per distance and four errors.
+    Metrics follow nuScenes (Caesar et al., CVPR 2020) on the classes of LT3D (Peri et al., CoRL 2022) or nuScenes. On
+    the same boxes they equal those of the nuScenes development kit; what may differ is a choice in the settings
+    (``absent_classes``). A frame costs little memory: each prediction keeps its class, its score and a byte for each
+    distance, each true positive five errors.
     """
 
     def __init__(self, settings: EvaluationSettings | None = None) -> None:
         self.settings = settings or EvaluationSettings()
-        self._thresholds = np.array([*self.settings.distances, self.settings.tp_distance], dtype=np.float64)
+        count = len(self.settings.protocol.classes)
         self._frames = 0
         self._unknown_classes: dict[str, None] = {}
-        self._truth_count = np.zeros(len(CLASSES), dtype=np.int64)
-        self._scores: list[list[NDArray[np.float64]]] = [[] for _ in CLASSES]
-        self._matched: list[list[NDArray[np.bool_]]] = [[] for _ in CLASSES]
-        self._errors: list[list[NDArray[np.float64]]] = [[] for _ in CLASSES]
+        self._attributes_known = False
+        self._truth_count = np.zeros(count, dtype=np.int64)
+        self._confusions = np.zeros((count + 1, count + 1), dtype=np.int64)
+        self._outcomes: list[Outcomes] = []
+        self._waiting: list[FramePair] = []
+        self._waiting_confidences = 0
 
-    def add(self, detections: Detections, labels: Labels) -> None:
-        """Take in one frame; both are in the ego frame at the same stamp."""
-        predictions = select_predictions(detections, self.settings)
-        truth = select_truth(labels, self.settings)
+    def add(self, detections: Detections, labels: Labels, attributes: FrameAttributes | None = None) -> None:
+        """Take in one frame; both are in the ego frame at the same stamp, and must not be changed until the report.
+
+        Args:
+            detections: what was found.
+            labels: what was there.
+            attributes: nuScenes attributes of both, where they are known.
+
+        Raises:
+            ValueError: there are not as many attributes as boxes.
+        """
+        if attributes is not None:
+            for what, names, boxes in (
+                ("predicted", attributes.predicted, detections.boxes),
+                ("true", attributes.true, labels.boxes),
+            ):
+                if len(names) != len(boxes):
+                    raise ValueError(f"frame {detections.stamp}: {len(names)} {what} attributes for {len(boxes)} boxes")
         self._frames += 1
-        self._unknown_classes.update(dict.fromkeys(name for name in detections.class_names if name not in CLASS_INDEX))
-        self._truth_count += np.bincount(truth.class_ids, minlength=len(CLASSES))
-        for class_id in np.unique(predictions.class_ids):
-            mine = np.flatnonzero(predictions.class_ids == class_id)
-            best_first = mine[_best_first(predictions.scores[mine])]
-            boxes, true_boxes = predictions.boxes[best_first], truth.boxes[truth.class_ids == class_id]
-            offsets = boxes.centers[:, None, :2] - true_boxes.centers[None, :, :2]
-            taken = match(np.linalg.norm(offsets, axis=-1), self._thresholds)
-            errors = np.full((len(mine), len(ERRORS)), np.nan)
-            hits = taken[:, -1] >= 0
-            errors[hits] = true_positive_errors(boxes[hits], true_boxes[taken[hits, -1]], int(class_id))
-            # Kept last first, so that one rule orders equal scores within a frame and across frames.
-            self._scores[class_id].append(predictions.scores[best_first][::-1])
-            self._matched[class_id].append((taken >= 0)[::-1])
-            self._errors[class_id].append(errors[::-1])
+        self._unknown_classes.update(dict.fromkeys(unknown_names(detections.class_names, self.settings.protocol)))
+        self._waiting.append((detections, labels, attributes))
+        self._waiting_confidences += detections.confidences.size + len(labels.boxes)
+        if self._waiting_confidences >= _BATCH_CONFIDENCES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        settings = self.settings
+        table, predictions = select_predictions(self._waiting, settings)
+        truth = select_truth(self._waiting, settings)
+        pairs = find_pairs(table, predictions, truth, settings.protocol)
+        self._truth_count += np.bincount(truth.class_ids, minlength=len(self._truth_count))
+        self._attributes_known |= bool((truth.table.attributes != "").any())
+        self._outcomes.append(judge(table, predictions, truth, pairs, settings.protocol))
+        self._confusions += count_confusions(predictions, truth, pairs, settings)
+        self._waiting, self._waiting_confidences = [], 0
 
     def report(self) -> Report:
         """The metrics over all frames so far."""
-        results = tuple(self._class_result(index) for index in range(len(CLASSES)))
-        return Report(self.settings, self._frames, results, tuple(self._unknown_classes))
-
-    def _class_result(self, class_id: int) -> ClassResult:
-        info, truth_count = CLASSES[class_id], int(self._truth_count[class_id])
-        scores = np.concatenate([np.zeros(0), *self._scores[class_id]])
-        result = ClassResult(info.name, info.group, truth_count, len(scores))
-        if truth_count == 0:
-            return result
-        matched = np.concatenate([np.zeros((0, len(self._thresholds)), np.bool_), *self._matched[class_id]])
-        errors = np.concatenate([np.zeros((0, len(ERRORS))), *self._errors[class_id]])
-        order = _best_first(scores)
-        scores, matched, errors = scores[order], matched[order], errors[order]
-        settings = self.settings
-        for column, distance in enumerate(settings.distances):
-            precision = curves.precision_curve(matched[:, column], truth_count)
-            result.precision[distance] = precision
-            result.ap_by_distance[distance] = curves.average_precision(
-                precision, settings.min_recall, settings.min_precision
+        self._flush()
+        outcomes = _joined(self._outcomes, len(self.settings.protocol.distances))
+        by_class = np.argsort(outcomes.class_ids, kind="stable")
+        ends = np.cumsum(np.bincount(outcomes.class_ids, minlength=len(self._truth_count)))
+        error_row = np.full(len(outcomes.scores), -1)
+        error_row[outcomes.hits] = np.arange(len(outcomes.hits))
+        results = []
+        for class_id, rows in enumerate(np.split(by_class, ends[:-1])):
+            best = rows[best_first(outcomes.scores[rows])]
+            hits = error_row[best[error_row[best] >= 0]]
+            results.append(
+                self._class_result(class_id, outcomes.scores[best], outcomes.codes[best], outcomes.errors[hits])
             )
-        hits = matched[:, -1]
-        confidence = curves.confidence_curve(hits, scores, truth_count)
-        for column, name in enumerate(ERRORS):
-            if name not in _EXEMPT.get(class_id, ()):
-                result.errors[name] = curves.mean_error(
-                    errors[hits, column], scores[hits], confidence, settings.min_recall
+        confident = outcomes.scores >= self.settings.min_confidence
+        hit = outcomes.codes[confident, self._tp_column] == TRUE_POSITIVE
+        return Report(
+            settings=self.settings,
+            frames=self._frames,
+            classes=tuple(results),
+            unknown_classes=tuple(self._unknown_classes),
+            attributes_known=self._attributes_known,
+            confusions=self._confusions.copy(),
+            reliability=reliability(np.minimum(outcomes.scores[confident], 1.0), hit),
+        )
+
+    @property
+    def _tp_column(self) -> int:
+        protocol = self.settings.protocol
+        return protocol.distances.index(protocol.tp_distance)
+
+    def _class_result(
+        self, class_id: int, scores: NDArray[np.float64], codes: NDArray[np.int8], errors: NDArray[np.float64]
+    ) -> ClassResult:
+        """Figures of one class from its predictions, best first, and the errors of its hits, best first."""
+        settings, protocol = self.settings, self.settings.protocol
+        info, truth_count = protocol.classes[class_id], int(self._truth_count[class_id])
+        result = ClassResult(info.name, info.group, truth_count, len(scores))
+        exempt = protocol.exempt.get(info.name, ())
+        hit = codes[:, self._tp_column] == TRUE_POSITIVE
+        confident = scores >= settings.min_confidence
+        result.reliability = reliability(np.minimum(scores[confident], 1.0), hit[confident])
+        if truth_count == 0:
+            if settings.absent_classes == "zero":
+                result.ap_by_level = {level: dict.fromkeys(protocol.distances, 0.0) for level in LEVELS}
+                result.errors = {name: 1.0 for name in ERRORS if name not in exempt}
+            return result
+        for level in LEVELS:
+            result.ap_by_level[level] = {}
+            for column, distance in enumerate(protocol.distances):
+                code = codes[:, column]
+                counted = (code == TRUE_POSITIVE) | (code > level)
+                precision = curves.precision_curve(code[counted] == TRUE_POSITIVE, truth_count)
+                result.ap_by_level[level][distance] = curves.average_precision(
+                    precision, protocol.min_recall, protocol.min_precision
                 )
+                if level == 0:
+                    result.precision[distance] = precision
+        confidence = curves.confidence_curve(hit, scores, truth_count)
+        for column, name in enumerate(ERRORS):
+            if name not in exempt:
+                result.errors[name] = curves.mean_error(errors[:, column], scores[hit], confidence, protocol.min_recall)
         return result
 
 
-def _best_first(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order of descending score; of equal scores the later goes first, as in the nuScenes development kit."""
-    return np.argsort(scores, kind="stable")[::-1]
+def _joined(outcomes: list[Outcomes], distances: int) -> Outcomes:
+    """All outcomes as one; hits are numbered through."""
+    starts = np.cumsum([0, *(len(each.scores) for each in outcomes)])
+    return Outcomes(
+        np.concatenate([np.zeros(0, np.int64), *(each.class_ids for each in outcomes)]),
+        np.concatenate([np.zeros(0), *(each.scores for each in outcomes)]),
+        np.concatenate([np.zeros((0, distances), np.int8), *(each.codes for each in outcomes)]),
+        np.concatenate(
+            [np.zeros(0, np.int64), *(each.hits + start for each, start in zip(outcomes, starts, strict=False))]
+        ),
+        np.concatenate([np.zeros((0, len(ERRORS))), *(each.errors for each in outcomes)]),
+    )
 
 
 def evaluate(pairs: Iterable[tuple[Detections, Labels]], settings: EvaluationSettings | None = None) -> Report:

@@ -1,106 +1,110 @@
-"""From the boxes of one frame to matches and their errors."""
+"""Greedy one-to-one matching of predictions to true boxes, over many frames and classes at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
-from semlt3d_ros.evaluation.settings import EvaluationSettings
-
-ERRORS: tuple[str, ...] = ("ate", "ase", "aoe", "ave")
-"""Translation (m), scale (1 - IoU of the aligned boxes), orientation (rad) and velocity (m/s) error."""
-
-_HALF_TURN_CLASSES = (CLASS_INDEX["barrier"],)
+NOBODY = -1
+"""Stands for the true box of a prediction that took none."""
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """One frame's (box, class) pairs: row ``i`` says that ``boxes[i]`` is a ``class_ids[i]`` with ``scores[i]``."""
+class Pairs(NamedTuple):
+    """Predictions and true boxes near each other.
 
-    boxes: Boxes3D
-    class_ids: NDArray[np.int64]
-    scores: NDArray[np.float64]
-
-
-def _within_range(boxes: Boxes3D, class_ids: NDArray[np.int64], settings: EvaluationSettings) -> NDArray[np.bool_]:
-    limits = np.array([settings.class_range_m(class_id) for class_id in range(len(CLASSES))])
-    return np.linalg.norm(boxes.centers[:, :2], axis=1) < limits[class_ids]
-
-
-def select_predictions(detections: Detections, settings: EvaluationSettings) -> Predictions:
-    """The predictions of one frame that count: the ``max_boxes`` most confident pairs, less those out of range.
-
-    Pairs without confidence (zero or NaN), boxes whose centre or size is not finite, and classes that the taxonomy does
-    not have, are no predictions.
+    Attributes:
+        predictions: (E,) rows of predictions, ascending.
+        truth: (E,) rows of true boxes.
+        distance: (E,) metres between their centres on the ground plane.
     """
-    taxonomy_ids = np.array([CLASS_INDEX.get(name, -1) for name in detections.class_names], dtype=np.int64)
-    boxes = detections.boxes
-    confidences = detections.confidences.astype(np.float64)
-    usable = np.isfinite(boxes.centers).all(axis=1) & np.isfinite(boxes.sizes).all(axis=1) & np.isfinite(boxes.yaw)
-    counts = (confidences > 0) & usable[:, None] & (taxonomy_ids >= 0)
-    if settings.predictions == "best" and confidences.size:
-        best = np.where(counts, confidences, -1.0).argmax(axis=1)
-        counts &= np.arange(confidences.shape[1])[None] == best[:, None]
-    rows, columns = np.nonzero(counts)
-    scores = confidences[rows, columns]
-    if len(scores) > settings.max_boxes:
-        top = np.sort(np.argsort(-scores, kind="stable")[: settings.max_boxes])
-        rows, columns, scores = rows[top], columns[top], scores[top]
-    class_ids = taxonomy_ids[columns]
-    near = _within_range(boxes[rows], class_ids, settings)
-    return Predictions(boxes[rows[near]], class_ids[near], scores[near])
+
+    predictions: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    distance: NDArray[np.float64]
+
+    def where(self, mask: NDArray[np.bool_]) -> Pairs:
+        """The pairs chosen by a boolean mask (E,)."""
+        return Pairs(self.predictions[mask], self.truth[mask], self.distance[mask])
 
 
-def select_truth(labels: Labels, settings: EvaluationSettings) -> Labels:
-    """The truth of one frame that counts: within its class's range, and visible enough where that is known."""
-    keep = _within_range(labels.boxes, labels.class_ids, settings)
-    for known, least in (
-        (labels.visible_pixels, settings.min_visible_pixels),
-        (labels.lidar_points, settings.min_lidar_points),
-    ):
-        keep &= (known < 0) | (known >= least)
-    return labels[keep]
-
-
-def match(distance: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Greedy one-to-one matching at several thresholds at once.
+def near_pairs(
+    predicted: NDArray[np.float64],
+    predicted_frames: NDArray[np.int64],
+    truth: NDArray[np.float64],
+    truth_frames: NDArray[np.int64],
+    reach: float,
+) -> Pairs:
+    """All pairs of the same frame whose centres are less than ``reach`` metres apart.
 
     Args:
-        distance: (P, G) metres from each prediction, best first, to each true box.
-        thresholds: (T,) metres; a pair matches below, not at, its threshold.
+        predicted: (P, 2) finite centres in metres.
+        predicted_frames: (P,) number of the frame of each.
+        truth: (G, 2) finite centres.
+        truth_frames: (G,) number of the frame of each.
+        reach: metres.
+    """
+    if len(predicted) == 0 or len(truth) == 0:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    # Frames are laid out side by side along x, with gaps, so that one sorted list serves all of them.
+    left = min(predicted[:, 0].min(), truth[:, 0].min())
+    width = max(predicted[:, 0].max(), truth[:, 0].max()) - left + 4 * reach
+    predicted_place = predicted_frames * width + (predicted[:, 0] - left)
+    truth_place = truth_frames * width + (truth[:, 0] - left)
+    by_place = np.argsort(truth_place)
+    truth_place = truth_place[by_place]
+    margin = reach * 1.001  # places are rounded more than distances are
+    first = np.searchsorted(truth_place, predicted_place - margin)
+    count = np.searchsorted(truth_place, predicted_place + margin, side="right") - first
+    rows = np.repeat(np.arange(len(predicted)), count)
+    offset = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    columns = by_place[np.repeat(first, count) + offset]
+    dx, dy = (predicted[rows, axis] - truth[columns, axis] for axis in (0, 1))
+    distance = np.sqrt(dx * dx + dy * dy)
+    near = distance < reach
+    return Pairs(rows[near], columns[near], distance[near])
+
+
+def match(pairs: Pairs, rank: NDArray[np.int64], truth_count: int) -> NDArray[np.int64]:
+    """Let each prediction in turn, best first, take the nearest true box that is not taken yet.
+
+    That is the one stable matching between predictions, who prefer near boxes, and boxes, who all prefer the better
+    ranked prediction. So it need not be made in turn: everybody asks for the nearest box at once, each box keeps the
+    best who ask, and the others ask on (Gale and Shapley 1962). A few rounds serve all frames and classes.
+
+    Args:
+        pairs: who may take what.
+        rank: (P,) place of each prediction among all, 0 for the best.
+        truth_count: number of true boxes.
 
     Returns:
-        (P, T) index of the true box each prediction takes, -1 where it takes none. Each prediction in turn takes the
-        nearest true box that is not taken yet (the first of equally near ones), if that is near enough.
+        (P,) the true box each prediction takes, ``NOBODY`` where it takes none. Of equally near boxes the first counts.
     """
-    taken_by = np.full((len(distance), len(thresholds)), -1, dtype=np.int64)
-    if distance.size == 0:
-        return taken_by
-    each = np.arange(len(thresholds))
-    free_distance = np.zeros((len(thresholds), distance.shape[1]))  # infinite once taken
-    # Only these can match at all, at any threshold.
-    for row in np.flatnonzero(distance.min(axis=1) < thresholds.max()):
-        candidates = distance[row] + free_distance
-        nearest = candidates.argmin(axis=1)
-        matched = candidates[each, nearest] < thresholds
-        taken_by[row, matched] = nearest[matched]
-        free_distance[each[matched], nearest[matched]] = np.inf
-    return taken_by
-
-
-def true_positive_errors(predicted: Boxes3D, truth: Boxes3D, class_id: int) -> NDArray[np.float64]:
-    """Errors (N, 4) of predictions against the truth they matched, in the order of ``ERRORS``; NaN where unknown."""
-    translation = np.linalg.norm(predicted.centers[:, :2] - truth.centers[:, :2], axis=1)
-    intersection = np.minimum(predicted.sizes, truth.sizes).prod(axis=1)
-    union = predicted.sizes.prod(axis=1) + truth.sizes.prod(axis=1) - intersection
-    overlap = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-    period = np.pi if class_id in _HALF_TURN_CLASSES else 2 * np.pi
-    turn = np.abs((truth.yaw - predicted.yaw + period / 2) % period - period / 2)
-    velocity = np.linalg.norm(predicted.velocity - truth.velocity, axis=1)
-    return np.stack([translation, 1.0 - overlap, turn, velocity], axis=1)
+    taken = np.full(len(rank), NOBODY)
+    if len(pairs.predictions) == 0:
+        return taken
+    ranks = rank[pairs.predictions]
+    order = np.lexsort((pairs.truth, pairs.distance, ranks))
+    wishes, ranks = pairs.truth[order], ranks[order]
+    starts = np.flatnonzero(np.diff(ranks, prepend=-1))
+    ends = np.append(starts[1:], len(ranks))
+    asker_of_start = pairs.predictions[order[starts]]
+    # From here on askers are numbered in the order of rank; each has its wishes from `next_wish` up to `ends`.
+    next_wish, nobody = starts.copy(), len(starts)
+    holder = np.full(truth_count, nobody)
+    asking = np.arange(nobody)
+    while len(asking):
+        asked = wishes[next_wish[asking]]
+        before = holder[asked]
+        # The last of several assignments stays: reversed, that is the best rank's.
+        holder[asked[::-1]] = asking[::-1]
+        holder[asked] = np.minimum(holder[asked], before)
+        refused = asking[holder[asked] != asking]
+        displaced = before[(before != nobody) & (holder[asked] != before)]
+        asking = np.union1d(refused, displaced)
+        next_wish[asking] += 1
+        asking = asking[next_wish[asking] < ends[asking]]
+    held = np.flatnonzero(holder != nobody)
+    taken[asker_of_start[holder[held]]] = held
+    return taken

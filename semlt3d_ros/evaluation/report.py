@@ -1,21 +1,27 @@
-"""The result of an evaluation: figures, JSON, a table."""
+"""The result of an evaluation: figures and their means."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from semlt3d_ros.core.taxonomy import GROUPS
+from semlt3d_ros.evaluation.calibration import Reliability, reliability
+from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
-_ERROR_TITLES = {"ate": "ATE m", "ase": "ASE", "aoe": "AOE rad", "ave": "AVE m/s"}
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def _no_predictions() -> Reliability:
+    return reliability([], [])
 
 
 @dataclass
@@ -26,24 +32,36 @@ class ClassResult:
         name, group: the class and its frequency group.
         truth: number of true boxes that counted.
         predictions: number of predictions that counted.
-        ap_by_distance: distance in metres to AP in [0, 1]; empty without true boxes.
-        errors: ``ate`` (m), ``ase``, ``aoe`` (rad), ``ave`` (m/s) to the true-positive error; empty without true boxes,
-            and without those that mean nothing for the class.
+        ap_by_level: level of the hierarchy (0, 1, 2) to distance in metres to AP in [0, 1]; empty without true boxes,
+            unless the settings count such classes as zero (as for ``errors``).
+        errors: ``ate`` (m), ``ase``, ``aoe`` (rad), ``ave`` (m/s), ``aae`` to the true-positive error, 1 where nothing
+            is known of it; without those that mean nothing for the class.
         precision: distance in metres to the precision (101,) at recalls 0, 0.01 ... 1; empty without true boxes.
+        reliability: confidence against precision of the predictions that are confident enough for it.
     """
 
     name: str
     group: str
     truth: int
     predictions: int
-    ap_by_distance: dict[float, float] = field(default_factory=dict)
+    ap_by_level: dict[int, dict[float, float]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     precision: dict[float, NDArray[np.float64]] = field(default_factory=dict)
+    reliability: Reliability = field(default_factory=_no_predictions)
+
+    @property
+    def ap_by_distance(self) -> dict[float, float]:
+        """Distance in metres to AP in [0, 1]."""
+        return self.ap_by_level.get(0, {})
 
     @property
     def ap(self) -> float | None:
         """Mean AP over the distances, or None without true boxes."""
-        return _mean(self.ap_by_distance.values())
+        return self.hierarchical_ap(0)
+
+    def hierarchical_ap(self, level: int) -> float | None:
+        """Mean AP over the distances when confusions up to a level of the hierarchy are forgiven."""
+        return mean_of(self.ap_by_level.get(level, {}).values())
 
 
 @dataclass
@@ -53,54 +71,107 @@ class Report:
     Attributes:
         settings: what was evaluated.
         frames: number of frames.
-        classes: one result for each class of the taxonomy, in its order.
-        unknown_classes: names in the detections that are not in the taxonomy; what they found did not count.
+        classes: one result for each class of the protocol, in its order.
+        unknown_classes: names in the detections that nobody knows; what they found did not count.
+        attributes_known: whether any true box came with an attribute.
+        confusions: (K + 1, K + 1) what true boxes of each class (and nothing, last row) were taken for (and missed,
+            last column).
+        reliability: confidence against precision of the confident predictions of all classes.
     """
 
     settings: EvaluationSettings
     frames: int
     classes: tuple[ClassResult, ...]
-    unknown_classes: tuple[str, ...] = ()
+    unknown_classes: tuple[str, ...]
+    attributes_known: bool
+    confusions: NDArray[np.int64]
+    reliability: Reliability
 
     @property
     def ap(self) -> dict[str, float | None]:
-        """Class to AP, the mean over the distances; None for classes without true boxes."""
+        """Class to AP, the mean over the distances; None for classes that do not count."""
         return {result.name: result.ap for result in self.classes}
 
     @property
     def map(self) -> float | None:
-        """Mean AP over the classes that have true boxes; None if there are none."""
-        return _mean(result.ap for result in self.classes)
+        """Mean AP over the classes that count; None if there are none."""
+        return self.lca[0]["all"]
 
     @property
     def groups(self) -> dict[str, float | None]:
-        """Frequency group (``many``, ``medium``, ``few``) to the mean AP of its classes that have true boxes."""
-        return {group: _mean(result.ap for result in self.classes if result.group == group) for group in GROUPS}
+        """Frequency group (``many``, ``medium``, ``few``) to the mean AP of its classes that count."""
+        return {group: self.lca[0][group] for group in GROUPS}
+
+    @property
+    def lca(self) -> dict[int, dict[str, float | None]]:
+        """Level of the hierarchy to the mean AP of all classes (``all``) and of each frequency group.
+
+        At level 0 that is ordinary AP. At level 1 a false positive on an object of the same super-class is left out of
+        the curve, at level 2 one on an object of any class (LT3D's hierarchical AP at LCA = 0, 1, 2).
+        """
+        return {
+            level: {
+                "all": mean_of(result.hierarchical_ap(level) for result in self.classes),
+                **{group: mean_of(each.hierarchical_ap(level) for each in self.of_group(group)) for group in GROUPS},
+            }
+            for level in LEVELS
+        }
 
     @property
     def errors(self) -> dict[str, float | None]:
-        """Mean true-positive errors over the classes that have true boxes and for which the error means something.
+        """Mean true-positive errors over the classes that count and for which the error means something."""
+        return {name: mean_of(result.errors.get(name) for result in self.classes) for name in ERRORS}
 
-        ``aae``, nuScenes' attribute error, is None: there are no attributes here.
+    @property
+    def nds(self) -> float | None:
+        """nuScenes' detection score: mAP (weight 5) and the five errors turned into scores, ``max(0, 1 - error)``.
+
+        As in nuScenes an error of which nothing is known is 1: without attributes NDS is 0.9 at most.
         """
-        means = {name: _mean(result.errors.get(name) for result in self.classes) for name in _ERROR_TITLES}
-        return {**means, "aae": None}
+        if self.map is None:
+            return None
+        errors = (1.0 if error is None else error for error in self.errors.values())
+        weight = self.settings.protocol.ap_weight
+        scores = [max(0.0, 1.0 - error) for error in errors]
+        return float((weight * self.map + sum(scores)) / (weight + len(scores)))
+
+    @property
+    def calibration_error(self) -> float | None:
+        """Expected calibration error over the confident predictions of all classes."""
+        return self.reliability.error
+
+    @property
+    def mean_calibration_error(self) -> float | None:
+        """Mean over the classes of their expected calibration errors; rare classes weigh as much as common ones."""
+        return mean_of(result.reliability.error for result in self.classes)
 
     @property
     def classes_without_truth(self) -> tuple[str, ...]:
-        """Names of the classes that have no true boxes and are left out of every mean."""
+        """Names of the classes that have no true boxes."""
         return tuple(result.name for result in self.classes if result.truth == 0)
+
+    def of_group(self, group: str) -> tuple[ClassResult, ...]:
+        """Results of the classes of a frequency group."""
+        return tuple(result for result in self.classes if result.group == group)
 
     def to_json(self) -> dict[str, Any]:
         """All figures as plain values, ready for ``json.dumps``; figures that do not exist are None."""
         return {
             "frames": self.frames,
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
             "map": {"all": self.map, **self.groups},
+            "nds": self.nds,
+            "lca": {str(level): means for level, means in self.lca.items()},
             "errors": self.errors,
+            "attributes_known": self.attributes_known,
+            "calibration": {**self.reliability.to_json(), "mean_over_classes": self.mean_calibration_error},
             "classes_without_truth": list(self.classes_without_truth),
             "unknown_classes": list(self.unknown_classes),
-            "classes": {result.name: _class_json(result, self.settings) for result in self.classes},
+            "classes": {result.name: _class_json(result) for result in self.classes},
+            "confusions": {
+                "rows": "true class, nothing last; columns: predicted class, missed last",
+                "counts": self.confusions.tolist(),
+            },
         }
 
     def save(self, path: Path) -> None:
@@ -109,58 +180,26 @@ class Report:
         path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
 
     def to_table(self, title: str | None = None) -> Table:
-        """A table of the classes, the groups and the mean."""
-        distances = self.settings.distances
-        table = Table(title=title or f"{self.frames} frames", title_justify="left")
-        table.add_column("class")
-        headings = ["group", "truth", "predicted", "AP", *(f"@{d:g} m" for d in distances), *_ERROR_TITLES.values()]
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading == "group" else "right")
-        for result in self.classes:
-            table.add_row(
-                *(result.name, result.group, str(result.truth), str(result.predictions), _text(result.ap)),
-                *(_text(result.ap_by_distance.get(distance)) for distance in distances),
-                *(_text(result.errors.get(name)) for name in _ERROR_TITLES),
-            )
-        table.add_section()
-        for group in GROUPS:
-            self._add_mean(table, group, [result for result in self.classes if result.group == group])
-        self._add_mean(table, "all", self.classes)
-        notes = {
-            "without truth, left out of the means": self.classes_without_truth,
-            "detected but not evaluated": self.unknown_classes,
-        }
-        table.caption = "\n".join(f"{note}: {', '.join(names)}" for note, names in notes.items() if names)
-        table.caption_justify = "left"
-        return table
+        """A table of the classes, the groups and the means, for a terminal."""
+        from semlt3d_ros.evaluation.table import report_table
 
-    def _add_mean(self, table: Table, name: str, results: Iterable[ClassResult]) -> None:
-        results = list(results)
-        table.add_row(
-            *(f"mean {name}", "" if name == "all" else name),
-            *(str(sum(result.truth for result in results)), str(sum(result.predictions for result in results))),
-            _text(_mean(result.ap for result in results)),
-            *(_text(_mean(r.ap_by_distance.get(distance) for r in results)) for distance in self.settings.distances),
-            *(_text(_mean(r.errors.get(error) for r in results)) for error in _ERROR_TITLES),
-            style="bold",
-        )
+        return report_table(self, title)
 
 
-def _class_json(result: ClassResult, settings: EvaluationSettings) -> dict[str, Any]:
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that exist, None if none does."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _class_json(result: ClassResult) -> dict[str, Any]:
     return {
         "group": result.group,
         "truth": result.truth,
         "predictions": result.predictions,
         "ap": result.ap,
-        "ap_by_distance": {f"{distance:g}": result.ap_by_distance.get(distance) for distance in settings.distances},
-        "errors": {name: result.errors.get(name) for name in _ERROR_TITLES},
+        "ap_by_distance": {f"{distance:g}": ap for distance, ap in result.ap_by_distance.items()},
+        "ap_by_lca": {str(level): result.hierarchical_ap(level) for level in LEVELS},
+        "errors": {name: result.errors.get(name) for name in ERRORS},
+        "calibration": result.reliability.to_json(),
     }
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

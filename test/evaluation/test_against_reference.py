@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.taxonomy import CLASS_NAMES, CLASSES
-from semlt3d_ros.evaluation import EvaluationSettings, evaluate
+from semlt3d_ros.evaluation import LT3D, EvaluationSettings, Protocol, evaluate
 
 Pair = tuple[Detections, Labels]
 
@@ -42,7 +43,7 @@ def make_drive(seed: int, frames: int, crowd: int) -> list[Pair]:
     return pairs
 
 
-def reference_class(pairs: list[Pair], class_id: int, distance: float, options: EvaluationSettings):
+def reference_class(pairs: list[Pair], class_id: int, distance: float, options: Protocol):
     """(AP, errors) of a class at one distance, or None without truth."""
     limit = CLASSES[class_id].range_m
     truth = [
@@ -122,18 +123,19 @@ def reference_mean(kept: list[tuple], column: int, confidence: np.ndarray, first
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 12), st.sampled_from([(0.0, 0.0), (0.1, 0.1)]))
 def test_equals_the_reference(seed, frames, crowd, least):
-    options = EvaluationSettings(max_boxes=10_000, min_recall=least[0], min_precision=least[1])
+    protocol = replace(LT3D, max_boxes=10_000, min_recall=least[0], min_precision=least[1])
+    options = EvaluationSettings(protocol)
     pairs = make_drive(seed, frames, crowd)
     report = evaluate(pairs, options)
     for class_id, result in enumerate(report.classes):
-        for distance in options.distances:
-            expected = reference_class(pairs, class_id, distance, options)
+        for distance in protocol.distances:
+            expected = reference_class(pairs, class_id, distance, protocol)
             if expected is None:
                 assert result.ap is None
                 continue
             ap, errors = expected
             assert result.ap_by_distance[distance] == pytest.approx(ap, abs=1e-12)
-            if distance == options.tp_distance:
+            if distance == protocol.tp_distance:
                 for name, value in zip(("ate", "ase", "aoe", "ave"), errors, strict=True):
                     if name in result.errors:
                         assert result.errors[name] == pytest.approx(value, abs=1e-9), name

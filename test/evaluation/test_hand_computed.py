@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.evaluation import EvaluationSettings, Report, evaluate
+from semlt3d_ros.evaluation import LT3D, EvaluationSettings, Report, evaluate
 
 
 def of(report: Report, name: str):
@@ -22,7 +23,7 @@ def test_perfect_detections_have_ap_one_and_no_error(truth, found):
     places = [(5.0, 0.0), (10.0, 3.0)]
     car = of(evaluate([(found(places, [0.9, 0.8]), truth(places))]), "car")
     assert car.ap == pytest.approx(1.0)
-    assert car.errors == pytest.approx({"ate": 0.0, "ase": 0.0, "aoe": 0.0, "ave": 0.0})
+    assert car.errors == pytest.approx({"ate": 0.0, "ase": 0.0, "aoe": 0.0, "ave": 0.0, "aae": 1.0})
     assert (car.truth, car.predictions) == (2, 2)
 
 
@@ -46,7 +47,7 @@ def test_a_false_positive_in_front_halves_the_precision(truth, found):
 def test_half_the_truth_found_gives_half_the_curve(truth, found):
     car = of(evaluate([(found([(10.0, 0.0)], [0.9]), truth([(10.0, 0.0), (30.0, 0.0)]))]), "car")
     assert car.ap_by_distance[0.5] == pytest.approx(0.5)
-    stock = EvaluationSettings(min_recall=0.1, min_precision=0.1)
+    stock = EvaluationSettings(replace(LT3D, min_recall=0.1, min_precision=0.1))
     car = of(evaluate([(found([(10.0, 0.0)], [0.9]), truth([(10.0, 0.0), (30.0, 0.0)]))], stock), "car")
     # Recalls 0.11 ... 1: 40 of 90 at precision 1, rescaled by 0.9.
     assert car.ap_by_distance[0.5] == pytest.approx(40 / 90)
@@ -92,7 +93,7 @@ def test_true_positive_errors_of_one_box(truth, found):
     sizes = {"sizes": [[2.0, 2.0, 1.5]]}
     detections = found([(10.0, 1.0)], [0.5], yaw=[3.0], velocity=[[3.0, 4.0]], **sizes)
     car = of(evaluate([(detections, truth([(10.0, 0.0)], yaw=[-3.0]))]), "car")
-    assert car.errors == pytest.approx({"ate": 1.0, "ase": 0.5, "aoe": 2 * np.pi - 6.0, "ave": 5.0})
+    assert car.errors == pytest.approx({"ate": 1.0, "ase": 0.5, "aoe": 2 * np.pi - 6.0, "ave": 5.0, "aae": 1.0})
 
 
 def test_a_barrier_may_point_either_way_and_a_cone_anywhere(truth, found):
@@ -181,7 +182,7 @@ def test_each_box_predicts_every_class_or_its_best(truth, found):
 def test_only_the_most_confident_predictions_of_a_frame_count(truth, found):
     places = [(float(x), 0.0) for x in range(1, 11)]
     detections = found(places, np.linspace(0.1, 0.9, 10))
-    report = evaluate([(detections, truth(places))] * 2, EvaluationSettings(max_boxes=4))
+    report = evaluate([(detections, truth(places))] * 2, EvaluationSettings(replace(LT3D, max_boxes=4)))
     assert of(report, "car").predictions == 8
     assert of(report, "car").ap_by_distance[0.5] == pytest.approx(0.4)
 
@@ -207,20 +208,27 @@ def test_classes_that_nobody_evaluates_are_named(truth, found):
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"distances": ()},
-        {"distances": (0.5, -1.0)},
-        {"tp_distance": 0.0},
-        {"range_limit_m": 0.0},
-        {"min_recall": 1.0},
-        {"min_precision": 1.0},
-        {"max_boxes": 0},
-        {"predictions": "some"},
-    ],
+    [{"range_limit_m": 0.0}, {"predictions": "some"}, {"absent_classes": "half"}, {"min_confidence": 1.0}],
 )
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         EvaluationSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"distances": ()},
+        {"distances": (0.5, -1.0)},
+        {"tp_distance": 3.0},
+        {"min_recall": 1.0},
+        {"min_precision": 1.0},
+        {"max_boxes": 0},
+    ],
+)
+def test_rules_out_of_range_are_named(wrong):
+    with pytest.raises(ConfigurationError, match=f"'lt3d': '{next(iter(wrong))}'"):
+        replace(LT3D, **wrong)
 
 
 def test_report_as_json_and_as_table(truth, found, tmp_path):
@@ -231,7 +239,7 @@ def test_report_as_json_and_as_table(truth, found, tmp_path):
     assert saved["map"] == pytest.approx({"all": 1.0, "many": 1.0, "medium": None, "few": None})
     assert saved["classes"]["car"]["ap_by_distance"]["0.5"] == pytest.approx(1.0)
     assert saved["classes"]["child"]["ap"] is None
-    assert saved["settings"]["distances"] == [0.5, 1.0, 2.0, 4.0]
+    assert saved["settings"]["protocol"]["distances"] == [0.5, 1.0, 2.0, 4.0]
     console = Console(width=200, record=True, file=(tmp_path / "table.txt").open("w"))
     console.print(report.to_table())
     text = console.export_text()

@@ -1,0 +1,42 @@
+"""Which class true objects are taken for."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.evaluation.matching import NOBODY, Pairs, match
+from semlt3d_ros.evaluation.outcomes import best_first, ranks
+from semlt3d_ros.evaluation.selection import Predictions, Truth
+from semlt3d_ros.evaluation.settings import EvaluationSettings
+
+
+def count_confusions(
+    predictions: Predictions, truth: Truth, pairs: Pairs, settings: EvaluationSettings
+) -> NDArray[np.int64]:
+    """Count what true boxes are taken for when classes do not matter for matching.
+
+    Every predicted box counts once, as its most confident class, if that is confident enough; the most confident box
+    first takes the nearest true box of any class within the protocol's ``tp_distance``.
+
+    Returns:
+        (K + 1, K + 1) counts: a row for each true class and one for "nothing there", a column for each predicted class
+        and one for "missed".
+    """
+    count = len(settings.protocol.classes)
+    rank = ranks(predictions.scores)
+    order = best_first(predictions.scores)
+    leading = np.zeros(len(predictions), np.bool_)
+    leading[order[np.unique(predictions.rows[order], return_index=True)[1]]] = True
+    leading &= predictions.scores >= settings.min_confidence
+    near = pairs.where(leading[pairs.predictions] & (pairs.distance < settings.protocol.tp_distance))
+    taken = match(near, rank, len(truth.class_ids))
+    true_class, found = np.full(len(predictions), count), taken != NOBODY
+    true_class[found] = truth.class_ids[taken[found]]
+    missed = np.ones(len(truth.class_ids), np.bool_)
+    missed[taken[found]] = False
+    side = count + 1
+    cells = np.append(
+        true_class[leading] * side + predictions.class_ids[leading], truth.class_ids[missed] * side + count
+    )
+    return np.bincount(cells, minlength=side * side).reshape(side, side)

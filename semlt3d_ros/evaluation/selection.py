@@ -1,0 +1,170 @@
+"""From frames to the predictions and the true boxes that count, as tables over a batch of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.evaluation.attributes import FrameAttributes
+from semlt3d_ros.evaluation.protocols import Protocol
+from semlt3d_ros.evaluation.settings import EvaluationSettings
+
+FramePair = tuple[Detections, Labels, "FrameAttributes | None"]
+
+NOT_EVALUATED = -1
+"""Stands for the class of a column or a label that the protocol does not evaluate."""
+
+
+@dataclass(frozen=True)
+class BoxTable:
+    """Boxes of several frames.
+
+    Attributes:
+        boxes: N boxes, each in its frame's ego frame.
+        frames: (N,) number of each box's frame, ascending.
+        attributes: (N,) attribute names, ``""`` where unknown.
+    """
+
+    boxes: Boxes3D
+    frames: NDArray[np.int64]
+    attributes: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """(box, class) pairs that count: row ``i`` says that box ``rows[i]`` is a ``class_ids[i]`` with ``scores[i]``.
+
+    Pairs are in the order of their boxes.
+    """
+
+    rows: NDArray[np.int64]
+    class_ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True boxes that count, with the protocol's index of each one's class."""
+
+    table: BoxTable
+    class_ids: NDArray[np.int64]
+
+
+@lru_cache(maxsize=64)
+def columns_of(class_names: tuple[str, ...], protocol: Protocol) -> tuple[int, ...]:
+    """The protocol's class of each column of confidences; ``NOT_EVALUATED`` where there is none."""
+    found = (protocol.class_of(name) for name in class_names)
+    return tuple(NOT_EVALUATED if index is None else index for index in found)
+
+
+def unknown_names(class_names: tuple[str, ...], protocol: Protocol) -> tuple[str, ...]:
+    """Names that neither the taxonomy nor the protocol has."""
+    return tuple(name for name in class_names if name not in CLASS_INDEX and name not in protocol.class_names)
+
+
+def protocol_confidences(detections: Detections, protocol: Protocol) -> NDArray[np.floating]:
+    """Confidences (N, K) in the K classes of the protocol.
+
+    Where several classes count as one, a box is as much of it as of the most confident of them: taken singly they would
+    be duplicates of each other.
+    """
+    columns = columns_of(detections.class_names, protocol)
+    count = len(protocol.classes)
+    if columns == tuple(range(count)):
+        return detections.confidences
+    merged = np.zeros((len(detections), count), detections.confidences.dtype)
+    for column, index in enumerate(columns):
+        if index != NOT_EVALUATED:
+            merged[:, index] = np.fmax(merged[:, index], detections.confidences[:, column])
+    return merged
+
+
+def select_predictions(frames: Sequence[FramePair], settings: EvaluationSettings) -> tuple[BoxTable, Predictions]:
+    """The predictions that count: the ``max_boxes`` most confident pairs of each frame, less those out of range.
+
+    Pairs without confidence (zero or NaN), boxes whose centre, size or heading is not finite, and classes that the
+    protocol does not have, are no predictions.
+    """
+    table = _table(
+        [detections.boxes for detections, _, _ in frames],
+        [() if given is None else given.predicted for _, _, given in frames],
+    )
+    boxes = table.boxes
+    confidences = np.concatenate([protocol_confidences(each, settings.protocol) for each, _, _ in frames])
+    usable = np.isfinite(boxes.centers).all(axis=1) & np.isfinite(boxes.sizes).all(axis=1) & np.isfinite(boxes.yaw)
+    counts = (confidences > 0) & usable[:, None]
+    if settings.predictions == "best" and confidences.size:
+        best = np.where(counts, confidences, -1.0).argmax(axis=1)
+        counts &= np.arange(confidences.shape[1])[None] == best[:, None]
+    rows, class_ids = np.nonzero(counts)
+    scores = confidences[rows, class_ids].astype(np.float64)
+    keep = _most_confident(table.frames[rows], scores, settings.protocol.max_boxes)
+    keep &= _within_range(boxes.centers[rows], class_ids, settings)
+    return table, Predictions(rows[keep], class_ids[keep], scores[keep])
+
+
+def select_truth(frames: Sequence[FramePair], settings: EvaluationSettings) -> Truth:
+    """The truth that counts: of the protocol's classes, within range, and visible enough where that is known."""
+    labels = [each for _, each, _ in frames]
+    table = _table(
+        [each.boxes for each in labels],
+        [() if given is None else given.true for _, _, given in frames],
+    )
+    columns = np.array(columns_of(CLASS_NAMES, settings.protocol), dtype=np.int64)
+    class_ids = columns[np.concatenate([each.class_ids for each in labels])]
+    keep = (class_ids != NOT_EVALUATED) & _within_range(table.boxes.centers, class_ids, settings)
+    for known, least in (
+        (np.concatenate([each.visible_pixels for each in labels]), settings.min_visible_pixels),
+        (np.concatenate([each.lidar_points for each in labels]), settings.min_lidar_points),
+    ):
+        keep &= (known < 0) | (known >= least)
+    kept = BoxTable(table.boxes[keep], table.frames[keep], table.attributes[keep])
+    return Truth(kept, class_ids[keep])
+
+
+def _table(boxes: list[Boxes3D], attributes: list[tuple[str, ...]]) -> BoxTable:
+    counts = [len(each) for each in boxes]
+    joined = Boxes3D(
+        np.concatenate([each.centers for each in boxes]),
+        np.concatenate([each.sizes for each in boxes]),
+        np.concatenate([each.yaw for each in boxes]),
+        np.concatenate([each.velocity for each in boxes]),
+    )
+    if any(attributes):
+        filled = (names or ("",) * count for names, count in zip(attributes, counts, strict=True))
+        joined_names = np.array([name for names in filled for name in names], np.str_)
+    else:
+        joined_names = np.zeros(len(joined), dtype="<U1")
+    return BoxTable(joined, np.repeat(np.arange(len(boxes)), counts), joined_names)
+
+
+def _most_confident(frames: NDArray[np.int64], scores: NDArray[np.float64], most: int) -> NDArray[np.bool_]:
+    """Which rows are among the ``most`` most confident of their frame; of equal ones the earlier."""
+    counts = np.bincount(frames)
+    if counts.max(initial=0) <= most:
+        return np.ones(len(scores), np.bool_)
+    order = np.lexsort((-scores, frames))
+    place = np.arange(len(scores)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keep = np.zeros(len(scores), np.bool_)
+    keep[order[place < most]] = True
+    return keep
+
+
+def _within_range(
+    centers: NDArray[np.float64], class_ids: NDArray[np.int64], settings: EvaluationSettings
+) -> NDArray[np.bool_]:
+    return np.hypot(centers[:, 0], centers[:, 1]) < np.array(settings.ranges_m)[class_ids]
