@@ -1,7 +1,8 @@
 """Training frames on disk: rendered or imported once, read many times through memory maps.
 
 A shard is a folder: ``images.npy`` (N, V, H, W, 3) uint8, ``points.npy`` (P, 3) float16 metres in the ego frame of all
-frames one after the other, and ``frames.npz`` with everything else, labels ragged in the same way. It is written next
+frames one after the other, and ``frames.npz`` with everything else, labels ragged in the same way; where asked for,
+``regions.npy`` (R, S, S, 3) uint8 holds image regions of the objects, ``regions.npz`` says whose. It is written next
 to its place and renamed, so a shard that is there is whole.
 """
 
@@ -11,6 +12,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,26 @@ _POINT_LIMIT = 12_000
 _LABEL_KEYS = ("centers", "sizes", "yaw", "velocity", "class_ids", "lidar_points", "visible_pixels")
 
 
-def write_shard(path: Path, frames: Iterable[Frame], sequences: Sequence[int], point_limit: int = _POINT_LIMIT) -> None:
+@dataclass(frozen=True)
+class FrameRegions:
+    """Image regions of a frame's objects.
+
+    Attributes:
+        crops: (R, S, S, 3) uint8 RGB.
+        labels: (R,) int64, which of the frame's labels each shows; ascending.
+    """
+
+    crops: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+def write_shard(
+    path: Path,
+    frames: Iterable[Frame],
+    sequences: Sequence[int],
+    point_limit: int = _POINT_LIMIT,
+    regions: Sequence[FrameRegions] | None = None,
+) -> None:
     """Write frames of one rig as a shard.
 
     Args:
@@ -35,6 +56,7 @@ def write_shard(path: Path, frames: Iterable[Frame], sequences: Sequence[int], p
         frames: frames that all have the same cameras, of one image size, a pose and labels. Consumed one at a time.
         sequences: one number per frame; frames of a drive share it and follow each other.
         point_limit: points kept per frame; of more, an even subsample is stored.
+        regions: image regions of each frame's objects, all of one size; read when ``frames`` is consumed.
 
     Raises:
         ConfigurationError: the folder exists, there is no frame, or frames do not fit together.
@@ -48,6 +70,8 @@ def write_shard(path: Path, frames: Iterable[Frame], sequences: Sequence[int], p
     draft.mkdir()
     try:
         _write(draft, list(frames), np.asarray(sequences, np.int64), point_limit)
+        if regions is not None:
+            _write_regions(draft, regions, len(sequences))
         os.replace(draft, path)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -88,6 +112,14 @@ def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], poin
     )
 
 
+def _write_regions(folder: Path, regions: Sequence[FrameRegions], frames: int) -> None:
+    if len(regions) != frames:
+        raise ConfigurationError(f"a shard of {frames} frames needs the regions of each, not of {len(regions)}")
+    np.save(folder / "regions.npy", np.concatenate([region.crops for region in regions]))
+    ends = np.cumsum([len(region.labels) for region in regions])
+    np.savez(folder / "regions.npz", ends=ends, labels=np.concatenate([region.labels for region in regions]))
+
+
 def _subsampled(points: PointCloud | None, limit: int) -> NDArray[np.float16]:
     if points is None:
         return np.zeros((0, 3), np.float16)
@@ -105,6 +137,10 @@ class _Shard:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ConfigurationError(f"{path} is not a readable shard ({error}); write it anew") from error
         self.names = [str(name) for name in self.rest["names"]]
+        self._regions: tuple[NDArray, NDArray, NDArray] | None = None
+        if (path / "regions.npz").exists():
+            with np.load(path / "regions.npz") as archive:
+                self._regions = np.load(path / "regions.npy", mmap_mode="r"), archive["ends"], archive["labels"]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,6 +163,13 @@ class _Shard:
         first, last = _span(rest["point_ends"], index)
         points = PointCloud(np.asarray(self.points[first:last], np.float32))
         return Frame(int(stamps[0]), views, (), rest["T_world_ego"][index], points, self.labels(index))
+
+    def regions(self, index: int) -> FrameRegions:
+        if self._regions is None:
+            return FrameRegions(np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
+        crops, ends, labels = self._regions
+        first, last = _span(ends, index)
+        return FrameRegions(np.array(crops[first:last]), labels[first:last])
 
     def labels(self, index: int) -> Labels:
         first, last = _span(self.rest["label_ends"], index)
@@ -167,6 +210,11 @@ class ShardDataset:
         """The labels of frame ``index`` alone, without touching its images."""
         shard, local = self._locate(index)
         return shard.labels(local)
+
+    def regions(self, index: int) -> FrameRegions:
+        """The image regions of frame ``index``'s objects; none where none were stored."""
+        shard, local = self._locate(index)
+        return shard.regions(local)
 
     def _locate(self, index: int) -> tuple[_Shard, int]:
         if not 0 <= index < len(self):

@@ -11,6 +11,7 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE, Actor, Track, make_actors, pose_at
 from semlt3d_ros.simulation.ground import make_palette
 from semlt3d_ros.simulation.lidar import Lidar, LidarConfig
@@ -18,7 +19,7 @@ from semlt3d_ros.simulation.light import make_daylight
 from semlt3d_ros.simulation.renderer import Renderer, Surroundings
 from semlt3d_ros.simulation.rig import make_rig
 from semlt3d_ros.simulation.road import make_road
-from semlt3d_ros.simulation.scene import World
+from semlt3d_ros.simulation.scene import Scene, World
 from semlt3d_ros.simulation.scenery import make_scenery
 
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -33,33 +34,49 @@ class DriveConfig:
     Attributes:
         seed: decides everything that is left to chance.
         frames: number of frames.
-        interval_s: seconds between frames.
+        interval_s: seconds between frames; or the least and the most, for gaps drawn anew after every frame.
         image_size: width and height of the images in pixels, before cropping.
         top_crop: share of the rows left out at the top of every image.
         objects: least and most objects around the ego vehicle; longer drives hold more in all.
         class_exponent: 1 draws classes with nuScenes' frequencies, 0 all equally often.
         rig_jitter: deviation of the camera mounting from the nominal one, see ``make_rig``.
+        region_size: pixels of the square image regions that ``Drive.regions`` renders of each object.
         label_range_m: objects farther from the ego vehicle are left out of the labels.
         lidar: the LiDAR, or None for none.
     """
 
     seed: int
     frames: int = 40
-    interval_s: float = 0.1
+    interval_s: float | tuple[float, float] = 0.1
     image_size: tuple[int, int] = (448, 256)
     top_crop: float = 0.0
     objects: tuple[int, int] = (12, 30)
     class_exponent: float = 1.0
     rig_jitter: float = 0.0
     label_range_m: float = 60.0
+    region_size: int = 48
     lidar: LidarConfig | None = field(default_factory=LidarConfig)
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or self.interval_s <= 0 or min(self.image_size) < 8 or not 0 <= self.top_crop < 0.9:
+        shortest, longest = self.interval_range_s
+        if self.frames < 1 or not 0 < shortest <= longest or min(self.image_size) < 8 or not 0 <= self.top_crop < 0.9:
             raise ConfigurationError(
                 f"a drive of {self.frames} frames every {self.interval_s} s with images of {self.image_size} pixels "
-                f"cropped by {self.top_crop} cannot be simulated; use positive sizes and a crop below 0.9"
+                f"cropped by {self.top_crop} cannot be simulated; use positive sizes and intervals, the shorter first, "
+                "and a crop below 0.9"
             )
+
+    @property
+    def interval_range_s(self) -> tuple[float, float]:
+        """Shortest and longest time between frames."""
+        return self.interval_s if isinstance(self.interval_s, tuple) else (self.interval_s, self.interval_s)
+
+    def times_s(self) -> NDArray[np.float64]:
+        """(frames,) seconds of every frame after the first."""
+        if not isinstance(self.interval_s, tuple):
+            return np.arange(self.frames, dtype=np.float64) * self.interval_s
+        gaps = np.random.default_rng([self.seed, 2]).uniform(*self.interval_s, self.frames - 1)
+        return np.concatenate([[0.0], np.cumsum(gaps)])
 
 
 class Drive:
@@ -69,7 +86,10 @@ class Drive:
         self.config = config
         rng = np.random.default_rng([config.seed, 0])
         self._speed = float(rng.uniform(0.0, 12.0)) if rng.random() < 0.85 else 0.0
-        length = self._speed * config.interval_s * (config.frames - 1)
+        self.times_s = config.times_s()
+        length = self._speed * float(self.times_s[-1])
+        if not isinstance(config.interval_s, tuple):  # the same to the last bit as it always was
+            length = self._speed * config.interval_s * (config.frames - 1)
         self._road = make_road(rng, length + 2 * _MARGIN)
         self._start = -length / 2
         lane = int(rng.integers(self._road.lanes))
@@ -79,7 +99,7 @@ class Drive:
         palette, light = make_palette(rng, self._road), make_daylight(rng)
         self.surroundings = Surroundings(self._road, palette, light)
         self.cameras = make_rig(config.image_size, config.top_crop, config.rig_jitter, rng)
-        times = np.arange(config.frames, dtype=np.float64) * config.interval_s
+        times = self.times_s
         count = round(float(rng.uniform(*config.objects)) * (1.0 + length / 110.0))
         reserved = [
             Track(np.tile((part.x, part.y), (len(times), 1)), np.zeros(len(times)), (part.radius, part.radius))
@@ -99,7 +119,7 @@ class Drive:
 
     def stamp(self, index: int) -> int:
         """Stamp of a frame in integer nanoseconds."""
-        return EPOCH_NS + round(index * self.config.interval_s * 1e9)
+        return EPOCH_NS + round(float(self.times_s[index]) * 1e9)
 
     def ego_pose(self, time_s: float) -> tuple[rigid.Matrix, float]:
         """``T_world_ego`` and the speed in m/s ``time_s`` seconds after the first frame."""
@@ -124,11 +144,7 @@ class Drive:
         """
         if not 0 <= index < self.config.frames:
             raise IndexError(f"frame {index} of a drive of {self.config.frames}")
-        T_world_ego, _ = self.ego_pose(index * self.config.interval_s)
-        boxes = self._boxes(index * self.config.interval_s)
-        poses = np.concatenate([boxes.centers, boxes.yaw[:, None]], axis=1)
-        scene = self._world.posed(poses, T_world_ego[:2, 3])
-        footprints = boxes.corners()[:, :4, :2].astype(np.float32)
+        boxes, T_world_ego, scene, footprints = self._set_up(index)
         images, seen = self._renderer.render(scene, T_world_ego, footprints)
         stamp = self.stamp(index)
         views = tuple(
@@ -142,6 +158,39 @@ class Drive:
             points, touched = self._lidar.scan(scene, T_world_ego, self._road, palette, rng)
         labels = self._labels(boxes.moved(rigid.inverse(T_world_ego)), seen, touched)
         return Frame(stamp, views, (), T_world_ego, points, labels)
+
+    def regions(
+        self, index: int, labels: Labels, min_visible_pixels: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Image regions of a frame's objects, as a camera of full resolution would show them.
+
+        Args:
+            index: number of the frame.
+            labels: the frame's.
+            min_visible_pixels: objects of which the frame's images show fewer pixels have no region.
+
+        Returns:
+            Regions (R, S, S, 3) and the number (R,) of the label each belongs to.
+        """
+        chosen = np.flatnonzero(labels.visible_pixels >= min_visible_pixels)
+        cameras = [(camera.camera, camera.T_ego_camera) for camera in self.cameras]
+        found = [
+            (label, region) for label, region in zip(chosen, best_regions(labels.boxes[chosen], cameras), strict=True)
+        ]
+        kept = [(label, region) for label, region in found if region is not None]
+        _, T_world_ego, scene, footprints = self._set_up(index)
+        images = self._renderer.render_regions(
+            scene, T_world_ego, footprints, [region for _, region in kept], self.config.region_size
+        )
+        return images, np.array([label for label, _ in kept], np.int64)
+
+    def _set_up(self, index: int) -> tuple[Boxes3D, rigid.Matrix, Scene, NDArray[np.float32]]:
+        """The actors' boxes in the world, the ego pose, the posed scene and the actors' outlines on the ground."""
+        T_world_ego, _ = self.ego_pose(float(self.times_s[index]))
+        boxes = self._boxes(float(self.times_s[index]))
+        poses = np.concatenate([boxes.centers, boxes.yaw[:, None]], axis=1)
+        scene = self._world.posed(poses, T_world_ego[:2, 3])
+        return boxes, T_world_ego, scene, boxes.corners()[:, :4, :2].astype(np.float32)
 
     def _ego_track(self, times: NDArray[np.float64]) -> Track:
         poses = [self.ego_pose(float(t))[0] for t in times]

@@ -17,8 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.data.shards import SHARD_SUFFIX, write_shard
+from semlt3d_ros.data.shards import SHARD_SUFFIX, FrameRegions, write_shard
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
+
+_REGION_MIN_PIXELS = 6
+"""Objects that cover fewer pixels of the frame's images have no stored region."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,21 @@ class GenerationRecipe:
         first_seed, drives: one drive for each seed from ``first_seed`` on.
         frames, interval_s: frames per drive and seconds between them.
         drives_per_shard: drives written into one shard.
+        regions: whether to store the image regions of the objects too, for semantic distillation.
         image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
     """
 
     first_seed: int = 10_000
     drives: int = 3000
     frames: int = 2
-    interval_s: float = 1.0
+    interval_s: float | tuple[float, float] = 1.0
     drives_per_shard: int = 100
     image_size: tuple[int, int] = (224, 128)
     top_crop: float = 0.25
     objects: tuple[int, int] = (16, 36)
     class_exponent: float = 0.35
     rig_jitter: float = 0.5
+    regions: bool = False
 
     def __post_init__(self) -> None:
         if min(self.drives, self.frames, self.drives_per_shard) < 1:
@@ -52,6 +57,14 @@ class GenerationRecipe:
         stop = self.first_seed + self.drives
         starts = range(self.first_seed, stop, self.drives_per_shard)
         return [(seed, min(seed + self.drives_per_shard, stop)) for seed in starts]
+
+    def clips(self) -> list[list[range]]:
+        """Numbers of the frames of each drive, by shard."""
+        found, start = [], 0
+        for first, last in self.blocks():
+            found.append([range(start + k * self.frames, start + (k + 1) * self.frames) for k in range(last - first)])
+            start += (last - first) * self.frames
+        return found
 
     def drive(self, seed: int) -> DriveConfig:
         """The configuration of one drive."""
@@ -104,14 +117,19 @@ def _write_block(job: _Job) -> None:
     if path.exists():  # another run into the same folder was faster
         return
     sequences = [seed for seed in range(first, last) for _ in range(recipe.frames)]
-    write_shard(path, _rendered(recipe, first, last), sequences)
+    regions: list[FrameRegions] = []
+    frames = _rendered(recipe, first, last, regions)
+    write_shard(path, frames, sequences, regions=regions if recipe.regions else None)
 
 
-def _rendered(recipe: GenerationRecipe, first: int, last: int) -> Iterator[Frame]:
+def _rendered(recipe: GenerationRecipe, first: int, last: int, regions: list[FrameRegions]) -> Iterator[Frame]:
     for seed in range(first, last):
         drive = Drive(recipe.drive(seed))
         for index in range(len(drive)):
-            yield drive.frame(index)
+            frame = drive.frame(index)
+            if recipe.regions and frame.labels is not None:
+                regions.append(FrameRegions(*drive.regions(index, frame.labels, _REGION_MIN_PIXELS)))
+            yield frame
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core import rigid
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.regions import Region
 from semlt3d_ros.simulation.ground import GroundPalette, ground_albedo, value_noise
 from semlt3d_ros.simulation.light import Daylight
 from semlt3d_ros.simulation.rig import SimulatedCamera
@@ -22,6 +25,10 @@ _EXTRA_SAMPLES = ((0.36, 0.1), (-0.27, 0.29), (-0.1, -0.39))
 """Sub-pixel offsets of the samples added where neighbouring pixels differ."""
 _EDGE = 14
 """Difference in 8 bit colour between neighbouring pixels from which on a pixel is supersampled."""
+_REGION_SAMPLES = ((-0.25, -0.25), (0.25, 0.25))
+_FULL_WIDTH = 1600
+"""Width in pixels of the camera whose resolution image regions have, that of nuScenes' cameras."""
+_SMALLEST_REGION = 8
 _LUT_SIZE = 4096
 _AO_CELL = 0.2
 _AO_REACH = 64.0
@@ -82,6 +89,45 @@ class Renderer:
                 total = total + self._shoot(scene, origins[edges], rays[edges] @ rotation.T, contact)[0]
             images.reshape(-1, 3)[edges] = to_pixels(total * np.float32(0.25), self._around.light.exposure)
         return images, solid
+
+    def render_regions(
+        self,
+        scene: Scene,
+        T_world_ego: rigid.Matrix,
+        footprints: NDArray[np.float32],
+        regions: Sequence[Region],
+        size: int,
+    ) -> NDArray[np.uint8]:
+        """Images (R, size, size, 3) of regions of the rig's views, at the resolution of a ``_FULL_WIDTH`` pixel camera.
+
+        A region that such a camera would show with fewer pixels is rendered with those and scaled up.
+        """
+        images = np.zeros((len(regions), size, size, 3), np.uint8)
+        if not len(regions):
+            return images
+        rotation = T_world_ego[:3, :3].astype(np.float32)
+        contact = _ContactShade(T_world_ego[:2, 3], footprints)
+        rays, mounts, sides = [], [], []
+        for region in regions:
+            camera = self._cameras[region.view]
+            pixels = region.side * _FULL_WIDTH / camera.camera.width
+            side = int(np.clip(np.ceil(pixels), _SMALLEST_REGION, size))
+            zoomed = _zoomed(camera, region, side)
+            sides.append(side)
+            rays += [zoomed.rays(offset).reshape(-1, 3) for offset in _REGION_SAMPLES]
+            mounts += [np.broadcast_to(camera.T_ego_camera[:3, 3].astype(np.float32), rays[-1].shape)] * len(
+                _REGION_SAMPLES
+            )
+        origins = np.concatenate(mounts) @ rotation.T + T_world_ego[:3, 3].astype(np.float32)
+        radiance, _ = self._shoot(scene, origins, np.concatenate(rays) @ rotation.T, contact)
+        start = 0
+        for number, side in enumerate(sides):
+            count = len(_REGION_SAMPLES) * side * side
+            mean = radiance[start : start + count].reshape(len(_REGION_SAMPLES), side, side, 3).mean(axis=0)
+            image = to_pixels(mean, self._around.light.exposure)
+            images[number] = image if side == size else cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+            start += count
+        return images
 
     def _shoot(
         self, scene: Scene, origins: NDArray[np.float32], directions: NDArray[np.float32], contact: _ContactShade
@@ -189,6 +235,14 @@ def _edges(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     marked[:, 1:] |= down
     marked[:, :-1] |= down
     return marked
+
+
+def _zoomed(camera: SimulatedCamera, region: Region, side: int) -> SimulatedCamera:
+    """A camera of ``side`` x ``side`` pixels that sees the region's window only."""
+    scale, (left, top, *_) = side / region.side, region.window
+    # The window's border is the border of the outer pixels, half a pixel from their centres.
+    A = np.array([[scale, 0.0, -scale * left - 0.5], [0.0, scale, -scale * top - 0.5], [0.0, 0.0, 1.0]])
+    return SimulatedCamera(camera.name, CameraModel(side, side, A @ camera.camera.K), camera.T_ego_camera)
 
 
 class _ContactShade:

@@ -82,7 +82,7 @@ def _write_frame(sink: BagSink, drive: Drive, index: int) -> None:
 def _write_pose(sink: BagSink, drive: Drive, frame: Frame, index: int) -> None:
     if frame.T_world_ego is None:
         return
-    time_s, step = index * drive.config.interval_s, 0.01
+    time_s, step = float(drive.times_s[index]), 0.01
     pose, speed = drive.ego_pose(time_s)
     later, _ = drive.ego_pose(time_s + step)
     turn = float(rigid.wrap_angle(rigid.yaw_from_rotation(later) - rigid.yaw_from_rotation(pose))) / step

@@ -7,13 +7,14 @@ import hashlib
 import itertools
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.data.shards import ShardDataset
+from semlt3d_ros.data.shards import FrameRegions, ShardDataset
 from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, shard_paths
 
 _POLL_S = 0.5
@@ -36,6 +37,8 @@ class RenderedFrames:
         self._paths = [path for place, recipe in jobs for path in shard_paths(place, recipe)]
         self.blocks = [(last - first) * recipe.frames for recipe in recipes for first, last in recipe.blocks()]
         self._ends = list(itertools.accumulate(self.blocks))
+        self.clips_of_blocks = _numbered_on(recipe.clips() for recipe in recipes)
+        """Numbers of the frames of each drive, block by block."""
         self._opened: dict[int, ShardDataset] = {}
         self._renderer = None
         if not all(path.exists() for path in self._paths):
@@ -51,13 +54,22 @@ class RenderedFrames:
         Raises:
             ConfigurationError: rendering ended before the frame was there.
         """
+        shard, local = self._locate(index)
+        return shard[local]
+
+    def regions(self, index: int) -> FrameRegions:
+        """The image regions of frame ``index``'s objects, once it is rendered; none where the recipe has none."""
+        shard, local = self._locate(index)
+        return shard.regions(local)
+
+    def _locate(self, index: int) -> tuple[ShardDataset, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         number = bisect.bisect_right(self._ends, index)
         if number not in self._opened:
             self._wait_for(self._paths[number])
             self._opened[number] = ShardDataset([self._paths[number]])
-        return self._opened[number][index - self._ends[number] + self.blocks[number]]
+        return self._opened[number], index - self._ends[number] + self.blocks[number]
 
     def _wait_for(self, path: Path) -> None:
         while not path.exists():
@@ -82,9 +94,25 @@ class RenderedFrames:
         self.close()
 
 
+def _numbered_on(parts: Iterable[list[list[range]]]) -> list[list[range]]:
+    """The clips of several recipes, numbered on from one to the next."""
+    blocks: list[list[range]] = []
+    start = 0
+    for part in parts:
+        blocks += [[range(clip.start + start, clip.stop + start) for clip in block] for block in part]
+        start = blocks[-1][-1].stop
+    return blocks
+
+
+_ADDED_FIELDS = {"regions": False}
+"""Entries that recipes did not always have, with what they were before: frames of old recipes are found again."""
+
+
 def digest(recipe: GenerationRecipe) -> str:
     """Folder name of a recipe's frames: the same recipe finds them again, another one does not."""
-    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
+    values = {entry.name: getattr(recipe, entry.name) for entry in fields(recipe)}
+    shown = [f"{name}={value!r}" for name, value in values.items() if _ADDED_FIELDS.get(name, ...) != value]
+    return hashlib.sha256(f"GenerationRecipe({', '.join(shown)})".encode()).hexdigest()[:10]
 
 
 def _render(jobs: Sequence[tuple[Path, GenerationRecipe]], processes: int) -> None:
