@@ -1,0 +1,1 @@
+"""The language: CLIP, prompts, anchors of class names, embeddings of image regions."""
