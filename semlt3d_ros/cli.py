@@ -20,6 +20,7 @@ from semlt3d_ros.commands import (
     detect,
     doctor,
     evaluate,
+    experiment,
     import_pandaset,
     node,
     play,
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("evaluate", evaluate),
         ("view", view),
         ("train", train),
+        ("experiment", experiment),
         ("doctor", doctor),
     ):
         command = commands.add_parser(

@@ -96,10 +96,10 @@ def _extents(
     points = rigid.apply(T_camera_ego, outlines.reshape(-1, 3)).reshape(outlines.shape)
     pixels, within = camera.project(points)
     # Beyond the image a pinhole's pixels are still right; a lens polynomial's may fold back in.
-    usable = np.asarray(points[..., 2] > _NEAREST_M) if camera.is_pinhole else within
+    usable: NDArray[np.bool_] = np.asarray(points[..., 2] > _NEAREST_M) if camera.is_pinhole else within
     low = np.where(usable[..., None], pixels, np.inf).min(axis=1)
     high = np.where(usable[..., None], pixels, -np.inf).max(axis=1)
-    front: NDArray[np.bool_] = usable.any(axis=1)
+    front = np.any(usable, axis=1)
     return np.where(front[:, None], np.concatenate([low, high], axis=1), 0.0), front
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,32 +37,53 @@ class Augmentation:
     drop_camera: float = 0.05
 
 
-def augment(batch: Batch, targets: Targets, settings: Augmentation) -> tuple[Batch, Targets]:
-    """A changed copy of a batch and its targets; random by torch's global generator."""
-    if torch.rand(()) < settings.mirror:
-        batch, targets = mirrored(batch, targets)
+def clip_is_mirrored(clip: int, seed: int, settings: Augmentation) -> bool:
+    """Whether a clip is mirrored: the same for all its frames, since the ego motion is mirrored with the world."""
+    return bool(np.random.default_rng([seed, clip]).random() < settings.mirror)
+
+
+def augment(batch: Batch, targets: Targets, settings: Augmentation, mirror: Tensor) -> tuple[Batch, Targets]:
+    """A changed copy of a batch and its targets; random by torch's global generator.
+
+    ``mirror`` (B,) says which frames are mirrored.
+    """
+    batch, targets = mirrored(batch, targets, mirror)
+    batch, targets = turned_and_blinded(batch, targets, settings)
+    images = _photometric(batch.images, settings)
+    return replace(batch, images=images * batch.valid[..., None, None, None]), targets
+
+
+def turned_and_blinded(batch: Batch, targets: Targets, settings: Augmentation) -> tuple[Batch, Targets]:
+    """The part of augmentation that leaves images as they are: other ego axes, missing cameras."""
     if settings.rotate:
         batch, targets = rotated(batch, targets, torch.rand(len(batch.valid)) * 2 * math.pi)
-    images = _photometric(batch.images, settings)
     valid = batch.valid.clone()
     for frame in torch.nonzero(torch.rand(len(valid)) < settings.drop_camera)[:, 0]:
         valid[frame, torch.randint(valid.shape[1], ())] = False
-    return replace(batch, images=images * valid[..., None, None, None], valid=valid), targets
+    return replace(batch, valid=valid), targets
 
 
-def mirrored(batch: Batch, targets: Targets) -> tuple[Batch, Targets]:
-    """The world seen in a mirror on the ego's xz plane: left and right change places."""
+def mirrored(batch: Batch, targets: Targets, which: Tensor) -> tuple[Batch, Targets]:
+    """The worlds of the frames ``which`` (B,) seen in a mirror on the xz plane: left and right change places."""
     ego = torch.diag(torch.tensor([1.0, -1.0, 1.0, 1.0]))
     camera = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
     intrinsics = batch.intrinsics.clone()
     intrinsics[..., 0, 2] = batch.images.shape[-1] - 1 - intrinsics[..., 0, 2]
     intrinsics[..., 0, 1] *= -1
     boxes = targets.boxes * torch.tensor([1.0, -1, 1, 1, 1, 1, -1, 1, -1])
-    points = [p * torch.tensor([1.0, -1.0, 1.0]) for p in targets.points]
-    poses = ego @ batch.T_ego_camera @ camera
-    return replace(batch, images=batch.images.flip(-1), intrinsics=intrinsics, T_ego_camera=poses), replace(
-        targets, boxes=boxes, points=points
+    axes = torch.tensor([1.0, -1.0, 1.0])
+    points = [p * axes if turn else p for p, turn in zip(targets.points, which, strict=True)]
+    whole = which[:, None, None, None]
+    batch = replace(
+        batch,
+        images=torch.where(whole[..., None], batch.images.flip(-1), batch.images),
+        intrinsics=torch.where(whole, intrinsics, batch.intrinsics),
+        T_ego_camera=torch.where(whole, ego @ batch.T_ego_camera @ camera, batch.T_ego_camera),
+        T_world_ego=torch.where(
+            which[:, None, None], ego.double() @ batch.T_world_ego @ ego.double(), batch.T_world_ego
+        ),
     )
+    return batch, replace(targets, boxes=torch.where(which[:, None, None], boxes, targets.boxes), points=points)
 
 
 def rotated(batch: Batch, targets: Targets, angles: Tensor) -> tuple[Batch, Targets]:
@@ -76,10 +98,15 @@ def rotated(batch: Batch, targets: Targets, angles: Tensor) -> tuple[Batch, Targ
     boxes[..., 7:9] = targets.boxes[..., 7:9] @ plane
     boxes[..., 6] = targets.boxes[..., 6] + angles[:, None]
     points = [p @ turn[i, :3, :3].T for i, p in enumerate(targets.points)]
-    return replace(batch, T_ego_camera=turn[:, None] @ batch.T_ego_camera), replace(targets, boxes=boxes, points=points)
+    # The world stays where it is: the pose of the turned axes takes the turn back.
+    T_world_ego = batch.T_world_ego @ turn.double().transpose(1, 2)
+    batch = replace(batch, T_ego_camera=turn[:, None] @ batch.T_ego_camera, T_world_ego=T_world_ego)
+    return batch, replace(targets, boxes=boxes, points=points)
 
 
 def _photometric(images: Tensor, settings: Augmentation) -> Tensor:
+    if not any((settings.brightness, settings.contrast, settings.tint, settings.blur, settings.noise)):
+        return images
     frames, views = images.shape[:2]
 
     def factor(strength: float, *shape: int) -> Tensor:

@@ -13,19 +13,28 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.data.shards import FrameRegions
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.settings import EvaluationSettings
-from semlt3d_ros.student.batch import collate
+from semlt3d_ros.student.batch import Batch, collate
+from semlt3d_ros.student.checkpoint import adopt
 from semlt3d_ros.student.criterion import Criterion
 from semlt3d_ros.student.denoising import Denoiser
 from semlt3d_ros.student.detector import Detector
-from semlt3d_ros.student.student import Student
-from semlt3d_ros.student.targets import collate_targets
-from semlt3d_ros.training.augmentation import augment
+from semlt3d_ros.student.memory import Memory
+from semlt3d_ros.student.projection import SemanticProjection
+from semlt3d_ros.student.student import Student, StudentOutput
+from semlt3d_ros.student.targets import Targets, collate_targets
+from semlt3d_ros.training.augmentation import augment, clip_is_mirrored
+from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.recipe import Recipe, Schedule
 from semlt3d_ros.training.state import load_state, save_state
+from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """Called after every step with the step, the number of steps and the smoothed losses."""
@@ -35,8 +44,8 @@ class Frames(Protocol):
     """Labelled frames by number, such as ``training.rendering.RenderedFrames``."""
 
     @property
-    def blocks(self) -> Sequence[int]:
-        """Numbers of frames that become available together, in order."""
+    def clips_of_blocks(self) -> Sequence[Sequence[range]]:
+        """Numbers of the frames of each drive, of drives that become available together, in order."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -44,24 +53,8 @@ class Frames(Protocol):
     def __getitem__(self, index: int, /) -> Frame:
         """Frame ``index``."""
 
-
-def batch_order(blocks: Sequence[int], schedule: Schedule, seed: int, first_step: int) -> Iterator[list[int]]:
-    """Indices of each batch from ``first_step`` on: whole shuffled passes over the data, the same for a resumed run.
-
-    The first pass goes through the ``blocks`` (numbers of frames) in order and is shuffled only within each, so that it
-    can follow the rendering.
-    """
-    steps = schedule.frames // schedule.batch
-    needed = steps * schedule.batch
-    generator = torch.Generator().manual_seed(seed)
-    order: list[int] = []
-    for block in blocks:
-        order += (len(order) + torch.randperm(block, generator=generator)).tolist()
-    length = len(order)
-    while len(order) < needed:
-        order += torch.randperm(length, generator=generator).tolist()
-    for step in range(first_step, steps):
-        yield order[step * schedule.batch : (step + 1) * schedule.batch]
+    def regions(self, index: int, /) -> FrameRegions:
+        """Image regions of frame ``index``'s objects, possibly none."""
 
 
 def rate_at(step: int, schedule: Schedule) -> float:
@@ -78,34 +71,77 @@ def _cosine(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
+def detected(detector: Detector, frames: Frames, limit: int | None = None) -> Iterator[tuple[Detections, Labels]]:
+    """Detections and truth of labelled frames, the first ``limit`` of them; each drive begins without memory."""
+    clips = [clip for block in frames.clips_of_blocks for clip in block]
+    for clip in clips:
+        detector.reset()
+        for index in clip:
+            if limit is not None and index >= limit:
+                return
+            frame = frames[index]
+            if frame.labels is not None:
+                yield detector.detect(frame), frame.labels
+
+
 class Trainer:
-    """Student, denoiser, averaged weights and optimizer of one run; resumes by itself from its state file.
+    """Student, training-only heads, averaged weights and optimizer of one run; resumes by itself from its state file.
 
     Args:
         recipe: the run.
         frames: training frames with labels and points, prepared to the student's image size.
         folder: where state and log go.
         device: torch device.
+        semantics: anchors and region embeddings; needed by a student with language.
     """
 
-    def __init__(self, recipe: Recipe, frames: Frames, folder: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, recipe: Recipe, frames: Frames, folder: Path, device: str = "cpu", semantics: Semantics | None = None
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.frames, self.folder, self.device = recipe, frames, folder, device
+        self.recipe, self.frames, self.folder, self.device, self.semantics = recipe, frames, folder, device, semantics
         config, schedule = recipe.student, recipe.schedule
         self.student = Student(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.denoiser = Denoiser(len(config.class_names), config.width).to(device)
-        self.criterion = Criterion(config, recipe.loss_weights)
+        if recipe.initial is not None:
+            adopt(self.student, recipe.initial, recipe.initial_parts)
+        projection, anchors = None, None
+        if config.language_width:
+            if semantics is None:
+                raise ConfigurationError(
+                    f"recipe '{recipe.name}': a student with language_width needs a CLIP to learn from"
+                )
+            anchors = torch.from_numpy(semantics.anchors.embeddings).to(device)
+            self.student.set_anchors(anchors)
+            if recipe.loss_weights.distillation > 0:
+                projection = SemanticProjection(config).to(device)
+        if recipe.frozen_images:
+            for module in self._image_modules:
+                module.requires_grad_(False).eval()
+            self.student.features.cache = FeatureCache(recipe.data_folder / "features", self.student.features)
+        self.criterion = Criterion(config, recipe.loss_weights, projection, anchors)
         self.averaged: AveragedModel = AveragedModel(self.student, avg_fn=self._average, use_buffers=True)
         self.steps = schedule.frames // schedule.batch
+        self.memory = Memory.empty(schedule.batch, config, device) if config.memory_frames else None
+        self._modules: dict[str, nn.Module] = {"student": self.student, "denoiser": self.denoiser}
+        if projection is not None:
+            self._modules["projection"] = projection
         backbone = list(self.student.features.backbone.parameters())
         inside = {id(parameter) for parameter in backbone}
-        rest = [p for module in (self.student, self.denoiser) for p in module.parameters() if id(p) not in inside]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": backbone, "scale": schedule.backbone_rate}, {"params": rest, "scale": 1.0}],
-            lr=schedule.learning_rate,
-            weight_decay=schedule.weight_decay,
+        frozen = (
+            {id(p) for module in self._image_modules for p in module.parameters()} if recipe.frozen_images else set()
         )
+        rest = [p for module in self._modules.values() for p in module.parameters() if id(p) not in inside | frozen]
+        groups = [{"params": rest, "scale": 1.0}]
+        if not recipe.frozen_images:
+            groups.insert(0, {"params": backbone, "scale": schedule.backbone_rate})
+        self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+        self._modules["averaged"] = self.averaged
         self.step = 0
+
+    @property
+    def _image_modules(self) -> tuple[nn.Module, ...]:
+        return self.student.features, self.student.image_head
 
     def _average(self, average: torch.Tensor, current: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
         if not torch.is_floating_point(average):
@@ -113,10 +149,6 @@ class Trainer:
         # A young average forgets faster, so that it does not drag the first random weights along.
         decay = min(self.recipe.schedule.ema, (1 + int(count)) / (10 + int(count)))
         return average * decay + current * (1 - decay)
-
-    @property
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"student": self.student, "denoiser": self.denoiser, "averaged": self.averaged}
 
     @property
     def averaged_student(self) -> Student:
@@ -132,19 +164,25 @@ class Trainer:
     def resume(self) -> int:
         """Load the saved state, if there is one, and return the step to go on with."""
         if self.state_path.exists():
-            self.step = int(load_state(self.state_path, self._modules, self.optimizer)["step"])
+            progress, extra = load_state(self.state_path, self._modules, self.optimizer)
+            self.step = int(progress["step"])
+            if self.memory is not None:
+                self.memory = Memory(**{name: values.to(self.device) for name, values in extra.items()})
         return self.step
 
     def save(self) -> None:
         """Save the state atomically."""
-        save_state(self.state_path, self._modules, self.optimizer, {"step": self.step})
+        extra = {} if self.memory is None else self.memory.tensors()
+        save_state(self.state_path, self._modules, self.optimizer, {"step": self.step}, extra)
 
     def run(self, validation: Frames, progress: Progress | None = None) -> None:
         """Train to the end of the schedule; on interruption the state is saved first."""
         schedule, smoothed = self.recipe.schedule, dict[str, float]()
+        blocks = self.frames.clips_of_blocks
+        blocks = blocks if self.memory is not None else single_frames(blocks)
         try:
-            for indices in batch_order(self.frames.blocks, schedule, self.recipe.seed, self.step):
-                for name, value in self.train_step([self.frames[i] for i in indices]).items():
+            for frames in play(blocks, schedule.batch, self.steps, self.recipe.seed, self.step):
+                for name, value in self.train_step(frames).items():
                     smoothed[name] = 0.98 * smoothed.get(name, value) + 0.02 * value
                 if progress is not None:
                     progress(self.step, self.steps, smoothed)
@@ -155,30 +193,62 @@ class Trainer:
         finally:
             self.save()
 
-    def train_step(self, frames: Sequence[Frame]) -> dict[str, float]:
-        """One optimisation step on a batch; returns the losses. A step whose loss is not finite changes nothing."""
-        recipe, config = self.recipe, self.recipe.student
-        batch = collate(frames, config.image_width, config.image_height)
-        targets = collate_targets(frames, config.range_m, recipe.min_visible_pixels)
-        batch, targets = augment(batch, targets, recipe.augmentation)
-        batch, targets = batch.to(self.device), targets.to(self.device)
-        self.student.train()
-        rate = recipe.schedule.learning_rate * rate_at(self.step, recipe.schedule)
+    def train_step(self, played: Sequence[StreamFrame]) -> dict[str, float]:
+        """One optimisation step on a frame of each stream; returns the losses.
+
+        A step whose loss is not finite changes no weight, and what it would have remembered is forgotten.
+        """
+        schedule = self.recipe.schedule
+        rate = schedule.learning_rate * rate_at(self.step, schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
+        self.student.train()
+        if self.recipe.frozen_images:
+            for module in self._image_modules:
+                module.eval()
+        if self.memory is not None:
+            self.memory = self.memory.forget(torch.tensor([frame.first for frame in played], device=self.device))
         device_type = torch.device(self.device).type
-        with torch.autocast(device_type, torch.bfloat16, enabled=recipe.schedule.precision == "bfloat16"):
-            output = self.student(batch, self.denoiser(targets))
+        with torch.autocast(device_type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+            output, targets, batch = self.forward(played)
         losses = self.criterion(output, targets, batch)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         if torch.isfinite(total):
             total.backward()
-            nn.utils.clip_grad_norm_(self.student.parameters(), recipe.schedule.clip)
+            nn.utils.clip_grad_norm_(
+                [p for group in self.optimizer.param_groups for p in group["params"]], schedule.clip
+            )
             self.optimizer.step()
             self.averaged.update_parameters(self.student)
+            self.memory = output.memory
+        elif self.memory is not None:
+            self.memory = Memory.empty(schedule.batch, self.recipe.student, self.device)
         return {**{name: float(value.detach()) for name, value in losses.items()}, "total": float(total.detach())}
+
+    def forward(self, played: Sequence[StreamFrame]) -> tuple[StudentOutput, Targets, Batch]:
+        """The student's output on a frame of each stream, augmented, with what it should have been."""
+        recipe, config = self.recipe, self.recipe.student
+        frames = [self.frames[frame.index] for frame in played]
+        batch = collate(frames, config.image_width, config.image_height)
+        mirror = torch.tensor([clip_is_mirrored(frame.clip, recipe.seed, recipe.augmentation) for frame in played])
+        batch, targets = augment(batch, self.targets(played, frames), recipe.augmentation, mirror)
+        batch, targets = batch.to(self.device), targets.to(self.device)
+        output = self.student(batch, self.denoiser(targets), self.memory)
+        if recipe.frozen_images:
+            output.image = None  # nothing of it learns
+        return output, targets, batch
+
+    def targets(self, played: Sequence[StreamFrame], frames: Sequence[Frame]) -> Targets:
+        """Ground truth of the frames, with the embeddings of their regions where semantics are distilled."""
+        recipe, seen = self.recipe, None
+        if self.semantics is not None and recipe.loss_weights.distillation > 0:
+            seen = [
+                self.semantics.embeddings(place.index, frame.labels, self.frames.regions)
+                for place, frame in zip(played, frames, strict=True)
+            ]
+        return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
 
     def evaluate(self, frames: Frames, limit: int | None = None) -> Report:
         """Evaluate the averaged weights on labelled frames, the first ``limit`` of them."""
@@ -186,10 +256,7 @@ class Trainer:
         settings = EvaluationSettings(
             range_limit_m=self.recipe.evaluation_range_m, min_visible_pixels=self.recipe.min_visible_pixels
         )
-        chosen = (frames[index] for index in range(min(len(frames), limit or len(frames))))
-        return evaluate(
-            ((detector.detect(frame), frame.labels) for frame in chosen if frame.labels is not None), settings
-        )
+        return evaluate(detected(detector, frames, limit), settings)
 
     def log(self, losses: dict[str, float], report: Report) -> None:
         """Append a line of JSON to ``log.jsonl``."""

@@ -65,6 +65,21 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Language:
+    """Where the meaning of class names, and of image regions, comes from.
+
+    Attributes:
+        model: an open_clip model name, or ``tiny``, the one that comes with the package.
+        pretrained: an open_clip tag or a path to weights; not needed for ``tiny``.
+        templates: prompt templates with one ``{}``; none takes the default ones.
+    """
+
+    model: str = "tiny"
+    pretrained: str | None = None
+    templates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run.
 
@@ -75,6 +90,11 @@ class Recipe:
         train: what to simulate for training, one or more parts, in the order of the first pass.
         validation: what to simulate for validation; no two parts may share a seed.
         student: the model.
+        language: the CLIP that a student with language takes its anchors and its region semantics from.
+        initial: a checkpoint to start from; tensors are taken over where name and shape fit.
+        initial_parts: what to take over of it, as beginnings of tensor names; nothing given takes everything.
+        frozen_images: keep backbone, pyramid and 2D head of ``initial`` as they are and learn the rest, on feature maps
+            that are computed once and stored; goes with an augmentation that leaves the pixels alone.
         schedule: the optimisation.
         augmentation: what is varied.
         loss_weights: weights of the losses.
@@ -89,6 +109,10 @@ class Recipe:
     validation: GenerationRecipe
     seed: int = 0
     student: StudentConfig = field(default_factory=StudentConfig)
+    language: Language = field(default_factory=Language)
+    initial: Path | None = None
+    initial_parts: tuple[str, ...] = ()
+    frozen_images: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss_weights: LossWeights = field(default_factory=LossWeights)
@@ -101,6 +125,10 @@ class Recipe:
         for first, second in itertools.pairwise(parts):
             if first.first_seed + first.drives > second.first_seed:
                 raise ConfigurationError(f"recipe '{self.name}': two parts of the data share seed {second.first_seed}")
+        if self.frozen_images and self.initial is None:
+            raise ConfigurationError(f"recipe '{self.name}': frozen_images needs an initial checkpoint")
+        if self.loss_weights.distillation > 0 and not self.student.language_width:
+            raise ConfigurationError(f"recipe '{self.name}': distillation needs a student with language_width")
         crops = {part.top_crop for part in parts} | {self.student.top_crop}
         if len(crops) != 1:
             raise ConfigurationError(f"recipe '{self.name}': top_crop of train, validation and student differ: {crops}")
@@ -112,34 +140,59 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigurationError: the file is absent or no YAML, or an entry is unknown, missing or does not fit.
     """
+    return parse_recipe(read_yaml(path, "recipe"), f"recipe '{path}'")
+
+
+def read_yaml(path: Path, kind: str) -> Any:
+    """The values in a YAML file, which is a ``kind`` of thing in error messages.
+
+    Raises:
+        ConfigurationError: the file is absent or no YAML.
+    """
     try:
-        values = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ConfigurationError(f"recipe '{path}' cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{kind} '{path}' cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"recipe '{path}' is not YAML: {error}") from error
+        raise ConfigurationError(f"{kind} '{path}' is not YAML: {error}") from error
+
+
+def parse_recipe(values: Any, place: str) -> Recipe:
+    """A recipe from plain values; ``place`` names it in error messages.
+
+    Raises:
+        ConfigurationError: an entry is unknown, missing or does not fit.
+    """
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{place} must be a mapping of entries")
+    values = dict(values)
     parts: dict[str, Any] = {
         "validation": GenerationRecipe,
         "schedule": Schedule,
         "augmentation": Augmentation,
         "loss_weights": LossWeights,
+        "language": Language,
     }
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"recipe '{path}' must be a mapping of entries")
     for name, kind in parts.items():
         if name in values:
-            values[name] = _build(kind, values[name], f"recipe '{path}', {name}")
+            values[name] = build(kind, values[name], f"{place}, {name}")
     if "train" in values:
         parts_of_train = values["train"] if isinstance(values["train"], list) else [values["train"]]
-        values["train"] = tuple(_build(GenerationRecipe, part, f"recipe '{path}', train") for part in parts_of_train)
+        values["train"] = tuple(build(GenerationRecipe, part, f"{place}, train") for part in parts_of_train)
     if "student" in values:
         values["student"] = StudentConfig.from_dict(values["student"])
-    if "data_folder" in values:
-        values["data_folder"] = Path(values["data_folder"])
-    return _build(Recipe, values, f"recipe '{path}'")
+    for name in ("data_folder", "initial"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    return build(Recipe, values, place)
 
 
-def _build(kind: type[T], values: Any, place: str) -> T:
+def build(kind: type[T], values: Any, place: str) -> T:
+    """A dataclass ``kind`` from plain values; ``place`` names it in error messages.
+
+    Raises:
+        ConfigurationError: an entry is unknown, missing or does not fit.
+    """
     entries = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if not isinstance(values, dict):
         raise ConfigurationError(f"{place}: must be a mapping of entries, not {values!r}")

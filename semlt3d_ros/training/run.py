@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import semlt3d_ros
 from semlt3d_ros.student.checkpoint import save_checkpoint
+from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import Recipe, load_recipe
 from semlt3d_ros.training.rendering import RenderedFrames
@@ -49,7 +50,8 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         RenderedFrames(recipe.data_folder, [recipe.validation]) as validation,
         RenderedFrames(recipe.data_folder, recipe.train) as frames,
     ):
-        trainer = Trainer(recipe, frames, folder, device)
+        semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
+        trainer = Trainer(recipe, frames, folder, device, semantics)
         if resume:
             trainer.resume()
         with Progress(*_COLUMNS, console=Console(stderr=True), disable=not progress) as bar:
@@ -60,7 +62,8 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
 
             trainer.run(validation, show)
         report = trainer.evaluate(validation)
-    save_checkpoint(out, trainer.averaged_student, recipe.name, provenance(recipe_path, recipe, trainer.step))
+    language = None if semantics is None else semantics.describe()
+    save_checkpoint(out, trainer.averaged_student, recipe.name, provenance(recipe_path, recipe, trainer.step), language)
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1))
     return {
         "checkpoint": str(out),

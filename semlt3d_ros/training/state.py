@@ -16,10 +16,15 @@ _ENTRY = "semlt3d_training"
 
 
 def save_state(
-    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict[str, float]
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, float],
+    extra: dict[str, Tensor],
 ) -> None:
-    """Write modules, optimizer moments, random generator and progress counters atomically."""
+    """Write modules, optimizer moments, random generator, progress counters and further tensors atomically."""
     tensors: dict[str, Tensor] = {"rng": torch.get_rng_state()}
+    tensors |= {f"extra.{key}": value for key, value in extra.items()}
     for name, module in modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -28,8 +33,10 @@ def save_state(
     write_tensors(path, {key: value.clone() for key, value in tensors.items()}, {_ENTRY: json.dumps(progress)})
 
 
-def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """Restore what ``save_state`` wrote and return the progress counters.
+def load_state(
+    path: Path, modules: dict[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Restore what ``save_state`` wrote and return the progress counters and the further tensors.
 
     Raises:
         ConfigurationError: the file is damaged or belongs to another recipe.
@@ -55,4 +62,4 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimizer: torch.optim
             moments.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(tensors["rng"])
-    return progress
+    return progress, {key[len("extra.") :]: value for key, value in tensors.items() if key.startswith("extra.")}

@@ -8,7 +8,7 @@ import torch
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import project
 from semlt3d_ros.student.targets import Targets
-from semlt3d_ros.training.augmentation import Augmentation, augment, mirrored, rotated
+from semlt3d_ros.training.augmentation import Augmentation, augment, clip_is_mirrored, mirrored, rotated
 
 
 def scene() -> tuple[Batch, Targets]:
@@ -26,7 +26,14 @@ def scene() -> tuple[Batch, Targets]:
     boxes[..., 3:6] = boxes[..., 3:6].abs() / 5 + 0.5
     points = [torch.from_numpy(rng.uniform(-20, 20, (30, 3)).astype(np.float32)) for _ in range(2)]
     classes = torch.randint(0, 18, (2, 5))
-    return Batch(images, K, pose, torch.ones(2, 3, dtype=torch.bool)), Targets(boxes, classes, points)
+    world = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    world[:, :2, 3] = torch.tensor([4e5, -2e6])
+    world[1, :2, :2] = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
+    batch = Batch(images, K, pose, torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, dtype=torch.int64), world)
+    return batch, Targets(boxes, classes, points)
+
+
+BOTH = torch.tensor([True, True])
 
 
 def pixels(batch: Batch, points: torch.Tensor) -> torch.Tensor:
@@ -36,13 +43,13 @@ def pixels(batch: Batch, points: torch.Tensor) -> torch.Tensor:
 
 def test_mirroring_mirrors_every_image_and_point() -> None:
     batch, targets = scene()
-    other, moved = mirrored(batch, targets)
+    other, moved = mirrored(batch, targets, BOTH)
     before, after = pixels(batch, targets.boxes[..., :3]), pixels(other, moved.boxes[..., :3])
     assert before.isfinite().any()
     assert torch.allclose(after[..., 0], 63 - before[..., 0], atol=1e-3, equal_nan=True)
     assert torch.allclose(after[..., 1], before[..., 1], atol=1e-3, equal_nan=True)
     assert torch.equal(other.images, batch.images.flip(-1)) and torch.equal(moved.boxes[..., 6], -targets.boxes[..., 6])
-    back, again = mirrored(other, moved)
+    back, again = mirrored(other, moved, BOTH)
     assert torch.allclose(back.T_ego_camera, batch.T_ego_camera) and torch.allclose(again.boxes, targets.boxes)
     assert torch.allclose(torch.linalg.det(other.T_ego_camera), torch.ones(2, 3))
 
@@ -66,7 +73,46 @@ def test_turning_the_ego_axes_leaves_every_image_point_where_it_was() -> None:
 def test_everything_together_keeps_shapes_and_masks_dropped_cameras() -> None:
     torch.manual_seed(0)
     batch, targets = scene()
-    other, moved = augment(batch, targets, Augmentation(drop_camera=1.0))
+    other, moved = augment(batch, targets, Augmentation(drop_camera=1.0), BOTH)
     assert (other.valid.sum(1) == 2).all() and (other.images[~other.valid] == 0).all()
     assert other.images.dtype == torch.uint8 and other.images.shape == batch.images.shape
     assert torch.equal(moved.classes, targets.classes) and batch.valid.all()
+
+
+def test_only_the_chosen_frames_are_mirrored() -> None:
+    batch, targets = scene()
+    other, moved = mirrored(batch, targets, torch.tensor([False, True]))
+    assert torch.equal(other.images[0], batch.images[0]) and torch.equal(other.images[1], batch.images[1].flip(-1))
+    assert torch.equal(moved.boxes[0], targets.boxes[0]) and torch.equal(moved.points[0], targets.points[0])
+    assert torch.equal(other.T_world_ego[0], batch.T_world_ego[0])
+    assert not torch.equal(moved.points[1], targets.points[1])
+
+
+def world_points(batch: Batch, targets: Targets) -> torch.Tensor:
+    centers = targets.boxes[..., :3].double()
+    return centers @ batch.T_world_ego[:, :3, :3].transpose(1, 2) + batch.T_world_ego[:, None, :3, 3]
+
+
+def test_objects_stay_where_they_are_in_the_world() -> None:
+    """Turning the ego axes moves nothing in the world; mirroring mirrors the world, the ego pose with it."""
+    batch, targets = scene()
+    turned = rotated(batch, targets, torch.tensor([0.7, -2.0]))
+    assert torch.allclose(world_points(*turned), world_points(batch, targets), atol=1e-4)
+    reflected = world_points(*mirrored(batch, targets, BOTH)) * torch.tensor([1.0, -1.0, 1.0]).double()
+    assert torch.allclose(reflected, world_points(batch, targets), atol=1e-4)
+
+
+def test_without_photometric_changes_pixels_stay_exactly_as_they_are() -> None:
+    batch, targets = scene()
+    still = Augmentation(brightness=0, contrast=0, tint=0, blur=0, noise=0, drop_camera=0)
+    other, _ = augment(batch, targets, still, ~BOTH)
+    assert torch.equal(other.images, batch.images)
+    assert not torch.equal(augment(batch, targets, Augmentation(), ~BOTH)[0].images, batch.images)
+
+
+def test_a_clip_is_mirrored_as_a_whole_and_about_as_often_as_asked() -> None:
+    chosen = [clip_is_mirrored(clip, 3, Augmentation(mirror=0.3)) for clip in range(400)]
+    assert chosen == [clip_is_mirrored(clip, 3, Augmentation(mirror=0.3)) for clip in range(400)]
+    assert 0.2 < sum(chosen) / 400 < 0.4 and not any(
+        clip_is_mirrored(c, 3, Augmentation(mirror=0.0)) for c in range(50)
+    )

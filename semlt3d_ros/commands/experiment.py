@@ -1,0 +1,57 @@
+"""``semlt3d experiment``: compare variants of a recipe over several seeds and write the table and its plot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from semlt3d_ros.commands.output import for_people, print_json
+
+HELP = "compare variants of a recipe over several seeds; writes a table and a plot"
+EXAMPLE = "semlt3d experiment config/experiments/long_tail.yaml -o docs/long_tail.md"
+_LATENCY_FRAMES = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("experiment", type=Path, metavar="EXPERIMENT", help="YAML file: recipe, test set, rows, seeds")
+    parser.add_argument("-o", "--out", type=Path, help="report to write (default: build/experiments/NAME.md)")
+    parser.add_argument("--folder", type=Path, help="for runs and results (default: build/experiments/NAME)")
+    parser.add_argument("--processes", type=int, default=1, help="runs side by side (default: 1)")
+    parser.add_argument("--report-only", action="store_true", help="write the report of the results so far, run nothing")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do the runs that are missing, then write the report."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from semlt3d_ros.training.experiment import checkpoint_path, load_experiment, results, run_all
+    from semlt3d_ros.training.experiment_report import plot, to_markdown
+    from semlt3d_ros.training.latency import measure_latency
+    from semlt3d_ros.training.rendering import RenderedFrames
+
+    experiment = load_experiment(options.experiment)
+    folder = options.folder or Path("build") / "experiments" / experiment.name
+    out = options.out or folder.with_suffix(".md")
+    runs = list(experiment.runs())
+    if not options.report_only:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), disable=not for_people(options)) as bar:
+            task = bar.add_task("runs", total=len(runs))
+            run_all(experiment, folder, options.processes, lambda name: bar.update(task, advance=1, description=name))
+    found = results(experiment, folder)
+    trained = {(base.name, row.name): checkpoint_path(folder, (base, row, seed)) for base, row, seed in reversed(runs)}
+    trained = {key: path for key, path in trained.items() if path.exists()}
+    with RenderedFrames(experiment.recipe_of(*runs[0]).data_folder, [experiment.test]) as test:
+        frames = [test[index] for index in range(min(_LATENCY_FRAMES, len(test)))]
+    latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
+    picture = out.parent / "images" / f"{out.stem}.png"
+    plot(experiment, found, picture)
+    out.write_text(to_markdown(experiment, found, latency, f"images/{picture.name}"))
+    if options.json:
+        print_json({"report": str(out), "picture": str(picture), "runs": found})
+    else:
+        print(f"{out}: {len(found)} of {len(runs)} runs; plot: {picture}")
+    return 0

@@ -1,0 +1,96 @@
+"""Results of an experiment as a table and a plot: means over the seeds, with their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from semlt3d_ros.training.experiment import Experiment
+
+_Figure = Callable[[dict[str, Any]], float | None]
+COLUMNS: dict[str, _Figure] = {
+    "mAP": lambda result: result["test"]["map"]["all"],
+    "NDS": lambda result: result["test"]["nds"],
+    "Many": lambda result: result["test"]["map"]["many"],
+    "Medium": lambda result: result["test"]["map"]["medium"],
+    "Few": lambda result: result["test"]["map"]["few"],
+}
+
+
+def summary(experiment: Experiment, results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """Values over the seeds, in percent, by base and row, then by column; rows without a result are left out."""
+    table: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for base in experiment.bases:
+        for row in experiment.rows:
+            mine = [result for result in results if (result["base"], result["row"]) == (base.name, row.name)]
+            if mine:
+                found = {name: [figure(result) for result in mine] for name, figure in COLUMNS.items()}
+                table[base.name, row.name] = {
+                    name: [100 * value for value in values if value is not None] for name, values in found.items()
+                }
+    return table
+
+
+def to_markdown(
+    experiment: Experiment,
+    results: Sequence[dict[str, Any]],
+    latency: dict[tuple[str, str], float],
+    picture: str | None = None,
+) -> str:
+    """The report: what was compared, the table (mean and deviation over the seeds), and the truth in the test set.
+
+    Args:
+        experiment: what was compared.
+        results: of its runs.
+        latency: milliseconds per frame by base and row; what is missing shows as a dash.
+        picture: path of the plot, relative to the report.
+    """
+    lines = [f"# {experiment.title or experiment.name}", "", *experiment.notes.strip().splitlines(), ""]
+    header = ["detector", "row", "seeds", *COLUMNS, "latency ms"]
+    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for (base, row), columns in summary(experiment, results).items():
+        cells = [_spread(values) for values in columns.values()]
+        time = latency.get((base, row))
+        seeds = str(max(len(values) for values in columns.values()))
+        lines.append("| " + " | ".join([base, row, seeds, *cells, "-" if time is None else f"{time:.1f}"]) + " |")
+    lines += ["", "Percent; mean and, after the sign, standard deviation over the training seeds.", ""]
+    if picture is not None:
+        lines += [f"![Average precision by frequency group]({picture})", ""]
+    if results:
+        classes = results[0]["test"]["classes"]
+        truth = ", ".join(f"{name} {values['truth']}" for name, values in classes.items())
+        lines += [f"Test set: {results[0]['test']['frames']} frames; true boxes that count: {truth}.", ""]
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+
+
+def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Bars of the groups' means by row, one panel for each detector and group, a dot for every seed."""
+    table = summary(experiment, results)
+    groups = ("Many", "Medium", "Few")
+    bases = [base.name for base in experiment.bases if any(key[0] == base.name for key in table)]
+    figure = Figure(figsize=(12, 3.2 * max(len(bases), 1)), layout="constrained")
+    axes = figure.subplots(max(len(bases), 1), len(groups), squeeze=False)
+    for line, base in zip(axes, bases, strict=False):
+        rows = [row.name for row in experiment.rows if (base, row.name) in table]
+        for panel, group in zip(line, groups, strict=True):
+            values = [table[base, row][group] for row in rows]
+            means = [float(np.mean(entry)) if entry else 0.0 for entry in values]
+            panel.barh(range(len(rows)), means, color="#7aa6c2")
+            for position, entry in enumerate(values):
+                panel.plot(entry, [position] * len(entry), "o", color="#1b3a4b", markersize=4)
+            panel.set_yticks(range(len(rows)), rows if group == groups[0] else [""] * len(rows))
+            panel.invert_yaxis()
+            panel.set_title(f"{base}: {group}")
+            panel.set_xlabel("AP, percent (a dot is a seed)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

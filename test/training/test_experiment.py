@@ -1,0 +1,103 @@
+"""Ablations end to end on a recipe of seconds: runs, resumes, reports."""
+
+import json
+import textwrap
+
+import pytest
+
+from semlt3d_ros.cli import main
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.training.experiment import load_experiment, merged, run_all, run_name
+from semlt3d_ros.training.experiment_report import summary, to_markdown
+from semlt3d_ros.training.run import train
+
+EXPERIMENT = """
+name: small
+seeds: [0, 1]
+test: {{first_seed: 900, drives: 2, frames: 2, image_size: [96, 56], top_crop: 0.25}}
+recipe:
+{recipe}
+  initial: {initial}
+  initial_parts: [features., image_head.]
+  frozen_images: true
+  augmentation: {{brightness: 0.0, contrast: 0.0, tint: 0.0, blur: 0.0, noise: 0.0, drop_camera: 0.0}}
+bases:
+  - {{name: sampled}}
+rows:
+  - name: plain
+  - {{name: feature experts, change: {{student: {{block: feature_experts, memory_frames: 2, memory_queries: 4}}}}}}
+"""
+
+
+@pytest.fixture
+def experiment_path(recipe_path, tmp_path):
+    checkpoint = tmp_path / "first.safetensors"
+    train(recipe_path, checkpoint, progress=False)
+    entries = "\n".join(line for line in recipe_path.read_text().splitlines() if not line.startswith(("name", "seed")))
+    path = tmp_path / "small.yaml"
+    path.write_text(EXPERIMENT.format(recipe=textwrap.indent(entries, "  "), initial=checkpoint))
+    return path
+
+
+def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_path, tmp_path) -> None:
+    out, folder = tmp_path / "docs" / "small.md", tmp_path / "runs"
+    out.parent.mkdir()
+    arguments = ["experiment", str(experiment_path), "-o", str(out), "--folder", str(folder), "--json"]
+    assert main(arguments) == 0
+    experiment = load_experiment(experiment_path)
+    files = sorted(path.name for path in folder.glob("*.json"))
+    assert files == sorted(f"{run_name(*run)}.json" for run in experiment.runs()) and len(files) == 4
+    text = out.read_text()
+    assert "| sampled | plain | 2 |" in text and "| sampled | feature experts | 2 |" in text
+    assert (tmp_path / "docs" / "images" / "small.png").stat().st_size > 5000
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    (folder / files[0]).unlink()
+    done: list[str] = []
+    results = run_all(experiment, folder, 1, done.append)
+    assert len(done) == 4 and len(results) == 4
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.name != files[0])
+
+
+def test_the_table_shows_mean_and_spread_over_seeds(experiment_path) -> None:
+    experiment = load_experiment(experiment_path)
+
+    def result(row: str, seed: int, value: float) -> dict:
+        test = {"map": {"all": value, "many": value, "medium": None, "few": value / 2}, "nds": 0.2, "frames": 4}
+        return {"base": "sampled", "row": row, "seed": seed, "test": {**test, "classes": {"car": {"truth": 5}}}}
+
+    results = [result("plain", 0, 0.30), result("plain", 1, 0.34), result("feature experts", 0, 0.5)]
+    assert summary(experiment, results)["sampled", "plain"]["Few"] == pytest.approx([15.0, 17.0])
+    text = to_markdown(experiment, results, {("sampled", "plain"): 12.34})
+    assert "| sampled | plain | 2 | 32.0 ± 2.8 | 20.0 ± 0.0 | 32.0 ± 2.8 | - | 16.0 ± 1.4 | 12.3 |" in text
+    assert "| sampled | feature experts | 1 | 50.0 | 20.0 | 50.0 | - | 25.0 | - |" in text and "car 5" in text
+
+
+def test_changes_are_merged_entry_by_entry() -> None:
+    base = {"student": {"width": 3, "heads": 1}, "seed": 0}
+    assert merged(base, {"student": {"heads": 2}, "x": [1]}) == {
+        "student": {"width": 3, "heads": 2},
+        "seed": 0,
+        "x": [1],
+    }
+    assert base == {"student": {"width": 3, "heads": 1}, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("first_seed: 900", "first_seed: 501", "test seeds range\\(501, 503\\) are among those of training"),
+        ("name: small", "nmae: small", "unknown entry 'nmae'; did you mean 'name'"),
+        ("block: feature_experts", "block: experts", "block must be one of plain, feature_experts, language_experts"),
+        ("seeds: [0, 1]", "seeds: []", "at least one entry in each of seeds, bases and rows"),
+    ],
+)
+def test_faults_are_named(experiment_path, old: str, new: str, message: str) -> None:
+    experiment_path.write_text(experiment_path.read_text().replace(old, new))
+    with pytest.raises(ConfigurationError, match=message):
+        load_experiment(experiment_path)
+
+
+def test_results_are_json(experiment_path, tmp_path) -> None:
+    experiment = load_experiment(experiment_path)
+    (first, *_) = run_all(experiment, tmp_path / "runs", 1, lambda name: None)
+    assert json.loads(json.dumps(first))["test"]["frames"] == 4 and first["steps"] == 8
