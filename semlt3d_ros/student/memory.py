@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import ray_axes, spiral, to_ray_frame
+from semlt3d_ros.student.geometry import inverse_rigid, ray_axes, spiral, to_ray_frame
 
 RESETS: tuple[str, ...] = ("kept", "start", "time jump", "long gap", "no ego pose")
 """Why the memory was emptied before a frame; ``kept``: it was not."""
 _KEPT, _START, _TIME_JUMP, _LONG_GAP, _NO_POSE = range(5)
 _MAX_SPEED_MPS = 40.0
 _SPEED_UNIT_MPS = 10.0
+_FARTHEST_M = 1000.0
+"""No camera sees an object farther away: what a diverging network places there is not remembered."""
 
 
 @dataclass
@@ -162,7 +164,7 @@ def _relative_pose(memory: Memory, batch: Batch, kept: Tensor) -> Tensor:
     now = torch.where(kept[:, None, None], batch.T_world_ego, identity)
     then = torch.where(kept[:, None, None], memory.T_world_ego, identity)
     # Map coordinates can be millions of metres: only the difference fits single precision.
-    return torch.linalg.solve(now, then).float()
+    return (inverse_rigid(now) @ then).float()
 
 
 def _moved(memory: Memory, T_now_then: Tensor, elapsed: Tensor) -> Memory:
@@ -184,10 +186,11 @@ def _moved(memory: Memory, T_now_then: Tensor, elapsed: Tensor) -> Memory:
 def remember(memory: Memory, output: LayerOutput, batch: Batch, count: int) -> Memory:
     """Push the ``count`` most confident queries of ``output`` in front and drop as many of the oldest entries.
 
-    A query that is not finite is not remembered.
+    A query that is not finite, or absurdly far away, is not remembered.
     """
     boxes = output.boxes().float()
-    usable = torch.isfinite(boxes).all(-1) & torch.isfinite(output.embeddings).all(-1)
+    usable = torch.cat([boxes, output.logits, output.embeddings], dim=-1).isfinite().all(-1)
+    usable = usable & (boxes[..., :3].abs().amax(dim=-1) < _FARTHEST_M)
     score = output.logits.float().amax(dim=-1).masked_fill(~usable, -torch.inf)
     chosen = score.topk(count, dim=1)
     rows = torch.arange(len(boxes), device=boxes.device)[:, None]
