@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, help="report to write (default: build/experiments/NAME.md)")
     parser.add_argument("--folder", type=Path, help="for runs and results (default: build/experiments/NAME)")
     parser.add_argument("--processes", type=int, default=1, help="runs side by side (default: 1)")
-    parser.add_argument("--report-only", action="store_true", help="write the report of the results so far, run nothing")
+    parser.add_argument("--report-only", action="store_true", help="report the results so far, run nothing")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
 
 
