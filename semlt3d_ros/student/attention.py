@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.gather import gather_sum
 from semlt3d_ros.student.geometry import MIN_DEPTH_M, from_ray_frame, project, ray_axes
 
 _KEY_POINT_REACH_M = 4.0
@@ -69,7 +69,7 @@ class FeatureTable:
 class SampledAttention(nn.Module):
     """Each query looks at key points around its reference, in the views that see it, on all feature levels.
 
-    The weighted sum over views, levels, key points and bilinear neighbours is one ``embedding_bag``: plain torch, no
+    The weighted sum over views, levels, key points and bilinear neighbours is one ``gather_sum``: plain torch, no
     kernel to build, and no features of cameras that cannot see the query are touched.
     """
 
@@ -133,11 +133,8 @@ class SampledAttention(nn.Module):
         # (P, K, L, 4) neighbours times (P, heads, K, L) importance: one bag per pair and head
         weight = (weight * share[frame, view, query][..., None, None])[:, None] * importance[frame, query][..., None]
         index = index[:, None] * self.heads + torch.arange(self.heads, device=index.device).view(1, -1, 1, 1, 1)
-        gathered = F.embedding_bag(
-            index.flatten(0, 1).flatten(1),
-            table.values,
-            per_sample_weights=weight.flatten(0, 1).flatten(1).to(table.values.dtype),
-            mode="sum",
+        gathered = gather_sum(
+            table.values, index.flatten(0, 1).flatten(1), weight.flatten(0, 1).flatten(1).to(table.values.dtype)
         )
         total = gathered.new_zeros(B * Q, self.heads * gathered.shape[-1])
         total = total.index_add(0, frame * Q + query, gathered.reshape(len(frame), total.shape[1]))
