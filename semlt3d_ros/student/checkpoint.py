@@ -1,7 +1,8 @@
 """Checkpoints: safetensors with a JSON header. Nothing is unpickled.
 
 The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with its class names, the
-provenance of the weights, and where its language anchors are from; the anchors themselves are among the tensors.
+provenance of the weights, where its language anchors are from (the anchors themselves are among the tensors), and the
+calibration of its confidences.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.student.calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 
@@ -28,15 +30,28 @@ _ENTRY = "semlt3d"
 
 
 def save_checkpoint(
-    path: Path, student: Student, name: str, provenance: dict[str, Any], language: dict[str, Any] | None = None
+    path: Path,
+    student: Student,
+    name: str,
+    provenance: dict[str, Any],
+    language: dict[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a student's weights and header atomically: a reader sees the old file or the whole new one.
 
-    ``language`` tells, for a student with language anchors, the ``source`` and the ``prompts`` they are from.
+    Args:
+        path: the file.
+        student: its weights and config.
+        name: goes into the model version.
+        provenance: where the weights are from.
+        language: for a student with language anchors, the ``source`` and the ``prompts`` they are from.
+        calibration: of the confidences; without one they are given out as they are.
     """
     header = {"format": FORMAT, "name": name, "config": student.config.to_dict(), "provenance": provenance}
     if language is not None:
         header["language"] = language
+    if calibration is not None:
+        header["calibration"] = calibration.to_json()
     write_tensors(path, student.state_dict(), {_ENTRY: json.dumps(header)})
 
 
@@ -73,6 +88,16 @@ def read_header(path: Path) -> dict[str, Any]:
     if number != FORMAT:
         raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
     return header
+
+
+def calibration_of(header: dict[str, Any]) -> Calibration | None:
+    """The calibration in a checkpoint's header, None where there is none.
+
+    Raises:
+        ConfigurationError: there is one that cannot be used.
+    """
+    values = header.get("calibration")
+    return None if values is None else Calibration.from_json(values, len(header["config"]["class_names"]))
 
 
 def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.student.batch import collate
-from semlt3d_ros.student.checkpoint import load_student
+from semlt3d_ros.student.calibration import Calibration
+from semlt3d_ros.student.checkpoint import calibration_of, load_student, read_header
+from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.memory import RESETS, Memory
 from semlt3d_ros.student.postprocess import postprocess
 from semlt3d_ros.student.student import Student
+from semlt3d_ros.student.vocabulary import Vocabulary, make_vocabulary
 
 
 def default_checkpoint() -> Path:
@@ -26,24 +30,49 @@ def default_checkpoint() -> Path:
     return Path(__file__).resolve().parent.parent / "weights" / "demo.safetensors"
 
 
+@dataclass(frozen=True)
+class _Classes:
+    """What is given out; replaced as a whole, so that a change falls between two frames."""
+
+    names: tuple[str, ...]
+    vocabulary: Vocabulary | None
+    calibration: Calibration | None
+
+
 class Detector:
     """A student ready to run.
 
     Attributes:
         image_spec: what ``sensing`` must prepare the views to.
-        class_names: names of the confidences' columns.
         model_version: identity of the checkpoint.
         memory_resets: how often the memory was emptied before a frame, by cause (``memory.RESETS``; ``kept`` counts the
             frames before which it was not).
         last_timings: milliseconds of the last call by stage: ``batch``, ``forward``, ``decode``; disjoint.
     """
 
-    def __init__(self, student: Student, model_version: str, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        student: Student,
+        model_version: str,
+        device: torch.device | str = "cpu",
+        calibration: Calibration | None = None,
+        language_source: str = "",
+    ) -> None:
+        """Set up.
+
+        Args:
+            student: weights and config.
+            model_version: what detections are marked with.
+            device: where to run.
+            calibration: of the student's classes; None gives out confidences as they are.
+            language_source: identity of the CLIP the student's language anchors are from; ``""`` where unknown.
+        """
         self._student = student.eval().to(device)
         self._device = torch.device(device)
+        self._calibration, self._language_source = calibration, language_source
         self.model_version = model_version
         config = student.config
-        self.class_names = config.class_names
+        self._classes = _Classes(config.class_names, None, calibration)
         self.image_spec = ImageSpec(config.image_width, config.image_height, config.top_crop)
         self.last_timings: dict[str, float] = {}
         self.memory_resets: Counter[str] = Counter()
@@ -59,7 +88,39 @@ class Detector:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ConfigurationError(f"device '{device}' is not available on this machine; use device 'cpu'")
         student, version = load_student(Path(path), device)
-        return cls(student, version, device)
+        header = read_header(Path(path))
+        source = (header.get("language") or {}).get("source", "")
+        try:
+            return cls(student, version, device, calibration_of(header), source)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the confidences' columns: the trained classes, then those that ``set_vocabulary`` added."""
+        return self._classes.names
+
+    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
+        """Replace classes, and add others, by language; from the next frame on. What is remembered is kept.
+
+        A name that the student was trained for keeps its column and is scored by its new anchor alone; any other name
+        gets a column of its own. Scores of both kinds are calibrated by what language scored on validation for all
+        trained classes together, not by data of the class itself. May be called from any thread.
+
+        Args:
+            anchors: made by the CLIP that the student was trained with; None goes back to the trained classes.
+
+        Raises:
+            ConfigurationError: the student has no language, or the anchors do not fit it; nothing has changed.
+        """
+        calibration = self._calibration
+        if anchors is None:
+            self._classes = _Classes(self._student.config.class_names, None, calibration)
+            return
+        vocabulary = make_vocabulary(self._student, self._language_source, anchors)
+        if calibration is not None:
+            calibration = calibration.with_added(vocabulary.columns)
+        self._classes = _Classes(vocabulary.class_names, vocabulary, calibration)
 
     def reset(self) -> None:
         """Forget past frames, before a frame that does not follow them."""
@@ -92,29 +153,45 @@ class Detector:
 
         Raises:
             ConfigurationError: a view was not prepared for this student.
+            InputRejected: ``not_finite``: the network gave no finite box. What is remembered is that of the frames
+                before.
         """
-        start = time.perf_counter()
-        config = self._student.config
-        batch = collate([frame], config.image_width, config.image_height).to(self._device)
-        batched = time.perf_counter()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            output = self._student(batch, memory=self._memory)
-        layer, self._memory = output.layers[-1], output.memory
-        if output.resets is not None:
-            self.memory_resets[RESETS[int(output.resets[0])]] += 1
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        forwarded = time.perf_counter()
-        (detections,) = postprocess(layer, [frame.stamp], config)
+        classes = self._classes
+        layer = self.look(frame)
+        looked = time.perf_counter()
+        (detections,) = postprocess(layer, [frame.stamp], self._student.config, classes.calibration, classes.vocabulary)
         result = replace(
             detections,
             cameras=tuple(view.name for view in frame.views),
             missing=frame.missing,
             model_version=self.model_version,
         )
-        end = time.perf_counter()
-        stages = zip(
-            ("batch", "forward", "decode"), (start, batched, forwarded), (batched, forwarded, end), strict=True
-        )
-        self.last_timings = {name: (stop - begin) * 1e3 for name, begin, stop in stages}
+        self.last_timings["decode"] = (time.perf_counter() - looked) * 1e3
         return result
+
+    @torch.inference_mode()
+    def look(self, frame: Frame) -> LayerOutput:
+        """The first half of ``detect``: what the last decoder layer says about a frame; raises the same."""
+        start = time.perf_counter()
+        config = self._student.config
+        batch = collate([frame], config.image_width, config.image_height).to(self._device)
+        batched = time.perf_counter()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            output = self._student(batch, memory=self._memory)
+        layer: LayerOutput = output.layers[-1]
+        if not _finite(layer).any():
+            raise InputRejected("not_finite", f"no output of the network is finite for set {frame.stamp * 1e-9:.9f} s")
+        self._memory = output.memory
+        if output.resets is not None:
+            self.memory_resets[RESETS[int(output.resets[0])]] += 1
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        forwarded = time.perf_counter()
+        self.last_timings = {"batch": (batched - start) * 1e3, "forward": (forwarded - batched) * 1e3}
+        return layer
+
+
+def _finite(layer: LayerOutput) -> Tensor:
+    """(B, Q) whether all that is published of a query is finite."""
+    values = torch.cat([layer.boxes(), layer.logits, layer.log_scale[..., None]], dim=-1)
+    return torch.isfinite(values).all(dim=-1)

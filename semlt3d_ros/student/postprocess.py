@@ -10,9 +10,11 @@ from torch import Tensor
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import wrap_angle
+from semlt3d_ros.student.calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import range_scale
+from semlt3d_ros.student.vocabulary import Vocabulary
 
 _RANKED_DISTANCES_M = (0.5, 1.0, 2.0, 4.0)
 
@@ -30,14 +32,34 @@ def class_logits(output: LayerOutput, config: StudentConfig) -> Tensor:
 
 
 @torch.no_grad()
-def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -> list[Detections]:
+def postprocess(
+    output: LayerOutput,
+    stamps: list[int],
+    config: StudentConfig,
+    calibration: Calibration | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> list[Detections]:
     """Boxes, confidences and range uncertainty per frame, best first.
 
     A class confidence is the class probability times the localisation confidence, so that ranking by it puts the
     better-placed box first. Of two boxes of one class closer than the suppression radius the lesser loses that class.
+
+    Calibration comes last. It changes no order within a class, so suppression would come out the same after it; but
+    score floor and box limit compare classes with each other, and would cut those whose honest confidences are low: the
+    rare ones. This way which (box, class) pairs are given out, and with it average precision, does not depend on it.
+
+    Args:
+        output: of the last decoder layer, for B frames.
+        stamps: their B stamps, nanoseconds.
+        config: of the student.
+        calibration: of all classes given out; None leaves the confidences as they are.
+        vocabulary: classes that language adds or replaces; None for the trained ones.
     """
     scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(output.boxes()[..., :3].float())
-    confidences = class_logits(output, config).sigmoid() * localisation_confidence(scale_m)[..., None]
+    logits, names = class_logits(output, config), config.class_names
+    if vocabulary is not None:
+        logits, names = vocabulary.extended(logits, output), vocabulary.class_names
+    confidences = logits.sigmoid() * localisation_confidence(scale_m)[..., None]
     weights = scale_m.new_zeros(*scale_m.shape, 0) if output.routing is None else output.routing.weights.float()
     tensors = (output.boxes().float(), confidences, scale_m * 2**0.5, weights)
     results = []
@@ -47,13 +69,16 @@ def postprocess(output: LayerOutput, stamps: list[int], config: StudentConfig) -
         kept = _suppressed(rows[usable, :2], scores[usable], config)
         order = np.argsort(-kept.max(axis=1, initial=0.0), kind="stable")[: config.max_boxes]
         order = order[kept[order].max(axis=1, initial=0.0) >= config.score_floor]
+        given = kept[order] if calibration is None else calibration(kept[order])
+        best_first = np.argsort(-given.max(axis=1, initial=0.0), kind="stable")
+        order, given = order[best_first], given[best_first]
         best = rows[usable][order].astype(np.float64)
         results.append(
             Detections(
                 stamp,
                 Boxes3D(best[:, :3], best[:, 3:6], wrap_angle(best[:, 6]), best[:, 7:9]),
-                kept[order],
-                config.class_names,
+                given,
+                names,
                 experts[usable][order],
                 depth_uncertainty=sigma[usable][order],
             )

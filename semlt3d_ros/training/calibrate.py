@@ -89,7 +89,7 @@ def settings_of(recipe: Recipe) -> EvaluationSettings:
 def calibrate(student: Student, frames: Frames, settings: EvaluationSettings, device: str = "cpu") -> Fitted:
     """Choose the share of language and fit the calibration of a student on validation frames.
 
-    A box is right when it matches a true box of its class as in evaluation, within the protocol's ``tp_distance`` (2 m).
+    A box is right when evaluation matches it to a true box of its class within the protocol's ``tp_distance`` (2 m).
 
     Raises:
         ConfigurationError: there is no labelled frame.
@@ -99,7 +99,7 @@ def calibrate(student: Student, frames: Frames, settings: EvaluationSettings, de
     if not answers[shares[0]]:
         raise ConfigurationError("calibration needs validation frames with labels; there are none")
     reports = {share: evaluate(_pairs(found), settings) for share, found in answers.items()}
-    # Of equally good ones the share nearest to the classifier's own.
+    # Of equally good shares the one nearest to the classifier's own logits.
     best = max(shares, key=lambda share: (reports[share].map or 0.0, -share))
     judged = _judged(answers[best], settings)
     calibration = _fit(judged, len(student.config.class_names))
