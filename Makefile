@@ -26,7 +26,7 @@ lint: setup-test ## ruff and mypy
 test: lint ## lint, then all tests (ARGS="-k name" chooses some)
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: setup ## every benchmark, one table each
+bench: setup-test ## every benchmark, one table each
 	@set -e; for file in bench/*.py; do \
 		name=$$(basename $$file .py); [ $$name = __init__ ] || $(BIN)/python -m bench.$$name $(ARGS); done
 

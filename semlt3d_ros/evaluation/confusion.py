@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.evaluation.matching import NOBODY, Pairs, match
-from semlt3d_ros.evaluation.outcomes import best_first, ranks
+from semlt3d_ros.evaluation.matching import NOBODY, Pairs, as_wishes, match
 from semlt3d_ros.evaluation.selection import Predictions, Truth
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
@@ -24,13 +23,9 @@ def count_confusions(
         and one for "missed".
     """
     count = len(settings.protocol.classes)
-    rank = ranks(predictions.scores)
-    order = best_first(predictions.scores)
-    leading = np.zeros(len(predictions), np.bool_)
-    leading[order[np.unique(predictions.rows[order], return_index=True)[1]]] = True
-    leading &= predictions.scores >= settings.min_confidence
+    leading = _most_confident_of_box(predictions) & (predictions.scores >= settings.min_confidence)
     near = pairs.where(leading[pairs.predictions] & (pairs.distance < settings.protocol.tp_distance))
-    taken = match(near, rank, len(truth.class_ids))
+    taken = match(as_wishes(near, predictions.scores), len(predictions), len(truth.class_ids))
     true_class, found = np.full(len(predictions), count), taken != NOBODY
     true_class[found] = truth.class_ids[taken[found]]
     missed = np.ones(len(truth.class_ids), np.bool_)
@@ -40,3 +35,15 @@ def count_confusions(
         true_class[leading] * side + predictions.class_ids[leading], truth.class_ids[missed] * side + count
     )
     return np.bincount(cells, minlength=side * side).reshape(side, side)
+
+
+def _most_confident_of_box(predictions: Predictions) -> NDArray[np.bool_]:
+    """Which predictions are the most confident of their box; of equal ones the first."""
+    starts = np.flatnonzero(np.diff(predictions.rows, prepend=-1))
+    best = np.zeros(len(predictions), np.bool_)
+    if len(starts):
+        highest = np.maximum.reduceat(predictions.scores, starts)
+        counts = np.diff(starts, append=len(predictions))
+        candidates = np.flatnonzero(predictions.scores == np.repeat(highest, counts))
+        best[candidates[np.flatnonzero(np.diff(predictions.rows[candidates], prepend=-1))]] = True
+    return best

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,25 +11,59 @@ RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 """The recalls at which curves are sampled."""
 
 
-def precision_curve(matched: NDArray[np.bool_], truth_count: int) -> NDArray[np.float64]:
-    """Precision at ``RECALLS``, zero beyond the highest recall that was reached.
+@dataclass(frozen=True)
+class Ranking:
+    """Where the true positives of one class stand among its predictions.
+
+    Attributes:
+        hits: (H,) places of the true positives, ascending; 0 is the place of the best prediction.
+        predictions: number of predictions.
+        truth: number of true boxes, at least 1.
+    """
+
+    hits: NDArray[np.int64]
+    predictions: int
+    truth: int
+
+    def without(self, places: NDArray[np.int64]) -> Ranking:
+        """The ranking that is left when the false positives at some places (ascending) are taken out."""
+        return Ranking(self.hits - np.searchsorted(places, self.hits), self.predictions - len(places), self.truth)
+
+    def corners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places where a curve over recall turns, with the number of true positives up to and including each.
+
+        Recall stays put between true positives, so only the predictions at and just before them matter to a curve that
+        is interpolated over recall; the long tail of false positives between does not.
+        """
+        if len(self.hits) == 0:
+            return self.hits, self.hits
+        places = np.stack([self.hits, np.append(self.hits[1:], self.predictions) - 1], axis=1).reshape(-1)
+        counts = np.repeat(np.arange(1, len(self.hits) + 1), 2)
+        if self.hits[0] > 0:
+            places = np.concatenate([[0, self.hits[0] - 1], places])
+            counts = np.concatenate([[0, 0], counts])
+        return places, counts
+
+
+def precision_curve(ranking: Ranking) -> NDArray[np.float64]:
+    """Precision at ``RECALLS``, zero beyond the highest recall that was reached."""
+    places, counts = ranking.corners()
+    if len(places) == 0:
+        return np.zeros_like(RECALLS)
+    return np.interp(RECALLS, counts / ranking.truth, counts / (places + 1), right=0.0)
+
+
+def confidence_curve(ranking: Ranking, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Confidence (101,) at which each of ``RECALLS`` is reached, zero where it is not.
 
     Args:
-        matched: (P,) whether each prediction, best first, is a true positive.
-        truth_count: number of true boxes, at least 1.
+        ranking: where the true positives stand.
+        scores: (P,) confidences, best first.
     """
-    if not matched.any():
+    places, counts = ranking.corners()
+    if len(places) == 0:
         return np.zeros_like(RECALLS)
-    hits = np.cumsum(matched).astype(np.float64)
-    precision = hits / np.arange(1, len(hits) + 1)
-    return np.interp(RECALLS, hits / truth_count, precision, right=0.0)
-
-
-def confidence_curve(matched: NDArray[np.bool_], scores: NDArray[np.float64], truth_count: int) -> NDArray[np.float64]:
-    """Confidence (101,) at which each of ``RECALLS`` is reached, zero where it is not; arguments as above."""
-    if not matched.any():
-        return np.zeros_like(RECALLS)
-    return np.interp(RECALLS, np.cumsum(matched) / truth_count, scores, right=0.0)
+    return np.interp(RECALLS, counts / ranking.truth, scores[places], right=0.0)
 
 
 def average_precision(precision: NDArray[np.float64], min_recall: float, min_precision: float) -> float:
@@ -37,7 +73,7 @@ def average_precision(precision: NDArray[np.float64], min_recall: float, min_pre
 
 
 def mean_error(
-    errors: NDArray[np.float64], scores: NDArray[np.float64], confidence: NDArray[np.float64], min_recall: float
+    errors: NDArray[np.float64], scores: NDArray[np.floating], confidence: NDArray[np.float64], min_recall: float
 ) -> float:
     """A true-positive error: its cumulative mean, averaged over the recalls from ``min_recall`` to the highest reached.
 

@@ -13,7 +13,9 @@ from semlt3d_ros.evaluation import curves
 from semlt3d_ros.evaluation.attributes import FrameAttributes
 from semlt3d_ros.evaluation.calibration import reliability
 from semlt3d_ros.evaluation.confusion import count_confusions
-from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS, TRUE_POSITIVE, Outcomes, best_first, find_pairs, judge
+from semlt3d_ros.evaluation.curves import Ranking
+from semlt3d_ros.evaluation.matching import best_first
+from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS, TRUE_POSITIVE, Outcomes, find_pairs, judge
 from semlt3d_ros.evaluation.report import ClassResult, Report
 from semlt3d_ros.evaluation.selection import FramePair, select_predictions, select_truth, unknown_names
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -77,7 +79,7 @@ class Evaluator:
         truth = select_truth(self._waiting, settings)
         pairs = find_pairs(table, predictions, truth, settings.protocol)
         self._truth_count += np.bincount(truth.class_ids, minlength=len(self._truth_count))
-        self._attributes_known |= bool((truth.table.attributes != "").any())
+        self._attributes_known |= any(truth.table.attributes)
         self._outcomes.append(judge(table, predictions, truth, pairs, settings.protocol))
         self._confusions += count_confusions(predictions, truth, pairs, settings)
         self._waiting, self._waiting_confidences = [], 0
@@ -86,7 +88,7 @@ class Evaluator:
         """The metrics over all frames so far."""
         self._flush()
         outcomes = _joined(self._outcomes, len(self.settings.protocol.distances))
-        by_class = np.argsort(outcomes.class_ids, kind="stable")
+        by_class = np.argsort(outcomes.class_ids.astype(np.int16), kind="stable")
         ends = np.cumsum(np.bincount(outcomes.class_ids, minlength=len(self._truth_count)))
         error_row = np.full(len(outcomes.scores), -1)
         error_row[outcomes.hits] = np.arange(len(outcomes.hits))
@@ -115,7 +117,7 @@ class Evaluator:
         return protocol.distances.index(protocol.tp_distance)
 
     def _class_result(
-        self, class_id: int, scores: NDArray[np.float64], codes: NDArray[np.int8], errors: NDArray[np.float64]
+        self, class_id: int, scores: NDArray[np.float32], codes: NDArray[np.int8], errors: NDArray[np.float64]
     ) -> ClassResult:
         """Figures of one class from its predictions, best first, and the errors of its hits, best first."""
         settings, protocol = self.settings, self.settings.protocol
@@ -130,18 +132,17 @@ class Evaluator:
                 result.ap_by_level = {level: dict.fromkeys(protocol.distances, 0.0) for level in LEVELS}
                 result.errors = {name: 1.0 for name in ERRORS if name not in exempt}
             return result
-        for level in LEVELS:
-            result.ap_by_level[level] = {}
-            for column, distance in enumerate(protocol.distances):
-                code = codes[:, column]
-                counted = (code == TRUE_POSITIVE) | (code > level)
-                precision = curves.precision_curve(code[counted] == TRUE_POSITIVE, truth_count)
-                result.ap_by_level[level][distance] = curves.average_precision(
-                    precision, protocol.min_recall, protocol.min_precision
-                )
+        for column, distance in enumerate(protocol.distances):
+            ranking = Ranking(np.flatnonzero(codes[:, column] == TRUE_POSITIVE), len(scores), truth_count)
+            for level in LEVELS:
+                forgiven = np.flatnonzero((codes[:, column] <= level) & (codes[:, column] != TRUE_POSITIVE))
+                precision = curves.precision_curve(ranking.without(forgiven))
+                ap = curves.average_precision(precision, protocol.min_recall, protocol.min_precision)
+                result.ap_by_level.setdefault(level, {})[distance] = ap
                 if level == 0:
                     result.precision[distance] = precision
-        confidence = curves.confidence_curve(hit, scores, truth_count)
+        ranking = Ranking(np.flatnonzero(hit), len(scores), truth_count)
+        confidence = curves.confidence_curve(ranking, scores)
         for column, name in enumerate(ERRORS):
             if name not in exempt:
                 result.errors[name] = curves.mean_error(errors[:, column], scores[hit], confidence, protocol.min_recall)
@@ -153,7 +154,7 @@ def _joined(outcomes: list[Outcomes], distances: int) -> Outcomes:
     starts = np.cumsum([0, *(len(each.scores) for each in outcomes)])
     return Outcomes(
         np.concatenate([np.zeros(0, np.int64), *(each.class_ids for each in outcomes)]),
-        np.concatenate([np.zeros(0), *(each.scores for each in outcomes)]),
+        np.concatenate([np.zeros(0, np.float32), *(each.scores for each in outcomes)]),
         np.concatenate([np.zeros((0, distances), np.int8), *(each.codes for each in outcomes)]),
         np.concatenate(
             [np.zeros(0, np.int64), *(each.hits + start for each, start in zip(outcomes, starts, strict=False))]

@@ -58,53 +58,79 @@ def near_pairs(
     first = np.searchsorted(truth_place, predicted_place - margin)
     count = np.searchsorted(truth_place, predicted_place + margin, side="right") - first
     rows = np.repeat(np.arange(len(predicted)), count)
-    offset = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    columns = by_place[np.repeat(first, count) + offset]
-    dx, dy = (predicted[rows, axis] - truth[columns, axis] for axis in (0, 1))
+    columns = by_place[np.arange(len(rows)) + np.repeat(first - (np.cumsum(count) - count), count)]
+    dx, dy = (np.take(predicted[:, axis], rows) - np.take(truth[:, axis], columns) for axis in (0, 1))
     distance = np.sqrt(dx * dx + dy * dy)
-    near = distance < reach
+    near = np.flatnonzero(distance < reach)
     return Pairs(rows[near], columns[near], distance[near])
 
 
-def match(pairs: Pairs, rank: NDArray[np.int64], truth_count: int) -> NDArray[np.int64]:
+def best_first(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Order of descending score; of equal scores the later goes first, as in the nuScenes development kit.
+
+    Args:
+        scores: (P,) positive.
+    """
+    # Positive floats are ordered as their bits are. With the place behind them all keys differ, so that the fastest
+    # sort will do, which is not stable.
+    keys = np.ascontiguousarray(scores, np.float32).view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(scores), dtype=np.uint64)
+    keys.sort()
+    return (keys[::-1] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def as_wishes(pairs: Pairs, scores: NDArray[np.float32]) -> Pairs:
+    """Pairs in the order in which they are to be tried: the best prediction's first, its nearest true box first.
+
+    Args:
+        pairs: in the order of predictions.
+        scores: (P,) confidence of each prediction.
+    """
+    starts = np.flatnonzero(np.diff(pairs.predictions, prepend=-1))
+    order = best_first(scores[pairs.predictions[starts]])
+    rank = np.empty(len(starts), dtype=np.int64)
+    rank[order] = np.arange(len(starts))
+    ranks = np.repeat(rank, np.diff(starts, append=len(pairs.predictions)))
+    # Of equally near boxes the first comes first.
+    order = np.lexsort((pairs.truth, pairs.distance, ranks))
+    return Pairs(pairs.predictions[order], pairs.truth[order], pairs.distance[order])
+
+
+def match(wishes: Pairs, prediction_count: int, truth_count: int) -> NDArray[np.int64]:
     """Let each prediction in turn, best first, take the nearest true box that is not taken yet.
 
     That is the one stable matching between predictions, who prefer near boxes, and boxes, who all prefer the better
-    ranked prediction. So it need not be made in turn: everybody asks for the nearest box at once, each box keeps the
-    best who ask, and the others ask on (Gale and Shapley 1962). A few rounds serve all frames and classes.
+    prediction. So it need not be made in turn: everybody asks for the nearest box at once, each box keeps the best who
+    asks, and the others ask on (Gale and Shapley 1962). A few rounds serve all frames and classes.
 
     Args:
-        pairs: who may take what.
-        rank: (P,) place of each prediction among all, 0 for the best.
+        wishes: who may take what, ordered by ``as_wishes``.
+        prediction_count: P.
         truth_count: number of true boxes.
 
     Returns:
-        (P,) the true box each prediction takes, ``NOBODY`` where it takes none. Of equally near boxes the first counts.
+        (P,) the true box each prediction takes, ``NOBODY`` where it takes none.
     """
-    taken = np.full(len(rank), NOBODY)
-    if len(pairs.predictions) == 0:
-        return taken
-    ranks = rank[pairs.predictions]
-    order = np.lexsort((pairs.truth, pairs.distance, ranks))
-    wishes, ranks = pairs.truth[order], ranks[order]
-    starts = np.flatnonzero(np.diff(ranks, prepend=-1))
-    ends = np.append(starts[1:], len(ranks))
-    asker_of_start = pairs.predictions[order[starts]]
-    # From here on askers are numbered in the order of rank; each has its wishes from `next_wish` up to `ends`.
-    next_wish, nobody = starts.copy(), len(starts)
+    taken = np.full(prediction_count, NOBODY)
+    starts = np.flatnonzero(np.diff(wishes.predictions, prepend=NOBODY))
+    # From here on askers are numbered best first; each has its wishes from ``next_wish`` up to ``ends``.
+    nobody = len(starts)
+    next_wish, ends = starts.copy(), np.append(starts[1:], len(wishes.predictions))
     holder = np.full(truth_count, nobody)
     asking = np.arange(nobody)
     while len(asking):
-        asked = wishes[next_wish[asking]]
+        asked = wishes.truth[next_wish[asking]]
         before = holder[asked]
-        # The last of several assignments stays: reversed, that is the best rank's.
+        # The last of several assignments stays: in reverse, the best asker's.
         holder[asked[::-1]] = asking[::-1]
-        holder[asked] = np.minimum(holder[asked], before)
-        refused = asking[holder[asked] != asking]
-        displaced = before[(before != nobody) & (holder[asked] != before)]
-        asking = np.union1d(refused, displaced)
+        after = np.minimum(holder[asked], before)
+        holder[asked] = after
+        left = np.zeros(nobody + 1, np.bool_)
+        left[asking[after != asking]] = True
+        left[before[after != before]] = True
+        asking = np.flatnonzero(left[:nobody])
         next_wish[asking] += 1
         asking = asking[next_wish[asking] < ends[asking]]
     held = np.flatnonzero(holder != nobody)
-    taken[asker_of_start[holder[held]]] = held
+    taken[wishes.predictions[starts[holder[held]]]] = held
     return taken

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.evaluation.matching import NOBODY, Pairs, match, near_pairs
+from semlt3d_ros.evaluation.matching import NOBODY, Pairs, as_wishes, match, near_pairs
 from semlt3d_ros.evaluation.protocols import Protocol
 from semlt3d_ros.evaluation.selection import BoxTable, Predictions, Truth
 
@@ -37,7 +37,7 @@ class Outcomes:
     """
 
     class_ids: NDArray[np.int64]
-    scores: NDArray[np.float64]
+    scores: NDArray[np.float32]
     codes: NDArray[np.int8]
     hits: NDArray[np.int64]
     errors: NDArray[np.float64]
@@ -64,33 +64,20 @@ def judge(table: BoxTable, predictions: Predictions, truth: Truth, pairs: Pairs,
     predicted_class, true_class = predictions.class_ids[pairs.predictions], truth.class_ids[pairs.truth]
     same = predicted_class == true_class
     cousins = ~same & (superclass[predicted_class] == superclass[true_class])
-    own = pairs.where(same)
-    rank = ranks(predictions.scores)
+    own = as_wishes(pairs.where(same), predictions.scores)
     codes = np.full((len(predictions), len(protocol.distances)), ALWAYS_WRONG, dtype=np.int8)
     taken = np.full(len(predictions), NOBODY)
     for column, distance in enumerate(protocol.distances):
         near = pairs.distance < distance
         codes[pairs.predictions[near & ~same], column] = 2
         codes[pairs.predictions[near & cousins], column] = 1
-        found = match(own.where(own.distance < distance), rank, len(truth.class_ids))
+        found = match(own.where(own.distance < distance), len(predictions), len(truth.class_ids))
         codes[found != NOBODY, column] = TRUE_POSITIVE
         if distance == protocol.tp_distance:
             taken = found
     hits = np.flatnonzero(taken != NOBODY)
     errors = _errors(table, predictions.rows[hits], truth.table, taken[hits], predictions.class_ids[hits], protocol)
     return Outcomes(predictions.class_ids, predictions.scores, codes, hits, errors)
-
-
-def ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Place of each score, 0 for the highest."""
-    rank = np.empty(len(scores), dtype=np.int64)
-    rank[best_first(scores)] = np.arange(len(scores))
-    return rank
-
-
-def best_first(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Order of descending score; of equal scores the later goes first, as in the nuScenes development kit."""
-    return np.argsort(scores, kind="stable")[::-1]
 
 
 def _errors(
@@ -104,8 +91,11 @@ def _errors(
     turns_half = np.array([name in protocol.half_turn for name in protocol.class_names])[class_ids]
     period = np.where(turns_half, np.pi, 2 * np.pi)
     geometric = true_positive_errors(predicted.boxes[rows], truth.boxes[true_rows], period)
-    said, known = predicted.attributes[rows], truth.attributes[true_rows]
-    attribute = np.where(known == "", np.nan, (said != known).astype(np.float64))
+    attribute = np.full(len(rows), np.nan)
+    if truth.attributes:
+        for hit, (row, true_row) in enumerate(zip(rows.tolist(), true_rows.tolist(), strict=True)):
+            if known := truth.attributes[true_row]:
+                attribute[hit] = predicted.attributes[row] != known
     return np.append(geometric, attribute[:, None], axis=1)
 
 
