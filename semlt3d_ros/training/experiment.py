@@ -172,14 +172,14 @@ def _run(job: tuple[Experiment, Path, tuple[Row, Row, int]]) -> str:
         trainer = Trainer(recipe, frames, place, device, semantics)
         trainer.resume()
         trainer.run(validation)
-        reports = {"validation": trainer.evaluate(validation), "test": trainer.evaluate(test)}
+        report = trainer.evaluate(test)
     language = None if semantics is None else semantics.describe()
     save_checkpoint(
         checkpoint_path(folder, run), trainer.averaged_student, recipe.name, {"steps": trainer.step}, language
     )
     base, row, seed = run
     values = {"base": base.name, "row": row.name, "seed": seed, "steps": trainer.step}
-    values |= {part: {"nds": report.nds, **report.to_json()} for part, report in reports.items()}
+    values["test"] = {"nds": report.nds, **report.to_json()}
     path = _result(folder, run)
     temporary = path.with_suffix(".partial")
     temporary.write_text(json.dumps(values))
