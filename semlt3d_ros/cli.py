@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from semlt3d_ros import __version__
 from semlt3d_ros.commands import (
+    calibrate,
     demo,
     detect,
     doctor,
@@ -55,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("evaluate", evaluate),
         ("view", view),
         ("train", train),
+        ("calibrate", calibrate),
         ("experiment", experiment),
         ("doctor", doctor),
     ):

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import semlt3d_ros
 from semlt3d_ros.student.checkpoint import save_checkpoint
+from semlt3d_ros.training.calibrate import calibrate, settings_of
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import Recipe, load_recipe
@@ -27,7 +28,7 @@ _COLUMNS = (
 
 
 def train(recipe_path: Path, out: Path | None = None, resume: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train by a recipe: simulate what data is missing, train, evaluate, write the checkpoint.
+    """Train by a recipe: simulate what data is missing, train, calibrate, evaluate, write the checkpoint.
 
     Args:
         recipe_path: YAML recipe.
@@ -36,7 +37,7 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         progress: show progress bars.
 
     Returns:
-        ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap`` and ``parameters``.
+        ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters`` and those of ``Fitted.summary``.
 
     Raises:
         ConfigurationError: the recipe does not hold together.
@@ -61,16 +62,20 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
                 bar.update(task, completed=step, description=f"loss {losses['total']:.3f}")
 
             trainer.run(validation, show)
-        report = trainer.evaluate(validation)
+        student = trainer.averaged_student
+        fitted = calibrate(student, validation, settings_of(recipe), device)
+    student.config, report = fitted.config, fitted.report
     language = None if semantics is None else semantics.describe()
-    save_checkpoint(out, trainer.averaged_student, recipe.name, provenance(recipe_path, recipe, trainer.step), language)
-    (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1))
+    origin = provenance(recipe_path, recipe, trainer.step)
+    save_checkpoint(out, student, recipe.name, origin, language, fitted.calibration)
+    (folder / "report.json").write_text(json.dumps({**report.to_json(), **fitted.summary()}, indent=1))
     return {
         "checkpoint": str(out),
         "steps": trainer.step,
         "map": report.map,
         "groups": report.groups,
         "ap": report.ap,
+        **fitted.summary(),
         "parameters": sum(parameter.numel() for parameter in trainer.student.parameters()),
     }
 

@@ -1,0 +1,32 @@
+"""``semlt3d calibrate``: fit the confidences of a checkpoint to how often they are right."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from semlt3d_ros.commands.output import print_json
+
+HELP = "make a checkpoint's confidences say how often they are right"
+EXAMPLE = "semlt3d calibrate build/demo.safetensors config/recipes/demo_clips.yaml -o build/calibrated.safetensors"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="what 'semlt3d train' wrote")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file that says which frames to fit on")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="checkpoint to write")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fit, write, and print calibration errors before and after."""
+    from semlt3d_ros.training.calibrate import calibrate_checkpoint
+
+    result = calibrate_checkpoint(options.checkpoint, options.recipe, options.out)
+    if options.json:
+        print_json(result)
+    else:
+        for key, value in result.items():
+            print(f"{key}: {value}")
+    return 0
