@@ -34,13 +34,13 @@ class FeatureCache:
     def __call__(self, batch: Batch, compute: Callable[[Batch], list[Tensor]]) -> list[Tensor]:
         """Maps of all views (B, V, C, h, w), from disk where every view of a frame is known, computed otherwise."""
         frames = [self._frame(batch.part(slice(b, b + 1)), compute) for b in range(len(batch.images))]
-        return [torch.cat(level) for level in zip(*frames, strict=True)]
+        return [torch.cat(level).to(batch.images.device) for level in zip(*frames, strict=True)]
 
     def _frame(self, batch: Batch, compute: Callable[[Batch], list[Tensor]]) -> list[Tensor]:
         paths = [self._path(batch, view) for view in range(batch.valid.shape[1])]
         if not all(path.exists() for path in paths):
             with torch.no_grad():
-                levels = [level.half() for level in compute(batch)]
+                levels = [level.half().cpu() for level in compute(batch)]
             for view, path in enumerate(paths):
                 _write(path, [level[0, view] for level in levels])
             return [level.float() for level in levels]
@@ -48,10 +48,11 @@ class FeatureCache:
         return [torch.stack(level)[None].float() for level in zip(*views, strict=True)]
 
     def _path(self, batch: Batch, view: int) -> Path:
-        digest = hashlib.blake2b(batch.images[0, view].contiguous().numpy().tobytes(), digest_size=16)
+        digest = hashlib.blake2b(batch.images[0, view].cpu().contiguous().numpy().tobytes(), digest_size=16)
         # Only the third row of the pose matters to the encoder: turning the ego axes changes no map.
         seen = torch.cat([batch.intrinsics[0, view].flatten(), batch.T_ego_camera[0, view, 2]])
-        digest.update(np.round(seen.numpy().astype(np.float64), 3).tobytes())
+        # Adding zero turns -0.0 into 0.0, which is the same but has other bytes.
+        digest.update((np.round(seen.cpu().numpy().astype(np.float64), 3) + 0.0).tobytes())
         name = digest.hexdigest()
         return self._folder / name[:2] / f"{name[2:]}.npz"
 
