@@ -1,5 +1,7 @@
 """The temporal memory: alignment with the present frame, resets, what is kept and what is not."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -124,7 +126,7 @@ def test_a_moving_object_stays_on_its_track_over_irregular_gaps(gaps, vx, vy, se
 def test_the_age_of_an_entry_is_told_to_its_embedding() -> None:
     still = filled(0, np.eye(4), velocity=torch.zeros(1, N, 2))
     seen = [recalled(still, moment([round(dt * 1e9)], [np.eye(4)])).embeddings for dt in (0.1, 0.3, 0.5, 0.7)]
-    for first, second in zip(seen, seen[1:], strict=False):
+    for first, second in pairwise(seen):
         assert (first - second).abs().amax(-1).min() > 0.01
 
 
