@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.decoder import LanguageProjection, LayerOutput
 from semlt3d_ros.student.student import Student
 
 
@@ -65,5 +65,6 @@ def make_vocabulary(student: Student, source: str, anchors: LanguageAnchors) -> 
     names = student.config.class_names
     names = (*names, *(name for name in anchors.names if name not in names))
     language = student.decoder.layers[-1].language
+    assert isinstance(language, LanguageProjection)
     rows = torch.from_numpy(anchors.embeddings).to(student.decoder.language_anchors)
-    return Vocabulary(names, tuple(names.index(name) for name in anchors.names), rows, float(language.bias))  # type: ignore[union-attr, arg-type]
+    return Vocabulary(names, tuple(names.index(name) for name in anchors.names), rows, language.bias.item())
