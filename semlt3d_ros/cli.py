@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from semlt3d_ros import __version__
 from semlt3d_ros.commands import (
+    anchors,
     calibrate,
     demo,
     detect,
@@ -23,10 +24,12 @@ from semlt3d_ros.commands import (
     evaluate,
     experiment,
     import_pandaset,
+    model,
     node,
     play,
     simulate,
     train,
+    train_clip,
     view,
 )
 from semlt3d_ros.core.errors import Semlt3dError
@@ -56,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         ("evaluate", evaluate),
         ("view", view),
         ("train", train),
+        ("model", model),
+        ("train-clip", train_clip),
+        ("anchors", anchors),
         ("calibrate", calibrate),
         ("experiment", experiment),
         ("doctor", doctor),

@@ -124,6 +124,17 @@ class LanguageAnchors:
             for row, (name, other) in enumerate(zip(self.names, closest, strict=True))
         ]
 
+    def indistinct(self, logit_scale: float) -> list[tuple[str, str, float]]:
+        """Pairs of names a model cannot tell apart, with their cosine: even a vector that is exactly the one anchor
+        is given to it less than twice as surely as to the other.
+
+        Args:
+            logit_scale: the model's inverse temperature.
+        """
+        cosines = self.similarity()
+        first, second = np.nonzero(np.triu(logit_scale * (1.0 - cosines) < np.log(2.0), k=1))
+        return [(self.names[a], self.names[b], float(cosines[a, b])) for a, b in zip(first, second, strict=True)]
+
     def require(self, dimension: int, source: str = "") -> None:
         """Refuse anchors of another language space than the one a student was trained in.
 
