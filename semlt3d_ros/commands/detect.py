@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, metavar="BAG", help="bag with camera images, calibration and tf")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="bag to write")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the one that comes with the package")
+    parser.add_argument(
+        "--vocabulary", type=Path, metavar="FILE", help="classes to add or replace, made by 'semlt3d anchors'"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (the default: repeatable) or cuda")
     parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
@@ -34,11 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Detect in every set; what is written stays when this is interrupted."""
     from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.semantics.anchors import load_anchors
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import load_rig, rig_from_topics
     from semlt3d_ros.student.detector import Detector, default_checkpoint
 
     detector = Detector.load(options.checkpoint or default_checkpoint(), options.device)
+    if options.vocabulary:
+        detector.set_vocabulary(load_anchors(options.vocabulary))
     with BagSource(options.bag) as source:
         rig = load_rig(options.rig) if options.rig else rig_from_topics(source.topics)
         builder = FrameBuilder(rig, detector.image_spec)
@@ -46,40 +53,45 @@ def run(options: argparse.Namespace) -> int:
             BagSink(options.out, overwrite=options.overwrite) as sink,
             progress_bar("detecting", for_people(options)) as progress,
         ):
-            processed, corrupt = detect(source, builder, detector, sink, progress)
+            answers = detect(source, builder, detector, sink, progress)
+        drops = builder.dropped_sets + answers.refused
         counts = {
-            "sets_in": processed + builder.dropped_sets.total(),
-            "sets_processed": processed,
-            "drops": dict(builder.dropped_sets),
-            "message_drops": dict(builder.drops + corrupt),
+            "sets_in": answers.processed + drops.total(),
+            "sets_processed": answers.processed,
+            "drops": dict(drops),
+            "message_drops": dict(builder.drops + answers.corrupt),
+            "memory_resets": dict(detector.memory_resets),
             "truncated": source.truncated,
         }
     _report(counts, options)
     return 0
 
 
-def detect(
-    source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress
-) -> tuple[int, Counter[str]]:
-    """Detect in all sets of a bag, exactly as the live node does.
+@dataclass
+class Answers:
+    """What became of a bag: sets answered, sets the detector refused and messages nobody can read, by reason."""
 
-    Returns:
-        The number of sets, and the messages that could not be read, by reason.
-    """
-    processed, corrupt = 0, Counter[str]()
+    processed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    corrupt: Counter[str] = field(default_factory=Counter)
+
+
+def detect(source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress) -> Answers:
+    """Detect in all sets of a bag, exactly as the live node does."""
+    answers = Answers()
     for entry in source.messages(topics=list(builder.topics)):
         progress(entry.stamp - source.start, source.end - source.start)
         try:
             message = entry.message()
         except InputRejected as error:
-            corrupt[error.reason] += 1
+            answers.corrupt[error.reason] += 1
             continue
-        processed += _write_answers(builder.add(entry.topic, entry.type_name, message), builder, detector, sink)
-    processed += _write_answers(builder.flush(), builder, detector, sink)
-    return processed, corrupt
+        _answer(builder.add(entry.topic, entry.type_name, message), builder, detector, sink, answers)
+    _answer(builder.flush(), builder, detector, sink, answers)
+    return answers
 
 
-def _write_answers(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink: BagSink) -> int:
+def _answer(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink: BagSink, answers: Answers) -> None:
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.encode import encode_detection3d, encode_long_tail
 
@@ -87,10 +99,14 @@ def _write_answers(frames: list[Frame], builder: FrameBuilder, detector: Detecto
     for frame in frames:
         if builder.reset_before(frame):
             detector.reset()
-        detections = detector.detect(frame)
+        try:
+            detections = detector.detect(frame)
+        except InputRejected as error:
+            answers.refused[error.reason] += 1
+            continue
+        answers.processed += 1
         sink.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, encode_long_tail(detections, base), frame.stamp)
         sink.write(topics.DETECTIONS, topics.DETECTION_3D_TYPE, encode_detection3d(detections, base), frame.stamp)
-    return len(frames)
 
 
 def _report(counts: dict[str, Any], options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.messages.encode import encode_detection3d, encode_diagnostics, encode_long_tail, encode_markers
 from semlt3d_ros.messages.typestore import deserialize
@@ -21,9 +22,11 @@ from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes import detector_report as report
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.lockstep import ProgressReport
+from semlt3d_ros.nodes.parameter_updates import ParameterUpdates
 from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
 from semlt3d_ros.nodes.statistics import SetCounters, StageLatencies
 from semlt3d_ros.nodes.worker import LatestWorker
+from semlt3d_ros.semantics.anchors import load_anchors
 from semlt3d_ros.sensing.assembler import AssemblerConfig
 from semlt3d_ros.sensing.frame_builder import BuilderConfig, FrameBuilder
 from semlt3d_ros.sensing.rig import CameraConfig, Rig, load_rig
@@ -38,15 +41,22 @@ class FrameDetector(Protocol):
     """What the node needs of a detector; ``student.detector.Detector`` is one."""
 
     image_spec: ImageSpec
-    class_names: tuple[str, ...]
     model_version: str
     last_timings: dict[str, float]
+    memory_resets: Counter[str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the confidences' columns."""
 
     def detect(self, frame: Frame) -> Detections:
-        """Detections of one frame."""
+        """Detections of one frame; raises ``InputRejected`` where there is no answer that could be published."""
 
     def reset(self) -> None:
         """Forget past frames."""
+
+    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
+        """Add and replace classes by language, from any thread; raises ``ConfigurationError`` and changes nothing."""
 
 
 @dataclass
@@ -62,6 +72,7 @@ class _Job:
     detected: int = 0
     result: Detections | Exception | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    memory_resets: Counter[str] = field(default_factory=Counter)
 
 
 class DetectorNode:
@@ -76,6 +87,9 @@ class DetectorNode:
         detector: what detects.
         rig: the cameras.
         parameters: see ``DetectorParameters``.
+
+    Raises:
+        ConfigurationError: the vocabulary file cannot be used.
     """
 
     def __init__(
@@ -86,6 +100,10 @@ class DetectorNode:
         self._rig = rig
         self._parameters = parameters
         self._log = ThrottledLog(middleware.logger)
+        self._vocabulary_file = self._vocabulary_rejected = ""
+        if parameters.vocabulary_file:
+            self._set_vocabulary(parameters.vocabulary_file)
+        self._memory_resets: Counter[str] = Counter()
         self._builder = FrameBuilder(
             rig,
             detector.image_spec,
@@ -106,6 +124,7 @@ class DetectorNode:
         self._long_tail = middleware.create_publisher(parameters.long_tail_topic, names.LONG_TAIL_TYPE)
         self._markers = middleware.create_publisher(parameters.markers_topic, names.MARKER_TYPE)
         self._diagnostics = middleware.create_publisher(names.DIAGNOSTICS, names.DIAGNOSTIC_TYPE)
+        self._updates = ParameterUpdates(middleware, NODE_NAME, {"vocabulary_file": self._update_vocabulary})
         topics = rig.topics()
         self._progress = ProgressReport(middleware, tuple(topics))
         self._subscriptions = [self._subscribe(topic, type_name) for topic, type_name in topics.items()]
@@ -124,6 +143,17 @@ class DetectorNode:
         self._diagnostics.publish(encode_diagnostics(self._report_entries(stamp), stamp, types=self._middleware.types))
         if not self._in_flight:
             self._progress.publish()
+
+    def _set_vocabulary(self, file: str) -> None:
+        self._detector.set_vocabulary(load_anchors(Path(file)) if file else None)
+        self._vocabulary_file, self._vocabulary_rejected = file, ""
+
+    def _update_vocabulary(self, file: str) -> None:
+        try:
+            self._set_vocabulary(file)
+        except ConfigurationError as error:
+            self._vocabulary_rejected = str(error)
+            raise
 
     def _subscribe(self, topic: str, type_name: str) -> Subscription:
         callback = partial(self._on_message, topic, type_name)
@@ -179,6 +209,7 @@ class DetectorNode:
             job.timings = dict(self._detector.last_timings)
         except Exception as error:
             job.result = error
+        job.memory_resets = Counter(self._detector.memory_resets)
         job.detected = self._middleware.now()
         self._middleware.call_soon(partial(self._finish, job))
 
@@ -186,9 +217,13 @@ class DetectorNode:
         self._in_flight -= 1
         if self._backlog:
             self._worker.submit(self._backlog.popleft())
+        self._memory_resets = job.memory_resets
         try:
             if isinstance(job.result, Detections):
                 self._publish(job, job.result)
+            elif isinstance(job.result, InputRejected):
+                self._counters.drop(job.result.reason)
+                self._log.warning(job.result.reason, f"the set of {job.frame.stamp * 1e-9:.9f} s: {job.result}")
             else:
                 self._counters.drop("inference_error")
                 self._middleware.logger.error(
@@ -232,7 +267,14 @@ class DetectorNode:
             report.sets_entry(counted, self._rate.read(now, counters.sets_processed)),
             report.latency_entry(self._latencies),
             report.messages_entry(drops, self._builder.resets, self._builder.waiting),
-            report.model_entry(self._detector.model_version, self._parameters.device, self._detector.class_names),
+            report.model_entry(
+                self._detector.model_version,
+                self._parameters.device,
+                self._detector.class_names,
+                self._vocabulary_file,
+                self._vocabulary_rejected,
+            ),
+            report.memory_entry(self._memory_resets),
             *(report.camera_entry(status) for status in self._builder.camera_status.values()),
         ]
 

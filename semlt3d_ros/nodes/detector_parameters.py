@@ -15,6 +15,9 @@ class DetectorParameters:
     checkpoint: str = parameter(
         "", "path of a .safetensors checkpoint; empty takes the one that comes with the package"
     )
+    vocabulary_file: str = parameter(
+        "", "language anchors of classes to add or replace, made by `semlt3d anchors`; empty: the trained classes alone"
+    )
     device: str = parameter("auto", "auto (a GPU if there is one), cpu, or cuda[:N]")
     threads: int = parameter(0, "CPU threads of the model; 0 leaves the choice to torch", low=0, high=256)
     rig_file: str = parameter("", "YAML file that describes the cameras; empty takes `cameras` on their default topics")

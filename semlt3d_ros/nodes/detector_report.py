@@ -1,4 +1,4 @@
-"""The detector node's diagnostics: one status for sets, latency, messages and model, and one per camera.
+"""The detector node's diagnostics: one status for sets, latency, messages, model and memory, and one per camera.
 
 All counts are since the start of the node, so that the last message of a recording tells all of it.
 """
@@ -18,6 +18,7 @@ SETS = "semlt3d_detector: sets"
 LATENCY = "semlt3d_detector: latency"
 MESSAGES = "semlt3d_detector: messages"
 MODEL = "semlt3d_detector: model"
+MEMORY = "semlt3d_detector: memory"
 CAMERA = "semlt3d_detector: camera "
 """Names of the statuses; a camera's name follows ``CAMERA``."""
 
@@ -61,9 +62,39 @@ def messages_entry(drops: Mapping[str, int], resets: Mapping[str, int], waiting:
     return MESSAGES, WARN if dropped else OK, f"{dropped} messages dropped", values
 
 
-def model_entry(model_version: str, device: str, class_names: Iterable[str]) -> Entry:
-    """Which model is running, and where."""
-    return MODEL, OK, model_version, {"version": model_version, "device": device, "classes": ",".join(class_names)}
+def model_entry(
+    model_version: str, device: str, class_names: Iterable[str], vocabulary_file: str, vocabulary_rejected: str
+) -> Entry:
+    """Which model is running, where, and for which classes; WARN while the last vocabulary that was set is rejected."""
+    values = {
+        "version": model_version,
+        "device": device,
+        "classes": ",".join(class_names),
+        "vocabulary_file": vocabulary_file,
+    }
+    if vocabulary_rejected:
+        values["vocabulary_rejected"] = vocabulary_rejected
+        return MODEL, WARN, f"{model_version}; the vocabulary is as it was: {vocabulary_rejected}", values
+    return MODEL, OK, model_version, values
+
+
+def memory_entry(resets: Mapping[str, int]) -> Entry:
+    """How often the student's memory was emptied before a frame, by cause; WARN once there was no ego pose to carry it.
+
+    Args:
+        resets: ``Detector.memory_resets``; empty for a detector without memory.
+    """
+    frames = sum(resets.values())
+    values = {f"resets.{cause.replace(' ', '_')}": str(count) for cause, count in sorted(resets.items())}
+    blind = resets.get("no ego pose", 0)
+    if blind:
+        message = (
+            f"{blind} of {frames} sets had no ego pose, so nothing was remembered; publish odometry or tf from a fixed "
+            "frame to the base frame, and name that fixed_frame in the rig"
+        )
+        return MEMORY, WARN, message, values
+    message = f"kept before {resets.get('kept', 0)} of {frames} sets" if frames else "nothing is remembered"
+    return MEMORY, OK, message, values
 
 
 def camera_entry(status: CameraStatus) -> Entry:

@@ -180,7 +180,7 @@ class Detector:
             output = self._student(batch, memory=self._memory)
         layer: LayerOutput = output.layers[-1]
         if not _finite(layer).any():
-            raise InputRejected("not_finite", f"no output of the network is finite for set {frame.stamp * 1e-9:.9f} s")
+            raise InputRejected("not_finite", "no output of the network is finite; check calibration and weights")
         self._memory = output.memory
         if output.resets is not None:
             self.memory_resets[RESETS[int(output.resets[0])]] += 1

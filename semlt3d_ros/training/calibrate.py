@@ -192,7 +192,9 @@ def _judged(answers: Sequence[Answer], settings: EvaluationSettings) -> Judged:
     outcomes = judge(table, predictions, truth, find_pairs(table, predictions, truth, protocol), protocol)
     column = protocol.distances.index(protocol.tp_distance)
     drives = np.array([drive for drive, _, _ in answers])[table.frames[predictions.rows]]
-    return Judged(drives, outcomes.class_ids, outcomes.scores, outcomes.codes[:, column] == TRUE_POSITIVE)
+    return Judged(
+        drives, outcomes.class_ids, outcomes.scores.astype(np.float64), outcomes.codes[:, column] == TRUE_POSITIVE
+    )
 
 
 def _fit(judged: Judged, classes: int) -> Calibration:

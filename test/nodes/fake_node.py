@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.parameters import load_parameters
@@ -28,17 +30,23 @@ class FakeDetector:
     """One box per view; its height says how many frames were seen since the last reset."""
 
     image_spec = ImageSpec(32, 16)
-    class_names = CLASS_NAMES
     model_version = "fake@0"
 
     def __init__(self) -> None:
+        self.class_names = CLASS_NAMES
         self.last_timings: dict[str, float] = {}
+        self.memory_resets: Counter[str] = Counter()
         self.frames = 0
         self.resets = 0
 
     def reset(self) -> None:
         self.frames = 0
         self.resets += 1
+
+    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
+        if anchors is not None:
+            anchors.require(8, "fake")
+        self.class_names = CLASS_NAMES if anchors is None else (*CLASS_NAMES, *anchors.names)
 
     def detect(self, frame: Frame) -> Detections:
         start = time.perf_counter()
@@ -53,7 +61,7 @@ class FakeDetector:
             np.array(checks) * 1e-3,
             np.zeros((count, 2)),
         )
-        confidences = np.zeros((count, len(CLASS_NAMES)), np.float32)
+        confidences = np.zeros((count, len(self.class_names)), np.float32)
         confidences[np.arange(count), np.arange(count)] = pixels.mean(1) / 255
         spent = (time.perf_counter() - start) * 1e3
         self.last_timings = {"batch": 0.0, "forward": spent, "decode": 0.0}
@@ -61,6 +69,7 @@ class FakeDetector:
             frame.stamp,
             boxes,
             confidences,
+            self.class_names,
             cameras=tuple(view.name for view in frame.views),
             missing=frame.missing,
             model_version=self.model_version,
