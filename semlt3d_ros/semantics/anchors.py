@@ -99,7 +99,8 @@ def load_anchors(path: Path) -> LanguageAnchors:
         with safe_open(path, framework="numpy") as file:
             metadata, rows = file.metadata() or {}, file.get_tensor(_TENSOR)
         header = json.loads(metadata[_ENTRY])
-        number, names, prompts, source = (header[key] for key in ("format", "names", "prompts", "source"))
+        number, source = header["format"], str(header["source"])
+        names, prompts = (tuple(map(str, header[key])) for key in ("names", "prompts"))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"'{path}' is not a readable file of language anchors ({error}); make it again with 'semlt3d anchors'"
@@ -107,6 +108,6 @@ def load_anchors(path: Path) -> LanguageAnchors:
     if number != FORMAT:
         raise ConfigurationError(f"language anchors '{path}' have format {number}; this version reads format {FORMAT}")
     try:
-        return LanguageAnchors(tuple(map(str, names)), rows, tuple(map(str, prompts)), str(source))
+        return LanguageAnchors(names, rows, prompts, source)
     except ConfigurationError as error:
         raise ConfigurationError(f"'{path}': {error}") from error

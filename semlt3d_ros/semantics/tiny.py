@@ -63,7 +63,10 @@ class TinyClip(nn.Module):
 
     def save(self, path: Path, name: str, provenance: dict[str, Any]) -> None:
         """Write the CLIP in half precision, atomically. Words no caption had are blank: they say nothing, not noise."""
-        tensors = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
+        tensors = {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in self.model.state_dict().items()
+        }
         tensors["token_embedding.weight"][~self.seen] = 0.0
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
         header = {"format": FILE_FORMAT, "name": name, "config": self.config, "provenance": provenance}
