@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,10 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.core.taxonomy import CLASS_INDEX
-from semlt3d_ros.evaluation import NUSCENES, EvaluationSettings, Evaluator, FrameAttributes, Report
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.evaluation import NUSCENES, EvaluationSettings, Evaluator, FrameAttributes, Protocol, Report
 from semlt3d_ros.evaluation.attributes import attributes_from_motion
+from semlt3d_ros.evaluation.selection import protocol_confidences
 
 TRUE_BOXES = 31
 """Per sample, on average; as in nuScenes' validation set."""
@@ -40,14 +41,7 @@ RANGES = np.array([info.range_m for info in NUSCENES.classes])
 DEVKIT_ERRORS = {"ate": "trans_err", "ase": "scale_err", "aoe": "orient_err", "ave": "vel_err", "aae": "attr_err"}
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One sample for both: detections and labels, and what the labels' classes and attributes are."""
-
-    detections: Detections
-    labels: Labels
-    true_classes: NDArray[np.int64]
-    attributes: FrameAttributes
+Frame = tuple[Detections, Labels, FrameAttributes]
 
 
 def in_range(centers: NDArray[np.float64], class_ids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -63,7 +57,7 @@ def random_boxes(rng: np.random.Generator, centers: NDArray[np.float64]) -> Boxe
     return Boxes3D(centers, rng.uniform(0.5, 5.0, (count, 3)), rng.uniform(-np.pi, np.pi, count), velocity)
 
 
-def make_sample(rng: np.random.Generator, stamp: int, predictions: int) -> Sample:
+def make_frame(rng: np.random.Generator, stamp: int, predictions: int) -> Frame:
     count, classes = int(rng.poisson(TRUE_BOXES)), len(RANGES)
     shares = np.array([FREQUENCIES[name] for name in NUSCENES.class_names])
     shares /= shares.sum()
@@ -83,10 +77,9 @@ def make_sample(rng: np.random.Generator, stamp: int, predictions: int) -> Sampl
     confidences = np.zeros((predictions, classes), np.float32)
     confidences[np.arange(predictions), class_ids] = np.maximum(np.round(scores, 4), 1e-4)
     names = NUSCENES.class_names
-    return Sample(
+    return (
         Detections(stamp, found, confidences, names),
         Labels(truth, np.array([CLASS_INDEX[TAXONOMY_NAMES[index]] for index in true_classes], np.int64)),
-        true_classes,
         FrameAttributes(
             attributes_from_motion(tuple(names[index] for index in class_ids), found.velocity),
             attributes_from_motion(tuple(names[index] for index in true_classes), truth.velocity),
@@ -94,66 +87,73 @@ def make_sample(rng: np.random.Generator, stamp: int, predictions: int) -> Sampl
     )
 
 
-def evaluate_here(samples: list[Sample]) -> Report:
-    evaluator = Evaluator(EvaluationSettings(NUSCENES, absent_classes="zero"))
-    for sample in samples:
-        evaluator.add(sample.detections, sample.labels, sample.attributes)
+def evaluate_here(frames: Iterable[Frame], settings: EvaluationSettings) -> Report:
+    evaluator = Evaluator(settings)
+    for detections, labels, attributes in frames:
+        evaluator.add(detections, labels, attributes)
     return evaluator.report()
 
 
-def devkit_boxes(samples: list[Sample]):  # type: ignore[no-untyped-def]
-    """The development kit's true and predicted boxes, each sample's positions relative to its ego vehicle."""
+def devkit_boxes(frames: Iterable[Frame], protocol: Protocol):  # type: ignore[no-untyped-def]
+    """The development kit's true and predicted boxes, in the ego frame, less those beyond their class's range."""
     from nuscenes.eval.common.data_classes import EvalBoxes
-    from nuscenes.eval.detection.data_classes import DetectionBox
 
     truth, predicted = EvalBoxes(), EvalBoxes()
-    for sample in samples:
-        token, found = str(sample.detections.stamp), sample.detections
-        for target, boxes, class_ids, scores, attributes in (
-            (truth, sample.labels.boxes, sample.true_classes, None, sample.attributes.true),
-            (predicted, found.boxes, found.class_ids, found.scores, sample.attributes.predicted),
-        ):
-            quaternions = quaternion_from_yaw(boxes.yaw)[:, [3, 0, 1, 2]]
-            rows = [
-                DetectionBox(
-                    sample_token=token,
-                    translation=tuple(boxes.centers[row].tolist()),
-                    size=tuple(boxes.sizes[row, [1, 0, 2]].tolist()),
-                    rotation=tuple(quaternions[row].tolist()),
-                    velocity=tuple(boxes.velocity[row].tolist()),
-                    detection_name=NUSCENES.class_names[class_ids[row]],
-                    detection_score=-1.0 if scores is None else float(scores[row]),
-                    attribute_name=attributes[row],
-                )
-                for row in range(len(boxes))
-            ]
-            target.add_boxes(token, rows)
+    for number, (detections, labels, attributes) in enumerate(frames):
+        found = [protocol.class_of(CLASS_NAMES[class_id]) for class_id in labels.class_ids]
+        rows = [row for row, class_id in enumerate(found) if class_id is not None]
+        boxes = _rows(number, labels.boxes, rows, [found[row] for row in rows], None, attributes.true, protocol)
+        truth.add_boxes(str(number), boxes)
+        confidences = protocol_confidences(detections, protocol)
+        rows, class_ids = np.nonzero(confidences)
+        scores = confidences[rows, class_ids]
+        boxes = _rows(number, detections.boxes, rows, class_ids, scores, attributes.predicted, protocol)
+        predicted.add_boxes(str(number), boxes)
     return truth, predicted
 
 
-def evaluate_there(truth, predicted):  # type: ignore[no-untyped-def]
-    """What ``DetectionEval.evaluate`` of the development kit does once it has loaded its files."""
-    from nuscenes.eval.common.config import config_factory
+def _rows(number, boxes, rows, class_ids, scores, attributes, protocol):  # type: ignore[no-untyped-def]
+    from nuscenes.eval.detection.data_classes import DetectionBox
+
+    quaternions = quaternion_from_yaw(boxes.yaw)[:, [3, 0, 1, 2]]
+    made = [
+        DetectionBox(
+            sample_token=str(number),
+            translation=tuple(boxes.centers[row].tolist()),
+            ego_translation=tuple(boxes.centers[row].tolist()),
+            size=tuple(boxes.sizes[row, [1, 0, 2]].tolist()),
+            rotation=tuple(quaternions[row].tolist()),
+            velocity=tuple(boxes.velocity[row].tolist()),
+            detection_name=protocol.class_names[class_id],
+            detection_score=-1.0 if scores is None else float(scores[place]),
+            attribute_name=attributes[row],
+        )
+        for place, (row, class_id) in enumerate(zip(rows, class_ids, strict=True))
+    ]
+    ranges = {info.name: info.range_m for info in protocol.classes}
+    return [box for box in made if box.ego_dist < ranges[box.detection_name]]
+
+
+def evaluate_there(truth, predicted, protocol: Protocol):  # type: ignore[no-untyped-def]
+    """What ``DetectionEval.evaluate`` of the development kit does once it has loaded and filtered its boxes."""
+    from nuscenes.eval.common.utils import center_distance
     from nuscenes.eval.detection.algo import accumulate, calc_ap, calc_tp
     from nuscenes.eval.detection.data_classes import DetectionMetrics
 
-    config = config_factory("detection_cvpr_2019")
-    metrics = DetectionMetrics(config)
-    for name in config.class_names:
-        for distance in config.dist_ths:
-            data = accumulate(truth, predicted, name, config.dist_fcn_callable, distance)
-            metrics.add_label_ap(name, distance, calc_ap(data, config.min_recall, config.min_precision))
-            if distance == config.dist_th_tp:
+    metrics = DetectionMetrics(SimpleNamespace(class_names=protocol.class_names, mean_ap_weight=protocol.ap_weight))
+    for name in protocol.class_names:
+        for distance in protocol.distances:
+            data = accumulate(truth, predicted, name, center_distance, distance)
+            metrics.add_label_ap(name, distance, calc_ap(data, protocol.min_recall, protocol.min_precision))
+            if distance == protocol.tp_distance:
                 for error, theirs in DEVKIT_ERRORS.items():
-                    exempt = error in NUSCENES.exempt.get(name, ())
-                    metrics.add_label_tp(name, theirs, np.nan if exempt else calc_tp(data, config.min_recall, theirs))
-        print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+                    exempt = error in protocol.exempt.get(name, ())
+                    metrics.add_label_tp(name, theirs, np.nan if exempt else calc_tp(data, protocol.min_recall, theirs))
     return metrics
 
 
 def differences(report: Report, metrics) -> dict[str, float]:  # type: ignore[no-untyped-def]
-    """Every figure's distance from the development kit's."""
+    """Every figure's distance from the development kit's; both count classes without true boxes as zero."""
     apart = {"mAP": report.map - metrics.mean_ap, "NDS": report.nds - metrics.nd_score}
     for error, theirs in DEVKIT_ERRORS.items():
         apart[error] = report.errors[error] - metrics.tp_errors[theirs]
@@ -168,16 +168,17 @@ def differences(report: Report, metrics) -> dict[str, float]:  # type: ignore[no
 def measure(samples: int, predictions: int, repeats: int, seed: int) -> dict[str, float]:
     """All figures."""
     rng = np.random.default_rng(seed)
-    made = [make_sample(rng, stamp, predictions) for stamp in range(samples)]
+    made = [make_frame(rng, stamp, predictions) for stamp in range(samples)]
+    settings = EvaluationSettings(NUSCENES, absent_classes="zero")
     seconds = []
     for _ in range(repeats):
         start = time.process_time()
-        report = evaluate_here(made)
+        report = evaluate_here(made, settings)
         _ = report.to_json()
         seconds.append(time.process_time() - start)
-    boxes = devkit_boxes(made)
+    boxes = devkit_boxes(made, NUSCENES)
     start = time.process_time()
-    metrics = evaluate_there(*boxes)
+    metrics = evaluate_there(*boxes, NUSCENES)
     devkit_s = time.process_time() - start
     here_s = statistics.median(seconds)
     apart = differences(report, metrics)

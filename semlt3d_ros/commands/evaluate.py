@@ -1,14 +1,25 @@
-"""``semlt3d evaluate``: detections of one bag against the ground truth of another."""
+"""``semlt3d evaluate``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semlt3d_ros.commands.output import print_json, print_table
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+
+if TYPE_CHECKING:
+    from semlt3d_ros.core.rigid import Matrix
+    from semlt3d_ros.evaluation import Report
+    from semlt3d_ros.sensing.transform_tree import TransformTree
 
 HELP = "measure recorded detections against the ground truth of a bag"
-EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap"
+EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap --out build/evaluation"
+
+GLOBAL_FRAMES = ("map", "odom")
+"""Fixed frames (REP-105) that results can be given in; the first that is there counts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,23 +27,109 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("detections", type=Path, metavar="DETECTIONS", help="bag with the detector's output")
     parser.add_argument("--truth", type=Path, required=True, metavar="BAG", help="bag with the ground truth")
     parser.add_argument(
+        "--protocol",
+        default="lt3d",
+        metavar="NAME",
+        help="lt3d (18 classes, no floors) or nuscenes (10 classes, recall and precision from 0.1); default: lt3d",
+    )
+    parser.add_argument(
         "--range", type=float, metavar="METRES", help="leave out what is farther (default: the classes' own ranges)"
     )
     parser.add_argument(
         "--min-pixels", type=int, default=0, metavar="N", help="leave out truth with fewer visible pixels"
     )
+    parser.add_argument(
+        "--absent-as-zero",
+        action="store_true",
+        help="count classes without truth as 0, as the nuScenes development kit does, instead of leaving them out",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="write report.json and pictures of the curves, confusions, calibration",
+    )
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="write the detections as a nuScenes results file (global frame)"
+    )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures of all classes and groups."""
-    from semlt3d_ros.evaluation import EvaluationSettings, evaluate
+    """Print the figures of all classes and groups; write what is asked for."""
+    from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_named
     from semlt3d_ros.evaluation.bags import pair_bags
+    from semlt3d_ros.evaluation.results_file import sample_results, write_results
 
-    settings = EvaluationSettings(range_limit_m=options.range, min_visible_pixels=options.min_pixels)
-    report = evaluate(pair_bags(options.detections, options.truth), settings)
+    settings = EvaluationSettings(
+        protocol_named(options.protocol),
+        range_limit_m=options.range,
+        min_visible_pixels=options.min_pixels,
+        absent_classes="zero" if options.absent_as_zero else "left_out",
+    )
+    pairs = pair_bags(options.detections, options.truth)
+    frames = list(pairs)
+    report = evaluate(frames, settings)
+    if options.results is not None:
+        poses = _ego_poses(
+            [options.truth, options.detections], pairs.frame_id, [detections.stamp for detections, _ in frames]
+        )
+        samples = (
+            (str(detections.stamp), sample_results(str(detections.stamp), detections, pose, settings))
+            for (detections, _), pose in zip(frames, poses, strict=True)
+        )
+        write_results(options.results, samples)
+    if options.out is not None:
+        _write(report, options.out)
     if options.json:
         print_json(report.to_json())
     else:
         print_table(report.to_table())
     return 0
+
+
+def _write(report: Report, folder: Path) -> None:
+    from semlt3d_ros.evaluation.plots import save_plots
+
+    report.save(folder / "report.json")
+    save_plots(report, folder)
+
+
+def _ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> list[Matrix]:
+    """The vehicle's pose in the global frame at each stamp, from the first of the bags that knows it.
+
+    Raises:
+        ConfigurationError: none of them does, or there is a stamp it does not cover.
+    """
+    for bag in bags:
+        tree = _transforms(bag)
+        target = next((frame for frame in GLOBAL_FRAMES if frame in tree.frames), None)
+        if target is None or ego_frame not in tree.frames:
+            continue
+        try:
+            return [tree.lookup(target, ego_frame, stamp) for stamp in stamps]
+        except InputRejected as rejection:
+            raise ConfigurationError(f"bag '{bag}' has no pose of '{ego_frame}' for every frame: {rejection}") from None
+    raise ConfigurationError(
+        f"a results file is in the frame {' or '.join(GLOBAL_FRAMES)}, but no transform places '{ego_frame}' there in "
+        f"{' or '.join(str(bag) for bag in bags)}; record /tf or /localization/odometry, or leave out --results"
+    )
+
+
+def _transforms(bag: Path) -> TransformTree:
+    from semlt3d_ros.data.bags import BagSource
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
+    from semlt3d_ros.sensing.transform_tree import TransformTree
+
+    tree = TransformTree(history_s=1e6)
+    with BagSource(bag) as source:
+        for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
+            try:
+                message = entry.message()
+                odometry = entry.topic == topics.ODOMETRY
+                for each in [decode_odometry(message)] if odometry else decode_transforms(message):
+                    tree.add(each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC)
+            except InputRejected:
+                continue  # a damaged transform leaves a gap, which the look-up reports
+    return tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,15 +27,16 @@ class FrameAttributes:
     """Attribute names of one frame's boxes, which neither detections nor labels carry.
 
     Attributes:
-        predicted: one name for each detected box, ``""`` where none is said.
+        predicted: one name for each detected box, ``""`` where none is said; empty where none is for any.
         true: one name for each true box, ``""`` where it has none or nobody knows; such a box has no attribute error.
+            Empty where nobody knows any.
     """
 
-    predicted: tuple[str, ...]
-    true: tuple[str, ...]
+    predicted: tuple[str, ...] = ()
+    true: tuple[str, ...] = ()
 
 
-def attributes_from_motion(class_names: tuple[str, ...], velocity: NDArray[np.float64]) -> tuple[str, ...]:
+def attributes_from_motion(class_names: Sequence[str], velocity: NDArray[np.float64]) -> tuple[str, ...]:
     """The likeliest nuScenes attribute of boxes of which only the motion is known.
 
     Args:

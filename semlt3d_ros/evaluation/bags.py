@@ -69,6 +69,7 @@ class BagPairs:
         unanswered: frames without.
         without_truth: stamps of detections for which there is no truth.
         rejected: messages that could not be decoded, by reason.
+        frame_id: the frame the truth is given in; empty without truth.
     """
 
     def __init__(self, detections_bag: Path, truth_bag: Path) -> None:
@@ -79,6 +80,7 @@ class BagPairs:
     def _reset(self) -> None:
         self.answered = self.unanswered = self.without_truth = 0
         self.rejected: Counter[str] = Counter()
+        self.frame_id = ""
 
     def __iter__(self) -> Iterator[tuple[Detections, Labels]]:
         """Pairs in the order of the truth bag.
@@ -99,6 +101,7 @@ class BagPairs:
             _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
             for stamp, labels, frame_id in read_truth(source, self.rejected):
                 self._check_frames(found_frames, frame_id)
+                self.frame_id = frame_id
                 answer = found.get(stamp)
                 if answer is None:
                     self.unanswered += 1

@@ -17,12 +17,14 @@ from semlt3d_ros.evaluation.curves import Ranking
 from semlt3d_ros.evaluation.matching import best_first
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS, TRUE_POSITIVE, Outcomes, find_pairs, judge
 from semlt3d_ros.evaluation.report import ClassResult, Report
-from semlt3d_ros.evaluation.selection import FramePair, select_predictions, select_truth, unknown_names
+from semlt3d_ros.evaluation.selection import select_predictions, select_truth, unknown_names
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
 _BATCH_CONFIDENCES = 500_000
 """Frames are taken together until they have this many confidences: enough to forget the cost of calling NumPy, little
 enough for the processor's cache."""
+
+_NO_ATTRIBUTES = FrameAttributes()
 
 
 class Evaluator:
@@ -43,10 +45,10 @@ class Evaluator:
         self._truth_count = np.zeros(count, dtype=np.int64)
         self._confusions = np.zeros((count + 1, count + 1), dtype=np.int64)
         self._outcomes: list[Outcomes] = []
-        self._waiting: list[FramePair] = []
+        self._waiting: list[tuple[Detections, Labels, FrameAttributes]] = []
         self._waiting_confidences = 0
 
-    def add(self, detections: Detections, labels: Labels, attributes: FrameAttributes | None = None) -> None:
+    def add(self, detections: Detections, labels: Labels, attributes: FrameAttributes = _NO_ATTRIBUTES) -> None:
         """Take in one frame; both are in the ego frame at the same stamp, and must not be changed until the report.
 
         Args:
@@ -57,13 +59,12 @@ class Evaluator:
         Raises:
             ValueError: there are not as many attributes as boxes.
         """
-        if attributes is not None:
-            for what, names, boxes in (
-                ("predicted", attributes.predicted, detections.boxes),
-                ("true", attributes.true, labels.boxes),
-            ):
-                if len(names) != len(boxes):
-                    raise ValueError(f"frame {detections.stamp}: {len(names)} {what} attributes for {len(boxes)} boxes")
+        for what, names, boxes in (
+            ("predicted", attributes.predicted, detections.boxes),
+            ("true", attributes.true, labels.boxes),
+        ):
+            if names and len(names) != len(boxes):
+                raise ValueError(f"frame {detections.stamp}: {len(names)} {what} attributes for {len(boxes)} boxes")
         self._frames += 1
         self._unknown_classes.update(dict.fromkeys(unknown_names(detections.class_names, self.settings.protocol)))
         self._waiting.append((detections, labels, attributes))
@@ -75,8 +76,9 @@ class Evaluator:
         if not self._waiting:
             return
         settings = self.settings
-        table, predictions = select_predictions(self._waiting, settings)
-        truth = select_truth(self._waiting, settings)
+        detections, labels, attributes = zip(*self._waiting, strict=True)
+        table, predictions = select_predictions(detections, [each.predicted for each in attributes], settings)
+        truth = select_truth(labels, [each.true for each in attributes], settings)
         pairs = find_pairs(table, predictions, truth, settings.protocol)
         self._truth_count += np.bincount(truth.class_ids, minlength=len(self._truth_count))
         self._attributes_known |= any(truth.table.attributes)

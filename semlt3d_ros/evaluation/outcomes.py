@@ -95,7 +95,7 @@ def _errors(
     if truth.attributes:
         for hit, (row, true_row) in enumerate(zip(rows.tolist(), true_rows.tolist(), strict=True)):
             if known := truth.attributes[true_row]:
-                attribute[hit] = predicted.attributes[row] != known
+                attribute[hit] = not predicted.attributes or predicted.attributes[row] != known
     return np.append(geometric, attribute[:, None], axis=1)
 
 

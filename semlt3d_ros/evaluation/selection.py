@@ -13,11 +13,8 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
-from semlt3d_ros.evaluation.attributes import FrameAttributes
 from semlt3d_ros.evaluation.protocols import Protocol
 from semlt3d_ros.evaluation.settings import EvaluationSettings
-
-FramePair = tuple[Detections, Labels, "FrameAttributes | None"]
 
 NOT_EVALUATED = -1
 """Stands for the class of a column or a label that the protocol does not evaluate."""
@@ -93,18 +90,22 @@ def protocol_confidences(detections: Detections, protocol: Protocol) -> NDArray[
     return merged
 
 
-def select_predictions(frames: Sequence[FramePair], settings: EvaluationSettings) -> tuple[BoxTable, Predictions]:
+def select_predictions(
+    frames: Sequence[Detections], attributes: Sequence[tuple[str, ...]], settings: EvaluationSettings
+) -> tuple[BoxTable, Predictions]:
     """The predictions that count: the ``max_boxes`` most confident pairs of each frame, less those out of range.
 
     Pairs without confidence (zero or NaN), boxes whose centre, size or heading is not finite, and classes that the
     protocol does not have, are no predictions.
+
+    Args:
+        frames: detections of one or more frames.
+        attributes: names for the boxes of each frame; none where they are not known.
+        settings: what counts.
     """
-    table = _table(
-        [detections.boxes for detections, _, _ in frames],
-        [() if given is None else given.predicted for _, _, given in frames],
-    )
+    table = _table([each.boxes for each in frames], attributes)
     boxes = table.boxes
-    confidences = np.concatenate([protocol_confidences(each, settings.protocol) for each, _, _ in frames])
+    confidences = np.concatenate([protocol_confidences(each, settings.protocol) for each in frames])
     # One sum tells at less cost than thirteen looks: it is finite when all its parts are.
     usable = np.isfinite(sum((*boxes.centers.T, *boxes.sizes.T), boxes.yaw))
     counts = (confidences > 0) & usable[:, None]
@@ -118,13 +119,14 @@ def select_predictions(frames: Sequence[FramePair], settings: EvaluationSettings
     return table, Predictions(rows[keep], class_ids[keep], scores[keep])
 
 
-def select_truth(frames: Sequence[FramePair], settings: EvaluationSettings) -> Truth:
-    """The truth that counts: of the protocol's classes, within range, and visible enough where that is known."""
-    labels = [each for _, each, _ in frames]
-    table = _table(
-        [each.boxes for each in labels],
-        [() if given is None else given.true for _, _, given in frames],
-    )
+def select_truth(
+    labels: Sequence[Labels], attributes: Sequence[tuple[str, ...]], settings: EvaluationSettings
+) -> Truth:
+    """The truth that counts: of the protocol's classes, within range, and visible enough where that is known.
+
+    Arguments as of ``select_predictions``.
+    """
+    table = _table([each.boxes for each in labels], attributes)
     columns = np.array(columns_of(CLASS_NAMES, settings.protocol), dtype=np.int64)
     class_ids = columns[np.concatenate([each.class_ids for each in labels])]
     keep = (class_ids != NOT_EVALUATED) & _within_range(table.boxes.centers, class_ids, settings)
@@ -138,7 +140,7 @@ def select_truth(frames: Sequence[FramePair], settings: EvaluationSettings) -> T
     return Truth(kept, class_ids[keep])
 
 
-def _table(boxes: list[Boxes3D], attributes: list[tuple[str, ...]]) -> BoxTable:
+def _table(boxes: Sequence[Boxes3D], attributes: Sequence[tuple[str, ...]]) -> BoxTable:
     counts = [len(each) for each in boxes]
     joined = Boxes3D(
         np.concatenate([each.centers for each in boxes]),

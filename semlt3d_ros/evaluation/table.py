@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.outcomes import LEVELS
 from semlt3d_ros.evaluation.report import ClassResult, Report, mean_of
 
-_ERROR_TITLES = {"ate": "ATE m", "ase": "ASE", "aoe": "AOE rad", "ave": "AVE m/s", "aae": "AAE"}
+_ERROR_TITLES = {"ate": "ATE\nm", "ase": "ASE\n", "aoe": "AOE\nrad", "ave": "AVE\nm/s", "aae": "AAE\n"}
 
 
 def report_table(report: Report, title: str | None = None) -> Table:
-    """The classes, the frequency groups, the means, and below them NDS, hierarchical AP and what to mind."""
-    settings = report.settings
-    distances, shown = settings.protocol.distances, _shown_errors(report)
-    table = Table(title=title or f"{report.frames} frames, protocol {settings.protocol.name}", title_justify="left")
-    table.add_column("class")
-    table.add_column("group")
-    figures = ["AP", *(f"@{distance:g} m" for distance in distances), *(f"LCA {level}" for level in LEVELS[1:])]
-    for heading in ["truth", "predicted", *figures, *(_ERROR_TITLES[name] for name in shown), "ECE"]:
-        table.add_column(heading, justify="right")
-    for result in report.classes:
-        _add(table, result.name, result.group, [result], report)
-    table.add_section()
+    """The classes by frequency group, the means, and below them NDS, hierarchical AP and what to mind."""
+    protocol = report.settings.protocol
+    title = title or f"{report.frames} frames, protocol {protocol.name}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("class", no_wrap=True)
+    figures = ["AP\n", *(f"AP\n{distance:g} m" for distance in protocol.distances)]
+    figures += [f"LCA\n{level}" for level in LEVELS[1:]]
+    for heading in ["truth", "found", *figures, *(_ERROR_TITLES[name] for name in _shown_errors(report)), "ECE\n"]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for group in GROUPS:
         if report.of_group(group):
-            _add(table, f"mean {group}", group, report.of_group(group), report, style="bold")
-    _add(table, "mean all", "", report.classes, report, style="bold")
+            for result in report.of_group(group):
+                _add(table, result.name, [result], report)
+            _add(table, f"mean {group}", report.of_group(group), report, style="bold")
+            table.add_section()
+    _add(table, "mean all", report.classes, report, style="bold")
     table.caption = "\n".join(_captions(report))
     table.caption_justify = "left"
     return table
 
 
-def _add(
-    table: Table, name: str, group: str, results: Sequence[ClassResult], report: Report, style: str | None = None
-) -> None:
+def _add(table: Table, name: str, results: Sequence[ClassResult], report: Report, style: str | None = None) -> None:
     """A row of one class, or of the means of several."""
     distances = report.settings.protocol.distances
     figures = [
@@ -48,7 +47,7 @@ def _add(
         mean_of(each.reliability.error for each in results),
     ]
     counts = (sum(each.truth for each in results), sum(each.predictions for each in results))
-    table.add_row(name, group, *map(str, counts), *map(_text, figures), style=style)
+    table.add_row(name, *map(str, counts), *map(_text, figures), style=style)
 
 
 def _shown_errors(report: Report) -> tuple[str, ...]:
@@ -60,10 +59,10 @@ def _captions(report: Report) -> list[str]:
     lines = [
         f"mAP {_text(report.map)}, NDS {_text(report.nds)}; "
         + ", ".join(f"LCA={level} {_text(means['all'])}" for level, means in report.lca.items())
-        + f"; calibration error over all predictions {_text(report.calibration_error)}"
+        + f"; calibration error (ECE) over all classes {_text(report.calibration_error)}"
     ]
     if not report.attributes_known:
-        lines.append("no attribute is known: it counts as wrong, and NDS is 0.9 at most")
+        lines.append("no attribute is known: its error counts as 1, so that NDS is 0.9 at most")
     absent = "count as 0" if report.settings.absent_classes == "zero" else "left out of the means"
     notes = {f"without truth, {absent}": report.classes_without_truth, "not evaluated": report.unknown_classes}
     return lines + [f"{note}: {', '.join(names)}" for note, names in notes.items() if names]
