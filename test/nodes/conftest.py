@@ -23,7 +23,7 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform, stamp_of
-from semlt3d_ros.messages.typestore import message_class, serialize
+from semlt3d_ros.messages.typestore import deserialize, message_class, serialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import RELIABLE, QoS
 from semlt3d_ros.nodes.detector import DetectorNode
@@ -189,8 +189,8 @@ class MemoryMiddleware:
     def create_subscription(
         self, topic: str, type_name: str, callback: Callable[[Any, int], None], qos: QoS = RELIABLE, raw: bool = False
     ) -> Any:
-        assert raw
-        self.subscriptions[topic] = SimpleNamespace(callback=callback, qos=qos, dropped=Counter(), matched=1)
+        take = callback if raw else lambda data, received: callback(deserialize(data, type_name), received)
+        self.subscriptions[topic] = SimpleNamespace(callback=take, qos=qos, dropped=Counter(), matched=1)
         return self.subscriptions[topic]
 
     def create_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
