@@ -64,6 +64,7 @@ def test_long_tail_detections_round_trip(sent: Callable[[Any, str], Any], count:
     np.testing.assert_array_equal(back.depth_uncertainty, given_.depth_uncertainty[order])
     if count:
         np.testing.assert_array_equal(back.expert_weights, given_.expert_weights[order])
+        assert back.expert_weights.shape == (count, experts)
     assert (back.stamp, back.class_names, back.model_version) == (STAMP, CLASS_NAMES, "demo@12ab")
     assert (back.cameras, back.missing) == (given_.cameras, given_.missing)
 
@@ -133,6 +134,22 @@ def test_groups_follow_the_taxonomy_and_other_classes_have_none() -> None:
     )
     message = encode_long_tail(given_, "base_link")
     assert [(item.class_name, item.group) for item in message.detections] == [("child", "few"), ("tank", "")]
+
+
+def test_classes_added_by_language_travel_beside_the_trained_ones(sent: Callable[[Any, str], Any]) -> None:
+    rng = np.random.default_rng(8)
+    names = (*CLASS_NAMES, "wheelchair", "fallen tree")
+    confidences = rng.random((4, len(names))) * 0.5
+    confidences[0, 19] = 0.9
+    given_ = Detections(STAMP, boxes(4, rng), confidences, names)
+    message = sent(encode_long_tail(given_, "base_link"), topics.LONG_TAIL_TYPE)
+    assert (message.detections[0].class_name, message.detections[0].group) == ("fallen tree", "")
+    back, order = decode_long_tail(message), np.argsort(-given_.scores, kind="stable")
+    assert back.class_names == names
+    np.testing.assert_array_equal(back.confidences, given_.confidences[order])
+    others = decode_detection3d(encode_detection3d(given_, "base_link", top_k=len(names)))
+    columns = [others.class_names.index(name) for name in names]
+    np.testing.assert_array_equal(others.confidences[:, columns], back.confidences)
 
 
 def test_foreign_class_names_are_kept_beside_the_known_ones() -> None:

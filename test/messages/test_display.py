@@ -24,6 +24,15 @@ def detections(names_and_scores: list[tuple[str, float]], velocity: tuple[float,
     return Detections(42, boxes, confidences)
 
 
+def test_classes_in_no_group_are_grey() -> None:
+    found = detections([("car", 0.2)])
+    confidences = np.hstack([found.confidences, np.full((1, 1), 0.9, np.float32)])
+    named = Detections(42, found.boxes, confidences, (*CLASS_NAMES, "fallen tree"))
+    _, cube, text, *_ = encode_markers(named, "base_link").markers
+    assert (cube.color.r, cube.color.g, cube.color.b) == pytest.approx(GROUP_COLORS[""])
+    assert text.text == "fallen tree 0.90"
+
+
 def test_every_set_replaces_the_one_before(types: Any) -> None:
     message = encode_markers(detections([("car", 0.9), ("child", 0.4)]), "base_link", types=types)
     marker = types("visualization_msgs/msg/Marker")

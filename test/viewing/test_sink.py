@@ -102,6 +102,29 @@ def test_confidence_page_lists_the_best_boxes_and_their_classes(frame, detection
     assert confidence_page(frame, detections, 0.95) == "0 boxes at 0.95 or above"
 
 
+def test_confidence_page_tells_experts_and_uncertainty_where_they_are_known(frame, detections):
+    count = len(detections)
+    told = replace(
+        detections,
+        expert_weights=np.tile(np.float32([0.2, 0.0, 0.7, 0.0]), (count, 1)),
+        depth_uncertainty=np.full(count, 0.84, np.float32),
+    )
+    page = confidence_page(frame, told, 0.3)
+    assert "| distance | classes | experts |" in page
+    row = next(line for line in page.splitlines() if "car 0.90" in line)
+    assert row.startswith("| 15.0 ± 0.8 m | ") and row.endswith(" | 2: 0.70, 0: 0.20 |")
+    assert "experts" not in confidence_page(frame, detections, 0.3)
+
+
+def test_classes_added_by_language_are_shown_like_others(record, frame, detections):
+    added = np.zeros((len(detections), 1), np.float32)
+    added[0] = 0.95
+    names = (*detections.class_names, "fallen tree")
+    told = replace(detections, confidences=np.hstack([detections.confidences, added]), class_names=names)
+    assert record((frame, told))["/world/ego/detections"][0]["Boxes3D:labels"][0] == "fallen tree 0.95"
+    assert "fallen tree 0.95" in confidence_page(frame, told, 0.3)
+
+
 def test_dense_clouds_are_thinned_and_empty_ones_are_none(record, frame):
     dense = PointCloud(np.random.default_rng(0).uniform(-30, 30, (150_000, 3)).astype(np.float32))
     empty = replace(frame, stamp=frame.stamp + 1, points=PointCloud(np.zeros((0, 3), np.float32)))
