@@ -18,7 +18,7 @@ def report_table(report: Report, title: str | None = None) -> Table:
     """The classes by frequency group, the means, and below them NDS, hierarchical AP and what to mind."""
     protocol = report.settings.protocol
     title = title or f"{report.frames} frames, protocol {protocol.name}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("class", no_wrap=True)
     figures = ["AP\n", *(f"AP\n{distance:g} m" for distance in protocol.distances)]
     figures += [f"LCA\n{level}" for level in LEVELS[1:]]

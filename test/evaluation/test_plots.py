@@ -1,4 +1,4 @@
-"""Precision-recall pictures."""
+"""Pictures of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from semlt3d_ros.evaluation import evaluate
 from semlt3d_ros.evaluation.plots import save_plots
 
 
-def test_groups_with_truth_get_a_picture_with_curves(truth, found, tmp_path):
+def pixels(path, color):
+    """How many pixels of a picture have about this colour, RGB."""
+    picture = cv2.imread(str(path))[..., ::-1].astype(int)
+    return int((np.abs(picture - color).max(axis=2) < 30).sum())
+
+
+def test_pictures_show_what_was_measured(truth, found, tmp_path):
     places = [(10.0, 0.0), (20.0, 0.0)]
     report = evaluate(
         [
@@ -18,8 +24,16 @@ def test_groups_with_truth_get_a_picture_with_curves(truth, found, tmp_path):
         ]
     )
     written = save_plots(report, tmp_path / "plots")
-    assert [path.name for path in written] == ["precision_recall_many.png", "precision_recall_few.png"]
-    many, few = (cv2.imread(str(path)) for path in written)
-    # The last line lies on top: matplotlib's red, here BGR. Without a curve it is only in the legend.
-    red = [int((np.abs(picture.astype(int) - (40, 39, 214)).max(axis=2) < 30).sum()) for picture in (many, few)]
-    assert red[0] > red[1] + 100
+    names = ["precision_recall_many.png", "precision_recall_few.png", "confusion.png", "calibration.png"]
+    assert [path.name for path in written] == names
+    many, few, confusion, calibration = written
+    # The line of the largest distance lies on top, in matplotlib's red. Without a curve it is only in the legend.
+    assert pixels(many, (214, 39, 40)) > pixels(few, (214, 39, 40)) + 100
+    # Both cars are found and both children missed: two cells of the darkest blue.
+    assert pixels(confusion, (8, 48, 107)) > 2000
+    # The measured curve and the bar of the one class.
+    assert pixels(calibration, (31, 119, 180)) > 1000
+
+
+def test_nothing_to_show_is_no_picture(tmp_path):
+    assert save_plots(evaluate([]), tmp_path) == []
