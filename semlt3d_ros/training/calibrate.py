@@ -185,15 +185,17 @@ def _pairs(answers: Sequence[Answer]) -> Iterator[tuple[Detections, Labels]]:
 
 
 def _judged(answers: Sequence[Answer], settings: EvaluationSettings) -> Judged:
-    frames = [(found, truth, None) for _, found, truth in answers]
-    protocol = settings.protocol
-    table, predictions = select_predictions(frames, settings)
-    truth = select_truth(frames, settings)
+    drives, found, labels = zip(*answers, strict=True)
+    protocol, no_attributes = settings.protocol, [()] * len(answers)
+    table, predictions = select_predictions(found, no_attributes, settings)
+    truth = select_truth(labels, no_attributes, settings)
     outcomes = judge(table, predictions, truth, find_pairs(table, predictions, truth, protocol), protocol)
     column = protocol.distances.index(protocol.tp_distance)
-    drives = np.array([drive for drive, _, _ in answers])[table.frames[predictions.rows]]
     return Judged(
-        drives, outcomes.class_ids, outcomes.scores.astype(np.float64), outcomes.codes[:, column] == TRUE_POSITIVE
+        np.array(drives)[table.frames[predictions.rows]],
+        outcomes.class_ids,
+        outcomes.scores.astype(np.float64),
+        outcomes.codes[:, column] == TRUE_POSITIVE,
     )
 
 
