@@ -107,7 +107,8 @@ def select_predictions(
     boxes = table.boxes
     confidences = np.concatenate([protocol_confidences(each, settings.protocol) for each in frames])
     # One sum tells at less cost than thirteen looks: it is finite when all its parts are.
-    usable = np.isfinite(sum((*boxes.centers.T, *boxes.sizes.T), boxes.yaw))
+    with np.errstate(invalid="ignore", over="ignore"):
+        usable = np.isfinite(sum((*boxes.centers.T, *boxes.sizes.T), boxes.yaw))
     counts = (confidences > 0) & usable[:, None]
     if settings.predictions == "best" and confidences.size:
         best = np.where(counts, confidences, -1.0).argmax(axis=1)
@@ -171,4 +172,5 @@ def _within_range(
     centers: NDArray[np.float64], class_ids: NDArray[np.int64], settings: EvaluationSettings
 ) -> NDArray[np.bool_]:
     x, y = centers[:, 0], centers[:, 1]
-    return x * x + y * y < np.square(settings.ranges_m)[class_ids]
+    with np.errstate(over="ignore"):
+        return x * x + y * y < np.square(settings.ranges_m)[class_ids]

@@ -187,9 +187,13 @@ def test_only_the_most_confident_predictions_of_a_frame_count(truth, found):
     assert of(report, "car").ap_by_distance[0.5] == pytest.approx(0.4)
 
 
+@pytest.mark.filterwarnings("error")
 def test_boxes_that_are_not_finite_are_no_predictions(truth, found):
-    detections = found([(10.0, 0.0), (np.nan, 0.0), (12.0, 0.0)], [0.5, 0.9, np.nan])
-    assert of(evaluate([(detections, truth([(10.0, 0.0)]))]), "car").predictions == 1
+    places = [(10.0, 0.0), (np.nan, 0.0), (12.0, 0.0), (np.inf, -np.inf), (1e200, 1e308)]
+    detections = found(places, [0.5, 0.9, np.nan, 0.8, 0.8], velocity=np.full((5, 2), np.inf))
+    car = of(evaluate([(detections, truth([(10.0, 0.0)], velocity=[[np.inf, 0.0]]))]), "car")
+    assert car.predictions == 1
+    assert car.errors["ave"] == 1.0
 
 
 def test_detections_may_name_fewer_classes_in_another_order(truth, found):
