@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.semantics.clip import FILE_ENTRY, FILE_FORMAT, build, import_open_clip
 
+_HIDDEN_SHARE = 0.3
+"""Share of the training images of which a part is hidden."""
+
 
 class TinyClip(nn.Module):
     """A CLIP in training: open_clip's model, tokenizer and loss.
@@ -40,7 +43,6 @@ class TinyClip(nn.Module):
         self.config = config
         self.model, _, self._tokenizer = build(config)
         self._loss = import_open_clip().ClipLoss()
-        self.model.visual.to(memory_format=torch.channels_last)  # a third faster on a CPU
         self.size = int(self.model.visual.image_size[0])
         scale, shift = (torch.tensor(config["preprocess_cfg"][key]).view(1, 3, 1, 1) for key in ("std", "mean"))
         self.register_buffer("_scale", scale, persistent=False)
@@ -51,6 +53,8 @@ class TinyClip(nn.Module):
         """The contrastive loss of images (B, 3, S, S) in [0, 1] and their captions (Radford et al., 2021)."""
         tokens = self._tokenizer(list(captions)).to(images.device)
         self.seen[tokens.unique()] = True
+        # Channels last makes convolutions a third faster on a CPU. The weights stay as they are: AdamW's moments, which
+        # are stored and loaded contiguous, would not fit them.
         scaled = ((images - self._shift) / self._scale).contiguous(memory_format=torch.channels_last)
         looks = self.model.encode_image(scaled, normalize=True)
         texts = self.model.encode_text(tokens, normalize=True)
@@ -63,10 +67,7 @@ class TinyClip(nn.Module):
 
     def save(self, path: Path, name: str, provenance: dict[str, Any]) -> None:
         """Write the CLIP in half precision, atomically. Words no caption had are blank: they say nothing, not noise."""
-        tensors = {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for key, value in self.model.state_dict().items()
-        }
+        tensors = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
         tensors["token_embedding.weight"][~self.seen] = 0.0
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
         header = {"format": FILE_FORMAT, "name": name, "config": self.config, "provenance": provenance}
@@ -110,7 +111,10 @@ def zero_shot(
 
 
 def varied(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1], each zoomed, moved, mirrored, lit and tinted at random, at (B, 3, size, size)."""
+    """Images (B, 3, H, W) in [0, 1], each zoomed, moved, mirrored, lit and tinted at random, at (B, 3, size, size).
+
+    Part of some is hidden behind a piece of another image, as objects in traffic hide each other.
+    """
 
     def draw(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(len(images), *shape, generator=generator) * (high - low) + low
@@ -123,6 +127,10 @@ def varied(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     theta[:, 0, 1], theta[:, 1, 0] = draw(-0.06, 0.06), draw(-0.06, 0.06)
     grid = nn.functional.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
     moved = nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    middle, half = draw(-1.0, 1.0, 2), draw(0.1, 0.4, 2) * (draw(0.0, 1.0, 1) < _HIDDEN_SHARE)
+    steps = torch.linspace(-1.0, 1.0, size)
+    rows, columns = ((steps - middle[:, k, None]).abs() < half[:, k, None] for k in (0, 1))
+    moved = torch.where((rows[:, :, None] & columns[:, None, :])[:, None], moved.roll(1, dims=0), moved)
     mean = moved.mean(dim=(1, 2, 3), keepdim=True)
     lit = (moved - mean) * draw(0.75, 1.25, 1, 1, 1) + mean * draw(0.75, 1.25, 1, 1, 1)
     tinted = lit * draw(0.93, 1.07, 3, 1, 1)
