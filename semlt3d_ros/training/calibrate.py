@@ -59,8 +59,8 @@ class Fitted:
         calibration: fitted on all validation drives.
         report: figures of the calibrated student on validation. Its calibration errors are on the drives that the
             calibration was fitted on; ``error_after`` is not.
-        error_before, error_after: expected calibration error of the boxes whose uncalibrated confidence is not
-            negligible; each half of the drives was calibrated by the other half.
+        error_before, error_after: expected calibration error as evaluation measures it, without calibration and with
+            each half of the drives calibrated by the other half.
         language_shares: share of language to validation mAP; empty for a student without language.
     """
 
@@ -121,7 +121,7 @@ def calibrate(student: Student, frames: Frames, settings: EvaluationSettings, de
 
 
 def calibration_errors(judged: Judged, classes: int, min_confidence: float) -> tuple[float | None, float | None]:
-    """Expected calibration error without and with calibration, of the pairs at ``min_confidence`` or above without it.
+    """Expected calibration error without and with calibration, of the pairs that reach ``min_confidence`` each time.
 
     Drives with even numbers are calibrated by those with odd ones, and the other way round.
     """
@@ -131,9 +131,10 @@ def calibration_errors(judged: Judged, classes: int, min_confidence: float) -> t
         calibration = _fit(judged.where(~half), classes)
         table = np.repeat(judged.scores[half, None], classes, axis=1)
         mapped[half] = calibration(table)[np.arange(len(table)), judged.class_ids[half]]
-    counted = judged.scores >= min_confidence
-    hits = judged.hits[counted]
-    before, after = (expected_calibration_error(scores[counted], hits) for scores in (judged.scores, mapped))
+    before, after = (
+        expected_calibration_error(scores[scores >= min_confidence], judged.hits[scores >= min_confidence])
+        for scores in (judged.scores, mapped)
+    )
     return before, after
 
 
