@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import print_json
+from semlt3d_ros.commands.output import print_result
 
 HELP = "make a checkpoint's confidences say how often they are right"
 EXAMPLE = "semlt3d calibrate build/demo.safetensors config/recipes/demo_clips.yaml -o build/calibrated.safetensors"
@@ -24,9 +24,5 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.calibrate import calibrate_checkpoint
 
     result = calibrate_checkpoint(options.checkpoint, options.recipe, options.out)
-    if options.json:
-        print_json(result)
-    else:
-        for key, value in result.items():
-            print(f"{key}: {value}")
+    print_result(result, options)
     return 0

@@ -27,6 +27,15 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def print_result(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write the figures of a command to stdout: as JSON with ``--json``, else one a line."""
+    if options.json:
+        print_json(result)
+    else:
+        for key, value in result.items():
+            print(f"{key}: {value}")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document to a file; NaN becomes null."""
     path.write_text(json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")

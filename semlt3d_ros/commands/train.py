@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import for_people, print_json
+from semlt3d_ros.commands.output import for_people, print_result
 
 HELP = "train a checkpoint by a recipe"
 EXAMPLE = "semlt3d train config/recipes/demo.yaml -o build/demo.safetensors"
@@ -24,9 +24,5 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.run import train
 
     result = train(options.recipe, options.out, options.resume, progress=for_people(options))
-    if options.json:
-        print_json(result)
-    else:
-        for key, value in result.items():
-            print(f"{key}: {value}")
+    print_result(result, options)
     return 0
