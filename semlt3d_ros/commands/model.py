@@ -198,7 +198,7 @@ def published(config: StudentConfig) -> dict[str, str]:
     if size != ("resnet50", 704, 256, "global", 6) or config.anchors + config.propagated != 428:
         return {}
     figures = {
-        "parameters": "about 37.5 million: its checkpoint of weights alone is 150 MB, with the training-only 2D head "
+        "parameters": "37 to 40 million, as its weights alone, training-only 2D head included, fill about 150 MB "
         "(exiawsh/StreamPETR issue 185)",
         "flops_per_frame": "not published",
         "frames_per_second": "31.7 on an RTX 3090, batch 1, FP32, with data processing (README, R50 428q)",

@@ -68,12 +68,12 @@ class Experts(nn.Module):
         """(B, Q, C), with ``similarity`` (B, Q, n) where language routes, to (B, Q, C) and the routing."""
         seen = similarity if self.by_language else queries
         probabilities = self.router(seen).float().softmax(dim=-1)
-        chosen = probabilities.topk(self.used, dim=-1).indices
-        taken = torch.zeros_like(probabilities, dtype=torch.bool).scatter_(-1, chosen, True)
-        weights = (probabilities * taken).to(queries.dtype)
-        shared, routed = F.relu(self.enter(queries)).split(self.widths, dim=-1)
-        routed = (routed.unflatten(-1, (self.experts, -1)) * weights[..., None]).flatten(-2)
-        result = self.leave(torch.cat([shared, routed], dim=-1)) + weights @ self.leave_bias
+        best = probabilities.topk(self.used, dim=-1)
+        weights = torch.zeros_like(probabilities).scatter(-1, best.indices, best.values).to(queries.dtype)
+        hidden = self.enter(queries)
+        # Weights are not negative, so they may act before the ReLU; in place, since fresh memory costs more than this.
+        hidden[..., self.widths[0] :].unflatten(-1, (self.experts, -1)).mul_(weights[..., None])
+        result = self.leave(F.relu_(hidden)) + weights @ self.leave_bias
         return result, Routing(probabilities, weights)
 
 
