@@ -54,17 +54,27 @@ class FeatureCache:
         # Adding zero turns -0.0 into 0.0, which is the same but has other bytes.
         digest.update((np.round(seen.cpu().numpy().astype(np.float64), 3) + 0.0).tobytes())
         name = digest.hexdigest()
-        return self._folder / name[:2] / f"{name[2:]}.npz"
+        return self._folder / name[:2] / f"{name[2:]}.maps"
 
 
 def _write(path: Path, levels: list[Tensor]) -> None:
+    """The number of levels and their shapes as int32, then their values as float16: read in one go."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with open(temporary, "wb") as file:
-        np.savez(file, *(level.numpy() for level in levels))
+        file.write(np.array([len(levels), *(size for level in levels for size in level.shape)], np.int32).tobytes())
+        for level in levels:
+            file.write(level.contiguous().numpy().tobytes())
     os.replace(temporary, path)
 
 
 def _read(path: Path) -> list[Tensor]:
-    with np.load(path) as archive:
-        return [torch.from_numpy(archive[name]) for name in archive.files]
+    data = bytearray(path.read_bytes())
+    count = int(np.frombuffer(data, np.int32, 1)[0])
+    shapes = np.frombuffer(data, np.int32, 3 * count, offset=4).reshape(count, 3).tolist()
+    levels, start = [], 4 + 12 * count
+    for shape in shapes:
+        size = int(np.prod(shape))
+        levels.append(torch.frombuffer(data, dtype=torch.float16, count=size, offset=start).reshape(shape))
+        start += 2 * size
+    return levels
