@@ -20,6 +20,7 @@ from semlt3d_ros.middleware.port import Middleware
 
 PARAMETER_TYPE = "rcl_interfaces/msg/Parameter"
 RESULT_TYPE = "rcl_interfaces/msg/SetParametersResult"
+_PATIENCE_S = 2.0
 _TEXT = 4
 """``PARAMETER_STRING`` of ``rcl_interfaces/msg/ParameterType``."""
 
@@ -90,8 +91,13 @@ def set_parameter(middleware: Middleware, node_name: str, name: str, value: str,
     asking = middleware.create_publisher(request_topic(node_name), PARAMETER_TYPE)
     if not middleware.spin(lambda: asking.matched > 0 and listening.matched > 0, timeout_s):
         raise Semlt3dError(f"there is no node '{node_name}' that takes parameters; start it, or check ROS_DOMAIN_ID")
-    asking.publish(middleware.types(PARAMETER_TYPE)(name=name, value=_text_value(middleware, value)))
-    if not middleware.spin(lambda: bool(results), timeout_s):
+    request = middleware.types(PARAMETER_TYPE)(name=name, value=_text_value(middleware, value))
+    # Asked again where the answer is lost: the node may come to know the one who listens after the one who asks.
+    for _ in range(max(1, round(timeout_s / _PATIENCE_S))):
+        asking.publish(request)
+        if middleware.spin(lambda: bool(results), _PATIENCE_S):
+            break
+    else:
         raise Semlt3dError(f"node '{node_name}' has not answered within {timeout_s:g} s")
     if not results[0].successful:
         raise Semlt3dError(f"node '{node_name}' rejects {name} = '{value}': {results[0].reason}")

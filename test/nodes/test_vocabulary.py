@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
@@ -153,6 +154,16 @@ def test_the_memory_tells_why_it_was_emptied(live_node: LiveNode, recording: Any
     assert "3 of 11 sets had no ego pose" in memory["message"] and "publish odometry or tf" in memory["message"]
 
 
+def test_what_is_no_parameter_is_told_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["set", "vocabulary_file"]) == 2
+    assert "'vocabulary_file' is not of the form NAME:=VALUE" in capsys.readouterr().err
+
+
+def test_a_node_that_is_not_there_is_named(join: Callable[..., DdsMiddleware]) -> None:
+    with pytest.raises(Semlt3dError, match="no node 'nobody' that takes parameters"):
+        set_parameter(join(), "nobody", "vocabulary_file", "x", 0.2)
+
+
 @pytest.fixture
 def speaking_checkpoint(tmp_path: Path) -> Path:
     """A small student with language and random weights."""
@@ -179,7 +190,11 @@ def test_a_student_learns_names_over_dds_and_keeps_its_own_when_they_do_not_fit(
     recording: Any,
     anchor_file: Callable[..., Path],
     tmp_path: Path,
+    domain: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     robot, player, shell = join("robot"), join("player"), join("shell")
     answers: list[Any] = []
     boxes: list[Any] = []
@@ -194,8 +209,9 @@ def test_a_student_learns_names_over_dds_and_keeps_its_own_when_they_do_not_fit(
     bag = recording.of_sets(tmp_path / "drive.mcap", 3)
     options = PlayerOptions(rate=1000, lockstep=True, wait_for_subscribers_s=60, answer_timeout_s=60)
     try:
-        said = set_parameter(shell, NODE_NAME, "vocabulary_file", str(anchor_file("wheelchair")), 60)
-        assert said.startswith("vocabulary_file = ")
+        file = anchor_file("wheelchair")
+        assert main(["set", f"vocabulary_file:={file}"]) == 0
+        assert capsys.readouterr().out == f"vocabulary_file = '{file}'\n"
         with pytest.raises(Semlt3dError, match=r"rejects vocabulary_file = .*dimension 3"):
             set_parameter(shell, NODE_NAME, "vocabulary_file", str(anchor_file("tree", width=3)), 60)
         Player(player, bag, options).play()
