@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -96,12 +97,17 @@ class StudentConfig:
                 "width",
                 "layers",
                 "heads",
+                "depth_points",
+                "feed_forward",
                 "key_points",
                 "view_limit",
                 "range_m",
+                "depth_bins",
             )
             if getattr(self, name) <= 0
         ]
+        if not self.strides or list(self.strides) != sorted(set(self.strides)):
+            faults.append(f"strides must be given, finest first, not {list(self.strides)}")
         for name in ("cross_attention", "block"):
             allowed = get_args(get_type_hints(type(self))[name])
             if getattr(self, name) not in allowed:
@@ -112,14 +118,16 @@ class StudentConfig:
             faults.append("block 'language_experts' needs language_width, the dimension of the language anchors")
         if self.block != "plain" and not 1 <= self.experts_used <= self.experts:
             faults.append(f"experts_used must lie in 1 to experts ({self.experts}), not {self.experts_used}")
+        if self.block != "plain" and (self.expert_width <= 0 or self.shared_width < 0):
+            faults.append("expert_width must be positive, shared_width must not be negative")
         if not 0.0 <= self.language_share <= (1.0 if self.language_width else 0.0):
             faults.append("language_share must lie in [0, 1], and be 0 without language_width")
         if self.memory_frames < 0 or (self.memory_frames and min(self.memory_queries, self.memory_gap_s) <= 0):
             faults.append("memory_frames must not be negative, memory_queries and memory_gap_s must be positive")
         if self.width % self.heads:
             faults.append(f"width {self.width} must be a multiple of heads {self.heads}")
-        if self.anchors + self.proposals <= 0:
-            faults.append("anchors and proposals must not both be 0")
+        if min(self.anchors, self.proposals) < 0 or self.anchors + self.proposals == 0:
+            faults.append("anchors and proposals must not be negative, and must not both be 0")
         if not 0.0 <= self.top_crop < 1.0:
             faults.append(f"top_crop must lie in [0, 1), not {self.top_crop}")
         if len(set(self.class_names)) != len(self.class_names) or not self.class_names:
@@ -144,15 +152,31 @@ class StudentConfig:
         Raises:
             ConfigurationError: a name is unknown or a value does not fit.
         """
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        for name in values:
+        known = {
+            entry.name: entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+            for entry in dataclasses.fields(cls)
+        }
+        faults = []
+        for name, value in values.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
-                raise ConfigurationError(f"student config: unknown entry '{name}'{hint}")
+                faults.append(f"unknown entry '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+            elif not _alike(value, known[name]):
+                faults.append(f"{name} must be like {json.dumps(known[name])}, not {value!r}")
+        if faults:
+            raise ConfigurationError("student config: " + "; ".join(faults))
         tuples: dict[str, Any] = {name: tuple(values[name]) for name in ("strides", "class_names") if name in values}
         return cls(**(values | tuples))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return dataclasses.asdict(self)
+
+
+def _alike(value: Any, example: Any) -> bool:
+    """Whether a YAML or JSON value is of the kind of ``example``."""
+    if isinstance(example, tuple):
+        return isinstance(value, (list, tuple)) and all(_alike(entry, example[0]) for entry in value)
+    if isinstance(example, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(example)
