@@ -42,6 +42,7 @@ def test_from_a_simulated_drive_to_figures(drive, checkpoint, answer, tmp_path):
         "sets_processed": 4,
         "drops": {},
         "message_drops": {},
+        "memory_resets": {},
         "truncated": False,
     }
     figures = answer("evaluate", out, "--truth", drive)
