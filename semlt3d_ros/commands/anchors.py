@@ -9,12 +9,14 @@ from pathlib import Path
 from semlt3d_ros.commands.output import print_json, print_table
 
 HELP = "make language anchors of class names, for a detector that is to know other classes"
-EXAMPLE = 'semlt3d anchors "wheelchair" "fallen tree" "police car" -o build/anchors.safetensors'
+EXAMPLE = 'semlt3d anchors "wheelchair" "fallen tree" child="kid" -o build/anchors.safetensors'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("names", nargs="+", metavar="NAME", help="class names, in words or with underscores")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="class names; NAME=WORDS to call it otherwise in prompts"
+    )
     parser.add_argument(
         "--model", default="tiny", help="open_clip model name; or the one of this package (default: tiny)"
     )
@@ -37,15 +39,17 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES, load_templates, prompts_for, words_of
 
     templates = DEFAULT_TEMPLATES if options.templates is None else load_templates(options.templates)
-    prompts_for(options.names, templates)  # what is wrong with them shows before any model is loaded
+    pairs = [given.partition("=") for given in options.names]
+    names, words = [name for name, _, _ in pairs], {name: text for name, equals, text in pairs if equals}
+    prompts_for(names, templates, words)  # what is wrong with them shows before any model is loaded
     encoder = ClipEncoder.load(options.model, options.pretrained)
-    anchors = make_anchors(encoder, options.names, templates)
+    anchors = make_anchors(encoder, names, templates, words=words)
     save_anchors(options.out, anchors)
     nearest = anchors.nearest()
     warnings = [
         f"'{name}': this model never saw {', '.join(map(repr, unknown))}; its anchor says little or nothing"
         for name in anchors.names
-        if (unknown := encoder.unknown_words(words_of(name)))
+        if (unknown := encoder.unknown_words(words.get(name, words_of(name))))
     ]
     warnings += [
         f"'{name}' and '{other}' are closer (cosine {cosine:.3f}) than this model can tell apart"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +43,7 @@ def make_anchors(
     names: Sequence[str],
     templates: Sequence[str] = DEFAULT_TEMPLATES,
     cache: Path | None = None,
+    words: Mapping[str, str] | None = None,
 ) -> LanguageAnchors:
     """The anchors of class names: the mean of what their prompts embed to, brought back to unit length.
 
@@ -50,12 +51,13 @@ def make_anchors(
         encoder: the CLIP.
         names: class names, all different.
         templates: sentences with one ``{}`` each.
+        words: what to call some of the names in the templates.
         cache: a folder where anchors are kept, found again by names, prompts and the CLIP's identity.
 
     Raises:
         ConfigurationError: names or templates are not usable, or a prompt is longer than the CLIP reads.
     """
-    prompts = prompts_for(names, templates)
+    prompts = prompts_for(names, templates, words)
     texts = tuple(text for group in prompts for text in group)
     kept = None
     if cache is not None:

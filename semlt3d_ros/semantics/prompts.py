@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semlt3d_ros.core.errors import ConfigurationError
@@ -29,15 +29,22 @@ def words_of(name: str) -> str:
     return _WORDS.get(name, " ".join(name.replace("_", " ").split()))
 
 
-def prompts_for(names: Sequence[str], templates: Sequence[str] = DEFAULT_TEMPLATES) -> tuple[tuple[str, ...], ...]:
-    """The texts to embed for each name, one for each template.
+def prompts_for(
+    names: Sequence[str], templates: Sequence[str] = DEFAULT_TEMPLATES, words: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], ...]:
+    """The texts to embed for each name, one for each template; ``words`` says what to call some of the names.
 
     Raises:
-        ConfigurationError: a name is empty or given twice, there is no template, or one has not exactly one ``{}``.
+        ConfigurationError: a name, or what to call it, is empty, a name is given twice, there is no template, or one has
+            not exactly one ``{}``.
     """
     check_names(names)
     check_templates(templates)
-    return tuple(tuple(template.replace("{}", words_of(name)) for template in templates) for name in names)
+    called = {name: (words or {}).get(name, words_of(name)) for name in names}
+    for name, text in called.items():
+        if not text.strip():
+            raise ConfigurationError(f"class '{name}' has an empty prompt; say what to call it, or leave the '=' out")
+    return tuple(tuple(template.replace("{}", called[name]) for template in templates) for name in names)
 
 
 def check_templates(templates: Sequence[str]) -> None:

@@ -16,6 +16,16 @@ def test_anchors_are_written_and_compared(tmp_path, capsys):
     assert "police car" not in shown.err
 
 
+def test_a_class_can_be_called_otherwise(tmp_path, capsys):
+    out = tmp_path / "anchors.safetensors"
+    assert main(["anchors", "child=kid", "kid", "child", "-o", str(out)]) == 2  # one name, twice
+    assert main(["anchors", "child=kid", "kid", "-o", str(out)]) == 0
+    made = load_anchors(out)
+    assert made.names == ("child", "kid") and "a kid on the road." in made.prompts
+    assert (made.embeddings[0] == made.embeddings[1]).all()
+    capsys.readouterr()
+
+
 def test_words_the_model_never_saw_are_told(tmp_path, capsys):
     out = tmp_path / "anchors.safetensors"
     assert main(["anchors", "bus", "giraffe", "--json", "-o", str(out)]) == 0
@@ -42,6 +52,7 @@ def test_templates_and_another_clip(tmp_path, capsys, small_clip):
     [
         (["car", "CAR"], "given more than once"),
         (["car", ""], "a class name is empty"),
+        (["car="], "class 'car' has an empty prompt"),
         (["car", "--model", "no-such-clip", "--pretrained", "x"], "knows no model 'no-such-clip'"),
         (["car", "--model", "ViT-B-32"], "needs weights"),
         (["car", "--templates", "/no/such/file"], "cannot be read"),
