@@ -53,6 +53,7 @@ def classes_of_group(group: Group) -> tuple[int, ...]:
     """Indices of the classes in a frequency group."""
     return tuple(index for index, info in enumerate(CLASSES) if info.group == group)
 
+
 NUSCENES_CATEGORIES: dict[str, str | None] = {
     "vehicle.car": "car",
     "vehicle.truck": "truck",

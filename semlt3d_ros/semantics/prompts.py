@@ -35,8 +35,8 @@ def prompts_for(
     """The texts to embed for each name, one for each template; ``words`` says what to call some of the names.
 
     Raises:
-        ConfigurationError: a name, or what to call it, is empty, a name is given twice, there is no template, or one has
-            not exactly one ``{}``.
+        ConfigurationError: a name, or what to call it, is empty, a name is given twice, there is no template, or one
+            has not exactly one ``{}``.
     """
     check_names(names)
     check_templates(templates)
