@@ -114,16 +114,14 @@ def crop_region(image: NDArray[np.uint8], window: tuple[float, float, float, flo
     steps = (np.arange(size * oversampling) + 0.5) / (size * oversampling)
     # Only the columns that the window reaches: a crop must not cost what the whole image does.
     first, last = np.clip((np.floor(left), np.ceil(right)), 0, image.shape[1] - 1).astype(int)
-    rows = _sampled(image[:, first : last + 1], top + steps * (bottom - top), axis=0)
+    reached = image[:, first : last + 1].astype(np.float32)
+    rows = _sampled(reached, top + steps * (bottom - top), axis=0)
     grid = _sampled(rows, left - first + steps * (right - left), axis=1)
     averaged = grid.reshape(size, oversampling, size, oversampling, 3).mean(axis=(1, 3))
     return np.clip(np.rint(averaged), 0, 255).astype(np.uint8)
 
 
-def _sampled(
-    image: NDArray[np.uint8] | NDArray[np.float32], positions: NDArray[np.float64], axis: int
-) -> NDArray[np.float32]:
-    """Values between the entries of ``axis``, those beyond its ends repeated."""
+def _sampled(image: NDArray[np.float32], positions: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
     positions = np.clip(positions, 0, image.shape[axis] - 1)
     low = np.floor(positions).astype(np.int64)
     high = np.minimum(low + 1, image.shape[axis] - 1)
