@@ -245,7 +245,7 @@ class Trainer:
         recipe, seen = self.recipe, None
         if self.semantics is not None and recipe.loss_weights.distillation > 0:
             seen = [
-                self.semantics.embeddings(place.index, frame.labels, self.frames.regions)
+                self.semantics.embeddings(place.index, frame, self.frames.regions)
                 for place, frame in zip(played, frames, strict=True)
             ]
         return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)

@@ -72,11 +72,14 @@ class Language:
         model: an open_clip model name, or ``tiny``, the one that comes with the package.
         pretrained: an open_clip tag or a path to weights; not needed for ``tiny``.
         templates: prompt templates with one ``{}``; none takes the default ones.
+        crop_images: cut the regions of objects out of the training images where none are stored with the frames; for
+            images sharp enough that a CLIP makes something of them.
     """
 
     model: str = "tiny"
     pretrained: str | None = None
     templates: tuple[str, ...] = ()
+    crop_images: bool = False
 
 
 @dataclass(frozen=True)
