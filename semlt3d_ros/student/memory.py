@@ -18,9 +18,11 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import inverse_rigid, ray_axes, spiral, to_ray_frame
 
-RESETS: tuple[str, ...] = ("kept", "start", "time jump", "long gap", "no ego pose")
+RESETS: tuple[str, ...] = ("kept", "start", "time jump", "long gap", "no ego pose", "pose jump")
 """Why the memory was emptied before a frame; ``kept``: it was not."""
-_KEPT, _START, _TIME_JUMP, _LONG_GAP, _NO_POSE = range(5)
+_KEPT, _START, _TIME_JUMP, _LONG_GAP, _NO_POSE, _POSE_JUMP = range(6)
+_MAX_EGO_SPEED_MPS, _POSE_SLACK_M = 100.0, 5.0
+"""No vehicle moves faster: a larger step is another scene, or a localisation that has started anew."""
 _MAX_SPEED_MPS = 40.0
 _SPEED_UNIT_MPS = 10.0
 _FARTHEST_M = 1000.0
@@ -140,6 +142,8 @@ class TemporalAlignment(nn.Module):
         resets = torch.full_like(batch.stamps, _KEPT)
         unknown = ~torch.isfinite(memory.T_world_ego).flatten(1).all(1)
         unknown = unknown | ~torch.isfinite(batch.T_world_ego).flatten(1).all(1)
+        step = (batch.T_world_ego - memory.T_world_ego)[:, :3, 3].norm(dim=-1)
+        resets = torch.where(step > _POSE_SLACK_M + _MAX_EGO_SPEED_MPS * elapsed, _POSE_JUMP, resets)
         resets = torch.where(unknown, _NO_POSE, resets)
         resets = torch.where(elapsed > self.gap_s, _LONG_GAP, resets)
         resets = torch.where(elapsed <= 0, _TIME_JUMP, resets)

@@ -80,9 +80,10 @@ angle, shift = st.floats(-3.1, 3.1), st.floats(-30, 30)
 @given(
     shift, shift, angle, shift, shift, angle, st.floats(0.05, 1.9), st.sampled_from([0.0, 1e6]), st.floats(-0.1, 0.1)
 )
-def test_entries_move_as_plain_matrix_algebra_says(x0, y0, yaw0, x1, y1, yaw1, dt, origin, pitch) -> None:
+def test_entries_move_as_plain_matrix_algebra_says(x0, y0, yaw0, dx, dy, yaw1, dt, origin, pitch) -> None:
     """Also at map coordinates of a million metres, to a millimetre."""
-    then, now = pose(x0, y0, yaw0, origin), pose(x1, y1, yaw1, origin, pitch)
+    reach = min(1.0, 2 * dt)  # as far as a vehicle may get
+    then, now = pose(x0, y0, yaw0, origin), pose(x0 + reach * dx, y0 + reach * dy, yaw1, origin, pitch)
     memory = filled(SECOND, then)
     recall = recalled(memory, moment([SECOND + round(dt * 1e9)], [now]))
     assert RESETS[int(recall.resets[0])] == "kept"
@@ -111,10 +112,11 @@ def test_a_moving_object_stays_on_its_track_over_irregular_gaps(gaps, vx, vy, se
     memory = filled(
         0, then, references, torch.tensor((local[:3, :3] @ velocity)[:2], dtype=torch.float32).expand(1, N, 2)
     )
-    elapsed = 0.0
+    elapsed, ego = 0.0, np.array([3.0, 4.0])
     for gap in gaps:
         elapsed = round((elapsed + gap) * 1e9) / 1e9
-        now = pose(*rng.uniform(-20, 20, 2), rng.uniform(-3, 3))
+        ego = ego + rng.uniform(-7, 7, 2)
+        now = pose(*ego, rng.uniform(-3, 3))
         recall = recalled(memory, moment([round(elapsed * 1e9)], [now]))
         expected = rigid.apply(rigid.inverse(now), place + velocity * elapsed)
         assert np.abs(recall.references[0].numpy() - expected).max() < 1e-3
@@ -168,6 +170,8 @@ def test_each_stream_is_reset_for_its_own_cause_and_the_others_go_on() -> None:
         ("long gap", filled(SECOND, np.eye(4)), SECOND + round(2.01e9), np.eye(4)),
         ("no ego pose", filled(SECOND, np.eye(4)), 2 * SECOND, UNKNOWN),
         ("no ego pose", filled(SECOND, UNKNOWN), 2 * SECOND, np.eye(4)),
+        ("pose jump", filled(SECOND, np.eye(4)), SECOND + SECOND // 10, pose(0, 16, 0)),
+        ("kept", filled(SECOND, np.eye(4)), SECOND + SECOND // 10, pose(0, 14, 0)),
         ("kept", filled(SECOND, np.eye(4), seed=5), SECOND + round(1.99e9), pose(1, 0, 0)),
     ]
     causes, memories, stamps, poses = zip(*cases, strict=True)
