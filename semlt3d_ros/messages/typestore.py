@@ -1,7 +1,8 @@
-"""Message classes and CDR for machines without ROS: rosbags' Jazzy types, vision_msgs and this package's own."""
+"""Message classes and CDR for machines without ROS: rosbags' types, vision_msgs and this package's own."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,7 +20,7 @@ from semlt3d_ros.messages.vision_definitions import VISION_DEFINITIONS
 MessageTypes = Callable[[str], Any]
 """Gives the class of ``"pkg/msg/Name"``. Encoders take one, so that they build rclpy's messages as well as rosbags'."""
 
-OWN_MESSAGES = ("LongTailDetection", "LongTailDetectionArray")
+OWN_MESSAGES = ("DistillationStatus", "LongTailDetection", "LongTailDetectionArray")
 """Names of this package's messages; each comes after the messages it contains."""
 
 
@@ -40,10 +41,22 @@ def definition_text(name: str) -> str:
     )
 
 
+def store_of(distribution: str) -> Stores:
+    """The definitions of a ROS 2 distribution: a few messages differ from one to the next.
+
+    Args:
+        distribution: ``ROS_DISTRO`` as a sourced ROS sets it. ``rolling`` takes the newest that rosbags knows; an empty
+            name, one it does not know, and those before Humble take Jazzy's.
+    """
+    known = sorted(name for name in Stores.__members__ if name >= "ROS2_HUMBLE")
+    wanted = known[-1] if distribution == "rolling" else f"ROS2_{distribution.upper()}"
+    return Stores[wanted] if wanted in known else Stores.ROS2_JAZZY
+
+
 @lru_cache(maxsize=1)
 def type_store() -> Typestore:
     """The shared type store. Do not register anything on it: bags with other types bring their own definitions."""
-    store = get_typestore(Stores.ROS2_JAZZY)
+    store = get_typestore(store_of(os.environ.get("ROS_DISTRO", "")))
     definitions = dict(VISION_DEFINITIONS)
     definitions.update({f"semlt3d_ros/msg/{name}": definition_text(name) for name in OWN_MESSAGES})
     for type_name, text in definitions.items():
@@ -61,7 +74,7 @@ def message_class(type_name: str) -> Any:
         return type_store().types[type_name]
     except KeyError:
         raise ConfigurationError(
-            f"message type '{type_name}' is not known; use 'package/msg/Name' of ROS 2 Jazzy's common interfaces, "
+            f"message type '{type_name}' is not known; use 'package/msg/Name' of ROS 2's common interfaces, "
             "vision_msgs or semlt3d_ros"
         ) from None
 

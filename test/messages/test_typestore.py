@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rosbags.typesys import Stores
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import PointCloud
@@ -17,6 +21,7 @@ from semlt3d_ros.messages.typestore import (
     deserialize,
     message_class,
     serialize,
+    store_of,
     type_store,
 )
 
@@ -59,12 +64,52 @@ def test_every_topic_of_the_convention_has_a_known_type() -> None:
     assert topics.camera_of(topics.POINTS) is None
 
 
+@pytest.mark.parametrize(
+    ("distribution", "store"),
+    [
+        ("humble", Stores.ROS2_HUMBLE),
+        ("jazzy", Stores.ROS2_JAZZY),
+        ("kilted", Stores.ROS2_KILTED),
+        ("", Stores.ROS2_JAZZY),
+        ("foxy", Stores.ROS2_JAZZY),
+        ("noetic", Stores.ROS2_JAZZY),
+        ("of_the_future", Stores.ROS2_JAZZY),
+    ],
+)
+def test_definitions_are_those_of_the_sourced_distribution(distribution: str, store: Stores) -> None:
+    assert store_of(distribution) is store
+
+
+def test_lyrical_and_rolling_take_what_rosbags_has() -> None:
+    known = {name for name in Stores.__members__ if name.startswith("ROS2_")}
+    assert store_of("lyrical").name == ("ROS2_LYRICAL" if "ROS2_LYRICAL" in known else "ROS2_JAZZY")
+    assert store_of("rolling").name == max(known)
+
+
+@pytest.mark.parametrize("distribution", ["humble", "jazzy", "lyrical"])
+def test_every_supported_distribution_has_the_types_spoken_here(distribution: str) -> None:
+    program = """
+from semlt3d_ros.messages import topics, typestore
+for name in [value for key, value in vars(topics).items() if key.endswith("_TYPE")]:
+    typestore.message_class(name)
+for name in typestore.OWN_MESSAGES:
+    print(typestore.type_store().hash_rihs01(f"semlt3d_ros/msg/{name}"))
+"""
+    environment = {**os.environ, "ROS_DISTRO": distribution}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    here = [type_store().hash_rihs01(f"semlt3d_ros/msg/{name}") for name in OWN_MESSAGES]
+    assert done.stdout.split() == here, "this package's messages are the same everywhere"
+
+
 def test_every_field_of_the_own_messages_is_documented_right_above_it() -> None:
     folder = Path(__file__).resolve().parents[2] / "msg"
     assert {path.stem for path in folder.glob("*.msg")} == set(OWN_MESSAGES)
     for name in OWN_MESSAGES:
-        blocks = definition_text(name).strip().split("\n\n")
-        for block in blocks[1:-1]:
+        about, *blocks = definition_text(name).strip().split("\n\n")
+        assert about.startswith("#") and all(line.startswith("#") for line in about.splitlines())
+        for block in blocks:
             assert block.startswith("#"), f"{name}: {block}"
 
 
