@@ -1,0 +1,94 @@
+"""The detector on a recording, with RViz beside it when asked. All arguments of detector.launch.py hold here too.
+
+    ros2 launch semlt3d_ros replay.launch.py bag:=drive.mcap rate:=0.5 rviz:=true
+"""
+
+import math
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+PLAYERS = ("semlt3d", "rosbag2")
+CLOCK_HZ = "100"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Check the recording, start the detector on simulated time, then the player."""
+    arguments = {
+        "bag": (None, "the recording: an .mcap file or a rosbag2 folder"),
+        "rate": ("1.0", "speed relative to the recording's"),
+        "loop": ("false", "start again at the end, until Ctrl-C"),
+        "player": ("semlt3d", "semlt3d: this package's player; rosbag2: `ros2 bag play`. Both publish /clock"),
+        "exit_when_played": ("false", "end everything when the recording has been played"),
+    }
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=description)
+        for name, (default, description) in arguments.items()
+    ]
+    detector = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(Path(__file__).parent / "detector.launch.py")),
+        launch_arguments={"use_sim_time": "true"}.items(),
+    )
+    return LaunchDescription([*declared, OpaqueFunction(function=check), detector, OpaqueFunction(function=play)])
+
+
+def check(context: LaunchContext) -> None:
+    """Look at the arguments before anything starts.
+
+    Raises:
+        RuntimeError: one does not fit; `ros2 launch` prints it as one line.
+    """
+    settings(context)
+
+
+def play(context: LaunchContext) -> list[ExecuteProcess]:
+    """The player."""
+    bag, rate, loop, player, ends = settings(context)
+    on_exit = Shutdown(reason="the recording has been played") if ends else None
+    if player == "rosbag2":
+        command = ["ros2", "bag", "play", str(bag), "--clock", CLOCK_HZ, "--rate", str(rate)]
+        return [ExecuteProcess(cmd=[*command, *(["--loop"] if loop else [])], output="screen", on_exit=on_exit)]
+    parameters = {"bag": ParameterValue(str(bag), value_type=str), "rate": rate, "loop": loop}
+    return [
+        Node(
+            package="semlt3d_ros",
+            executable="player",
+            name="semlt3d_player",
+            parameters=[parameters],
+            output="screen",
+            emulate_tty=True,
+            on_exit=on_exit,
+        )
+    ]
+
+
+def settings(context: LaunchContext) -> tuple[Path, float, bool, str, bool]:
+    """bag, rate, loop, player and exit_when_played.
+
+    Raises:
+        RuntimeError: one does not fit.
+    """
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context).strip()
+
+    bag = Path(value("bag")).expanduser().absolute()
+    if not value("bag") or not bag.exists():
+        raise RuntimeError(f"bag:={value('bag')} does not exist; give an .mcap file or a rosbag2 folder")
+    try:
+        rate = float(value("rate"))
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise RuntimeError(f"rate:={value('rate')} is not a number greater than 0")
+    for name in ("loop", "exit_when_played"):
+        if value(name).lower() not in ("true", "false"):
+            raise RuntimeError(f"{name}:={value(name)} is neither true nor false")
+    if value("player") not in PLAYERS:
+        raise RuntimeError(f"player:={value('player')} is not one of {', '.join(PLAYERS)}")
+    return bag, rate, value("loop").lower() == "true", value("player"), value("exit_when_played").lower() == "true"
