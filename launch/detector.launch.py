@@ -1,6 +1,6 @@
 """The detector node, and RViz beside it when asked.
 
-    ros2 launch semlt3d_ros detector.launch.py rig:=nuscenes checkpoint:=/models/city.safetensors rviz:=true
+For example: ros2 launch semlt3d_ros detector.launch.py rig:=nuscenes checkpoint:=/models/city.safetensors rviz:=true
 
 `ros2 launch` runs on the system's Python, whatever environment is active, so this file imports nothing but ROS.
 """
@@ -8,11 +8,12 @@
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
 
 SHARE = Path(__file__).parents[1]
 RIGS = SHARE / "config" / "rigs"
@@ -72,7 +73,11 @@ def start(context: LaunchContext) -> list[Node]:
             executable="detector",
             name=value("name"),
             namespace=value("namespace"),
-            parameters=[existing("params", value("params")), existing("model_params", value("model_params")), overrides],
+            parameters=[
+                existing("params", value("params")),
+                existing("model_params", value("model_params")),
+                overrides,
+            ],
             ros_arguments=["--log-level", value("log_level")],
             output="screen",
             emulate_tty=True,

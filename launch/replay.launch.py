@@ -1,17 +1,18 @@
 """The detector on a recording, with RViz beside it when asked. All arguments of detector.launch.py hold here too.
 
-    ros2 launch semlt3d_ros replay.launch.py bag:=drive.mcap rate:=0.5 rviz:=true
+For example: ros2 launch semlt3d_ros replay.launch.py bag:=drive.mcap rate:=0.5 rviz:=true
 """
 
 import math
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchContext, LaunchDescription
 
 PLAYERS = ("semlt3d", "rosbag2")
 CLOCK_HZ = "100"
