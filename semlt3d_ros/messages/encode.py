@@ -6,7 +6,8 @@ from semlt3d_ros.messages.encode_detections import (
     encode_labels_detection3d,
     encode_long_tail,
 )
-from semlt3d_ros.messages.encode_display import DiagnosticEntry, encode_diagnostics, encode_markers
+from semlt3d_ros.messages.encode_display import DiagnosticEntry, encode_diagnostics, encode_label_info
+from semlt3d_ros.messages.encode_markers import MarkerOptions, encode_markers
 from semlt3d_ros.messages.encode_sensors import (
     encode_camera_info,
     encode_compressed_image,
@@ -18,11 +19,13 @@ from semlt3d_ros.messages.encode_sensors import (
 
 __all__ = [
     "DiagnosticEntry",
+    "MarkerOptions",
     "encode_camera_info",
     "encode_compressed_image",
     "encode_detection3d",
     "encode_diagnostics",
     "encode_image",
+    "encode_label_info",
     "encode_labels",
     "encode_labels_detection3d",
     "encode_long_tail",

@@ -12,7 +12,7 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import CameraView, Labels
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
-from semlt3d_ros.messages.encode_display import GROUP_COLORS
+from semlt3d_ros.messages.encode_markers import GROUP_COLORS
 
 Color = tuple[int, int, int]
 

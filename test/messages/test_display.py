@@ -6,70 +6,42 @@ from typing import Any
 import numpy as np
 import pytest
 
-from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.encode import DiagnosticEntry, encode_diagnostics, encode_markers
-from semlt3d_ros.messages.encode_display import GROUP_COLORS
+from semlt3d_ros.messages.encode import DiagnosticEntry, encode_diagnostics, encode_label_info
+from semlt3d_ros.messages.typestore import type_store
+
+VISION_HASHES = {
+    "Detection3DArray": "793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018",
+    "Detection3D": "ddd703be132ab0b69d33121f1bb034132bfbb3b0ac5f9fb1516005ba1c8a265b",
+    "BoundingBox3D": "bbb73a65c163d7f9bb29009c7bde9f7faa576bd2d23299c4511d19230dab4698",
+    "ObjectHypothesisWithPose": "41c12344c0396c48b81df12467c192d99b2a0eb1463c5c37194e4223251c80bc",
+    "ObjectHypothesis": "51da43cec11c01957a64d1e05a24acd18aae7745ec30b74348ad5f6d634f7f90",
+    "LabelInfo": "3d37df4015cdf660cc851c51897f2acd957e1ca6205ba0a99aebffb9406b0783",
+    "VisionClass": "1e4a11f0fed50b5623cb8ff26ca0e37952a48a9c074d16f804b44e9164c2037a",
+    "VisionInfo": "95d3116a17484ad91c9a2686e1d54890bbfc3ff6c6a2de137738c4950d45d284",
+}
+"""RIHS01 hashes that rosidl computes for vision_msgs 4.1.1 on Jazzy."""
 
 
-def detections(names_and_scores: list[tuple[str, float]], velocity: tuple[float, float] = (3.0, 4.0)) -> Detections:
-    count = len(names_and_scores)
-    confidences = np.zeros((count, len(CLASS_NAMES)), np.float32)
-    for row, (name, score) in enumerate(names_and_scores):
-        confidences[row, CLASS_INDEX[name]] = score
-    centers = np.arange(3.0 * count).reshape(count, 3)
-    boxes = Boxes3D(centers, np.ones((count, 3)), np.zeros(count), np.tile(velocity, (count, 1)))
-    return Detections(42, boxes, confidences)
+def test_label_info_numbers_the_classes_as_their_confidences_are(types: Any) -> None:
+    message = encode_label_info(CLASS_NAMES, 1_500_000_000, "base_link", 0.25, types)
+    assert [item.class_id for item in message.class_map] == list(range(len(CLASS_NAMES)))
+    assert tuple(item.class_name for item in message.class_map) == CLASS_NAMES
+    assert (message.header.frame_id, message.header.stamp.nanosec) == ("base_link", 500_000_000)
+    assert message.threshold == 0.25
 
 
-def test_classes_in_no_group_are_grey() -> None:
-    found = detections([("car", 0.2)])
-    confidences = np.hstack([found.confidences, np.full((1, 1), 0.9, np.float32)])
-    named = Detections(42, found.boxes, confidences, (*CLASS_NAMES, "fallen tree"))
-    _, cube, text, *_ = encode_markers(named, "base_link").markers
-    assert (cube.color.r, cube.color.g, cube.color.b) == pytest.approx(GROUP_COLORS[""])
-    assert text.text == "fallen tree 0.90"
+def test_label_info_can_be_sent(sent: Callable[[Any, str], Any]) -> None:
+    message = sent(encode_label_info(["car", "fallen tree"], 7, "base_link", np.float32(0.5)), topics.LABEL_INFO_TYPE)
+    assert [(item.class_id, item.class_name) for item in message.class_map] == [(0, "car"), (1, "fallen tree")]
+    assert encode_label_info([], 7, "base_link", 0).class_map == []
 
 
-def test_every_set_replaces_the_one_before(types: Any) -> None:
-    message = encode_markers(detections([("car", 0.9), ("child", 0.4)]), "base_link", types=types)
-    marker = types("visualization_msgs/msg/Marker")
-    assert message.markers[0].action == marker.DELETEALL
-    assert all(item.action == marker.ADD for item in message.markers[1:])
-    assert encode_markers(detections([]), "base_link", types=types).markers[0].action == marker.DELETEALL
-    keys = [(item.ns, item.id) for item in message.markers[1:]]
-    assert len(keys) == len(set(keys))
-    assert {item.header.frame_id for item in message.markers} == {"base_link"}
-
-
-def test_a_box_is_a_cube_a_name_and_an_arrow(types: Any) -> None:
-    message = encode_markers(detections([("child", 0.75)]), "base_link", types=types)
-    marker = types("visualization_msgs/msg/Marker")
-    by_type = {item.type: item for item in message.markers[1:]}
-    assert set(by_type) == {marker.CUBE, marker.TEXT_VIEW_FACING, marker.ARROW}
-    cube, text, arrow = by_type[marker.CUBE], by_type[marker.TEXT_VIEW_FACING], by_type[marker.ARROW]
-    assert (cube.color.r, cube.color.g, cube.color.b) == pytest.approx(GROUP_COLORS["few"])
-    assert text.text == "child 0.75" and text.pose.position.z > cube.pose.position.z + cube.scale.z / 2
-    assert arrow.scale.x == pytest.approx(5.0)
-    heading = 2 * np.arctan2(arrow.pose.orientation.z, arrow.pose.orientation.w)
-    assert heading == pytest.approx(np.arctan2(4.0, 3.0))
-
-
-@pytest.mark.parametrize("velocity", [(np.nan, np.nan), (0.1, 0.0)])
-def test_unknown_and_small_velocities_have_no_arrow(velocity: tuple[float, float]) -> None:
-    assert len(encode_markers(detections([("car", 0.9)], velocity), "base_link").markers) == 3
-
-
-def test_boxes_below_the_threshold_are_not_drawn() -> None:
-    message = encode_markers(detections([("car", 0.9), ("child", 0.2)]), "base_link", score_threshold=0.3)
-    assert [item.text for item in message.markers if item.text] == ["car 0.90"]
-
-
-def test_markers_can_be_sent(sent: Callable[[Any, str], Any]) -> None:
-    message = encode_markers(detections([("car", 0.9)]), "base_link")
-    assert len(sent(message, topics.MARKER_TYPE).markers) == len(message.markers)
+@pytest.mark.parametrize(("name", "type_hash"), VISION_HASHES.items())
+def test_vision_messages_are_those_of_the_real_package(name: str, type_hash: str) -> None:
+    """A receiver with another type hash would warn, or not match at all."""
+    assert type_store().hash_rihs01(f"vision_msgs/msg/{name}") == f"RIHS01_{type_hash}"
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
