@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
-from semlt3d_ros.viewing.projection import project_outlines
-from semlt3d_ros.viewing.style import Color, Layer, camera_rows, detection_layer, truth_layer
-
-Image = NDArray[np.uint8]
+from semlt3d_ros.viewing.annotate import Image, draw_layer, draw_lines, draw_text
+from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
 
 _BACKGROUND = 24
 _GAP = 4
-_SUBPIXEL_BITS = 4
 
 
 def draw_frame(
@@ -69,14 +66,8 @@ def _draw_camera(view: CameraView, layers: list[tuple[Layer, int]], width: int) 
     image = cv2.resize(view.image, (width, height), interpolation=cv2.INTER_AREA)
     small = CameraView(view.name, view.stamp, image, view.camera.resized(width, height), view.T_ego_camera)
     for rank, (layer, thickness) in enumerate(layers):
-        outlines = project_outlines(layer.boxes, small)
-        # The best box comes first, and is drawn last.
-        for outline, color, text in list(zip(outlines, layer.colors, layer.texts, strict=True))[::-1]:
-            _draw_lines(image, outline, color, thickness)
-            if outline and rank == len(layers) - 1:
-                points = np.concatenate(outline)
-                _draw_text(image, text, (points[:, 0].min(), points[:, 1].min() - 3), color)
-    _draw_text(image, view.name, (4, 12), (255, 255, 255))
+        draw_layer(image, small, layer, thickness, with_texts=rank == len(layers) - 1)
+    draw_text(image, view.name, (4, 12), (255, 255, 255))
     return image
 
 
@@ -101,18 +92,7 @@ def _draw_from_above(frame: Frame, layers: list[tuple[Layer, int]], size: int, r
         for index, color in enumerate(colors):
             ring = place(corners[index][[0, 1, 2, 3, 0]])
             heading = place(np.stack([boxes.centers[index], nose[index]]))
-            _draw_lines(canvas, [ring, heading], color, thickness)
+            draw_lines(canvas, [ring, heading], color, thickness)
     ego = np.array([[2.0, 0.0], [-1.0, 1.0], [-1.0, -1.0], [2.0, 0.0]])
-    _draw_lines(canvas, [place(ego)], (255, 255, 255), 2)
+    draw_lines(canvas, [place(ego)], (255, 255, 255), 2)
     return canvas
-
-
-def _draw_lines(image: Image, polylines: list[NDArray[np.float64]], color: Color, thickness: int) -> None:
-    fixed = [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32) for points in polylines]
-    cv2.polylines(image, fixed, False, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_text(image: Image, text: str, at: tuple[float, float], color: Color) -> None:
-    place = (max(round(at[0]), 0), max(round(at[1]), 10))
-    for shade, width in (((0, 0, 0), 3), (color, 1)):
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, shade, width, cv2.LINE_AA)

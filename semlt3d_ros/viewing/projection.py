@@ -25,12 +25,14 @@ def project_outlines(boxes: Boxes3D, view: CameraView) -> list[list[NDArray[np.f
 
     Returns:
         For each box a list of polylines (K, 2), K >= 2, in pixels, all of them within the image; empty for a box that
-        is not seen. Edges are cut in space, so that a box which reaches behind the camera keeps its true outline.
+        is not seen or not finite. Edges are cut in space, so that a box which reaches behind the camera keeps its true
+        outline.
     """
-    corners = rigid.apply(rigid.inverse(view.T_ego_camera), boxes.corners())
+    usable = np.flatnonzero(np.isfinite(np.column_stack([boxes.centers, boxes.sizes, boxes.yaw])).all(axis=1))
+    corners = rigid.apply(rigid.inverse(view.T_ego_camera), boxes[usable].corners())
     edges = np.array(EDGES)
     segments = corners[:, edges].reshape(-1, 2, 3)
-    owners = np.repeat(np.arange(len(boxes)), len(edges))
+    owners = np.repeat(usable, len(edges))
     project = _straight if view.camera.is_pinhole else _bent
     outlines: list[list[NDArray[np.float64]]] = [[] for _ in range(len(boxes))]
     for owner, polyline in project(segments, owners, view.camera):
