@@ -36,6 +36,7 @@ def generate_launch_description() -> LaunchDescription:
         "rig": ("", f"the cameras: one of {rigs}, or the path of a rig file; empty: as 'params' says"),
         "checkpoint": ("", "path of a .safetensors checkpoint; empty: as 'model_params' says"),
         "device": ("", "auto, cpu, or cuda[:N]; empty: as 'model_params' says"),
+        "image_reliability": ("", "QoS asked of the cameras: best_effort or reliable; empty: as 'params' says"),
         "autostart": ("true", "configure and activate the node; false leaves that to `ros2 lifecycle` or a manager"),
         "use_sim_time": ("false", "take the time from /clock"),
         "rviz": ("false", "start RViz too"),
@@ -65,8 +66,9 @@ def start(context: LaunchContext) -> list[Node]:
         overrides["rig_file"] = as_text(rig_file(value("rig")))
     if value("checkpoint"):
         overrides["checkpoint"] = as_text(existing("checkpoint", value("checkpoint")))
-    if value("device"):
-        overrides["device"] = as_text(value("device"))
+    for name in ("device", "image_reliability"):
+        if value(name):
+            overrides[name] = as_text(value(name))
     nodes = [
         LifecycleNode(
             package="semlt3d_ros",

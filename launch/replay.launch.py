@@ -6,7 +6,14 @@ For example: ros2 launch semlt3d_ros replay.launch.py bag:=drive.mcap rate:=0.5 
 import math
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+    Shutdown,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -38,13 +45,17 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*declared, OpaqueFunction(function=check), detector, OpaqueFunction(function=play)])
 
 
-def check(context: LaunchContext) -> None:
+def check(context: LaunchContext) -> list[SetLaunchConfiguration]:
     """Look at the arguments before anything starts.
 
     Raises:
         RuntimeError: one does not fit; `ros2 launch` prints it as one line.
     """
-    settings(context)
+    player = settings(context)[3]
+    if player == "semlt3d" and not context.launch_configurations.get("image_reliability"):
+        # It offers reliable images, and nothing recorded need be lost.
+        return [SetLaunchConfiguration("image_reliability", "reliable")]
+    return []
 
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
