@@ -6,27 +6,43 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.simulation.generate import GenerationRecipe
-from semlt3d_ros.student.checkpoint import save_checkpoint
+from semlt3d_ros.student.checkpoint import load_student, read_header, save_checkpoint
+from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.training.calibrate import settings_of
+from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer
+from semlt3d_ros.training.loop import Trainer, detected
 from semlt3d_ros.training.recipe import Recipe, build, parse_recipe, read_yaml
 from semlt3d_ros.training.rendering import RenderedFrames
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a name and what it changes in the recipe (nested mappings, merged)."""
+    """One line of the table.
+
+    Attributes:
+        name: of the row.
+        change: what it changes in the recipe (nested mappings, merged).
+        trained_as: another row, whose trained weights this one evaluates with the student settings that it changes on
+            top of that row's: for settings that only matter at run time.
+    """
 
     name: str
     change: dict[str, Any] = field(default_factory=dict)
+    trained_as: str = ""
+
+
+Run = tuple[Row, Row, int]
+"""Base, row and seed."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,7 @@ class Experiment:
         name: of the experiment.
         recipe: the entries that all runs share.
         test: what is simulated for the test set; none of its seeds may be among those of the recipe.
+        more_tests: further test sets by name; the table has their Many and Few, after the columns of ``test``.
         seeds: training seeds of every row.
         bases: detectors on which every row is tried, each a change of the recipe.
         rows: what is compared.
@@ -51,8 +68,9 @@ class Experiment:
     rows: tuple[Row, ...]
     title: str = ""
     notes: str = ""
+    more_tests: dict[str, GenerationRecipe] = field(default_factory=dict)
 
-    def runs(self) -> Iterator[tuple[Row, Row, int]]:
+    def runs(self) -> Iterator[Run]:
         """Base, row and seed of every run; the first seeds of all rows come before any second one."""
         for seed in self.seeds:
             for base in self.bases:
@@ -65,7 +83,8 @@ class Experiment:
         Raises:
             ConfigurationError: an entry is unknown or does not fit.
         """
-        values = merged(merged(self.recipe, base.change), row.change)
+        trained = next((other for other in self.rows if other.name == row.trained_as), Row(""))
+        values = merged(merged(merged(self.recipe, base.change), trained.change), row.change)
         place = f"experiment '{self.name}', {base.name}, {row.name}"
         return parse_recipe({**values, "name": run_name(base, row, seed), "seed": seed}, place)
 
@@ -85,6 +104,9 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+_Job = tuple[Experiment, Path, Run]
+
+
 def load_experiment(path: Path) -> Experiment:
     """Read an experiment from YAML and check every recipe in it.
 
@@ -97,22 +119,39 @@ def load_experiment(path: Path) -> Experiment:
     values = dict(values)
     if "test" in values:
         values["test"] = build(GenerationRecipe, values["test"], f"{place}, test")
+    if isinstance(values.get("more_tests"), dict):
+        parts = values["more_tests"].items()
+        values["more_tests"] = {name: build(GenerationRecipe, part, f"{place}, more_tests") for name, part in parts}
     for name in ("bases", "rows"):
         values[name] = [build(Row, entry, f"{place}, {name}") for entry in values.get(name, [])]
     experiment = build(Experiment, values, place)
     if not (experiment.seeds and experiment.bases and experiment.rows):
         raise ConfigurationError(f"{place}: needs at least one entry in each of seeds, bases and rows")
-    tested = range(experiment.test.first_seed, experiment.test.first_seed + experiment.test.drives)
-    for run in experiment.runs():
-        recipe = experiment.recipe_of(*run)
-        for part in (*recipe.train, recipe.validation):
-            if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop:
-                raise ConfigurationError(f"{place}: test seeds {tested} are among those of training or validation")
+    _check(experiment, place)
     return experiment
+
+
+def _check(experiment: Experiment, place: str) -> None:
+    trained = {row.name for row in experiment.rows if not row.trained_as}
+    for row in experiment.rows:
+        if row.trained_as and row.trained_as not in trained:
+            raise ConfigurationError(
+                f"{place}, row '{row.name}': trained_as names '{row.trained_as}', which is no row that is trained; "
+                f"use one of {', '.join(sorted(trained))}"
+            )
+    for test in (experiment.test, *experiment.more_tests.values()):
+        tested = range(test.first_seed, test.first_seed + test.drives)
+        for run in experiment.runs():
+            recipe = experiment.recipe_of(*run)
+            for part in (*recipe.train, recipe.validation):
+                if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop:
+                    raise ConfigurationError(f"{place}: test seeds {tested} are among those of training or validation")
 
 
 def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable[[str], None]) -> list[dict[str, Any]]:
     """Do the runs that have no result yet; interrupted ones go on where they were.
+
+    A finished run whose result lacks a test set, since that was added later, is only evaluated on it.
 
     Args:
         experiment: what to compare.
@@ -124,32 +163,37 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
         The results of all runs, in the order of ``experiment.runs()``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(experiment, folder, run) for run in experiment.runs() if not _result(folder, run).exists()]
+    finished, missing = list[Run](), list[Run]()
     for run in experiment.runs():
-        if _result(folder, run).exists():
-            done(run_name(*run))
-    if processes <= 1:
-        for job in jobs:
-            done(_run(job))
-    else:
-        with multiprocessing.get_context("spawn").Pool(processes, _one_thread, maxtasksperchild=1) as pool:
-            for name in pool.imap_unordered(_run, jobs):
-                done(name)
+        (missing if _tests_to_do(experiment, folder, run) else finished).append(run)
+    for run in finished:
+        done(run_name(*run))
+    # Those that borrow another row's weights come when all weights are there.
+    for borrowing in (False, True):
+        jobs = [(experiment, folder, run) for run in missing if bool(run[1].trained_as) == borrowing]
+        if processes <= 1:
+            for job in jobs:
+                done(_run(job))
+        elif jobs:
+            with multiprocessing.get_context("spawn").Pool(processes, _one_thread, maxtasksperchild=1) as pool:
+                for name in pool.imap_unordered(_run, jobs):
+                    done(name)
     return results(experiment, folder)
 
 
 def results(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
     """The results so far."""
     paths = [_result(folder, run) for run in experiment.runs()]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
+    return [_read(path) for path in paths if path.exists()]
 
 
-def checkpoint_path(folder: Path, run: tuple[Row, Row, int]) -> Path:
-    """Where a run's checkpoint is."""
-    return folder / f"{run_name(*run)}.safetensors"
+def checkpoint_path(folder: Path, run: Run) -> Path:
+    """Where the checkpoint is that a run trains or borrows."""
+    base, row, seed = run
+    return folder / f"{run_name(base, replace(row, name=row.trained_as or row.name), seed)}.safetensors"
 
 
-def _result(folder: Path, run: tuple[Row, Row, int]) -> Path:
+def _result(folder: Path, run: Run) -> Path:
     return folder / f"{run_name(*run)}.json"
 
 
@@ -157,32 +201,68 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _run(job: tuple[Experiment, Path, tuple[Row, Row, int]]) -> str:
+def _tests_to_do(experiment: Experiment, folder: Path, run: Run) -> dict[str, GenerationRecipe]:
+    """Test sets that a run has no result on, by name; the first of the experiment is named ""."""
+    tests, path = {"": experiment.test, **experiment.more_tests}, _result(folder, run)
+    if not path.exists():
+        return tests
+    return {name: test for name, test in tests.items() if name and name not in _read(path).get("more_tests", {})}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text())
+    return values
+
+
+def _run(job: _Job) -> str:
+    """Train if there is no checkpoint, then evaluate it on the test sets that it has no result on."""
     experiment, folder, run = job
-    recipe = experiment.recipe_of(*run)
+    base, row, seed = run
+    recipe, path, checkpoint = experiment.recipe_of(*run), _result(folder, run), checkpoint_path(folder, run)
+    if not checkpoint.exists():
+        if row.trained_as:
+            result = _result(folder, (base, replace(row, name=row.trained_as), seed))
+            raise ConfigurationError(f"'{checkpoint}' is missing; remove '{result}' to have it trained again")
+        _train(recipe, folder, checkpoint)
+    values = {"base": base.name, "row": row.name, "seed": seed, "steps": read_header(checkpoint)["provenance"]["steps"]}
+    values |= _read(path) if path.exists() else {}
+    for name, test in _tests_to_do(experiment, folder, run).items():
+        report = _evaluate(recipe, checkpoint, test)
+        if name:
+            values["more_tests"] = values.get("more_tests", {}) | {name: report}
+        else:
+            values["test"] = report
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(values))
+    os.replace(temporary, path)
+    return recipe.name
+
+
+def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
     place = folder / f"{recipe.name}.training"
     place.mkdir(exist_ok=True)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     with (
-        RenderedFrames(recipe.data_folder, [experiment.test]) as test,
         RenderedFrames(recipe.data_folder, [recipe.validation]) as validation,
         RenderedFrames(recipe.data_folder, recipe.train) as frames,
     ):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        trainer = Trainer(recipe, frames, place, device, semantics)
+        trainer = Trainer(recipe, frames, place, _device(), semantics)
         trainer.resume()
         trainer.run(validation)
-        report = trainer.evaluate(test)
     language = None if semantics is None else semantics.describe()
-    save_checkpoint(
-        checkpoint_path(folder, run), trainer.averaged_student, recipe.name, {"steps": trainer.step}, language
-    )
-    base, row, seed = run
-    values = {"base": base.name, "row": row.name, "seed": seed, "steps": trainer.step}
-    values["test"] = {"nds": report.nds, **report.to_json()}
-    path = _result(folder, run)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(values))
-    os.replace(temporary, path)
+    save_checkpoint(checkpoint, trainer.averaged_student, recipe.name, {"steps": trainer.step}, language)
     trainer.state_path.unlink(missing_ok=True)
-    return recipe.name
+
+
+def _evaluate(recipe: Recipe, checkpoint: Path, test: GenerationRecipe) -> dict[str, Any]:
+    student, version = load_student(checkpoint, _device())
+    student.config = recipe.student
+    if recipe.frozen_images:
+        student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
+    with RenderedFrames(recipe.data_folder, [test]) as frames:
+        report = evaluate(detected(Detector(student, version, _device()), frames), settings_of(recipe))
+    return {"nds": report.nds, **report.to_json()}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

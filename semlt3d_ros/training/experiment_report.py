@@ -21,14 +21,33 @@ COLUMNS: dict[str, _Figure] = {
 }
 
 
+def columns_of(experiment: Experiment) -> dict[str, _Figure]:
+    """The figures of a result by column: all of the test set, Many and Few of the further ones."""
+    further = {
+        f"{group.capitalize()}, {name}": _figure_of(name, group)
+        for name in experiment.more_tests
+        for group in ("many", "few")
+    }
+    return COLUMNS | further
+
+
+def _figure_of(test: str, group: str) -> _Figure:
+    def figure(result: dict[str, Any]) -> float | None:
+        report = result.get("more_tests", {}).get(test)
+        return None if report is None else report["map"][group]
+
+    return figure
+
+
 def summary(experiment: Experiment, results: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, list[float]]]:
     """Values over the seeds, in percent, by base and row, then by column; rows without a result are left out."""
     table: dict[tuple[str, str], dict[str, list[float]]] = {}
+    figures = columns_of(experiment).items()
     for base in experiment.bases:
         for row in experiment.rows:
             mine = [result for result in results if (result["base"], result["row"]) == (base.name, row.name)]
             if mine:
-                found = {name: [figure(result) for result in mine] for name, figure in COLUMNS.items()}
+                found = {name: [figure(result) for result in mine] for name, figure in figures}
                 table[base.name, row.name] = {
                     name: [100 * value for value in values if value is not None] for name, values in found.items()
                 }
@@ -50,7 +69,7 @@ def to_markdown(
         picture: path of the plot, relative to the report.
     """
     lines = [f"# {experiment.title or experiment.name}", "", *experiment.notes.strip().splitlines(), ""]
-    header = ["detector", "row", "seeds", *COLUMNS, "latency ms"]
+    header = ["detector", "row", "seeds", *columns_of(experiment), "latency ms"]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for (base, row), columns in summary(experiment, results).items():
         cells = [_spread(values) for values in columns.values()]
@@ -61,10 +80,16 @@ def to_markdown(
     if picture is not None:
         lines += [f"![Average precision by frequency group]({picture})", ""]
     if results:
-        classes = results[0]["test"]["classes"]
-        truth = ", ".join(f"{name} {values['truth']}" for name, values in classes.items())
-        lines += [f"Test set: {results[0]['test']['frames']} frames; true boxes that count: {truth}.", ""]
+        lines += [_truth("Test set", results[0]["test"]), ""]
+    for name in experiment.more_tests:
+        found = [result["more_tests"][name] for result in results if name in result.get("more_tests", {})]
+        lines += [line for report in found[:1] for line in (_truth(f"Test set '{name}'", report), "")]
     return "\n".join(lines)
+
+
+def _truth(title: str, report: dict[str, Any]) -> str:
+    truth = ", ".join(f"{name} {values['truth']}" for name, values in report["classes"].items())
+    return f"{title}: {report['frames']} frames; true boxes that count: {truth}."
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -76,9 +101,9 @@ def _spread(values: Sequence[float]) -> str:
 def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) -> None:
     """Bars of the groups' means by row, one panel for each detector and group, a dot for every seed."""
     table = summary(experiment, results)
-    groups = ("Many", "Medium", "Few")
+    groups = [name for name in columns_of(experiment) if name not in ("mAP", "NDS")]
     bases = [base.name for base in experiment.bases if any(key[0] == base.name for key in table)]
-    figure = Figure(figsize=(12, 3.2 * max(len(bases), 1)), layout="constrained")
+    figure = Figure(figsize=(4 * len(groups), 3.2 * max(len(bases), 1)), layout="constrained")
     axes = figure.subplots(max(len(bases), 1), len(groups), squeeze=False)
     for line, base in zip(axes, bases, strict=False):
         rows = [row.name for row in experiment.rows if (base, row.name) in table]

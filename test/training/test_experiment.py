@@ -14,7 +14,8 @@ from semlt3d_ros.training.run import train
 EXPERIMENT = """
 name: small
 seeds: [0, 1]
-test: {{first_seed: 900, drives: 2, frames: 2, image_size: [96, 56], top_crop: 0.25}}
+test: &test {{first_seed: 900, drives: 2, frames: 2, image_size: [96, 56], top_crop: 0.25}}
+more_tests: {{flat: {{<<: *test, first_seed: 950, drives: 1, class_exponent: 0.0}}}}
 recipe:
 {recipe}
   initial: {initial}
@@ -26,6 +27,7 @@ bases:
 rows:
   - name: plain
   - {{name: feature experts, change: {{student: {{block: feature_experts, memory_frames: 2, memory_queries: 4}}}}}}
+  - {{name: one box, trained_as: plain, change: {{student: {{max_boxes: 1}}}}}}
 """
 
 
@@ -46,16 +48,43 @@ def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_pa
     assert main(arguments) == 0
     experiment = load_experiment(experiment_path)
     files = sorted(path.name for path in folder.glob("*.json"))
-    assert files == sorted(f"{run_name(*run)}.json" for run in experiment.runs()) and len(files) == 4
+    assert files == sorted(f"{run_name(*run)}.json" for run in experiment.runs()) and len(files) == 6
     text = out.read_text()
     assert "| sampled | plain | 2 |" in text and "| sampled | feature experts | 2 |" in text
+    assert "| Many, flat | Few, flat |" in text and "Test set 'flat': 2 frames" in text
     assert (tmp_path / "docs" / "images" / "small.png").stat().st_size > 5000
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     (folder / files[0]).unlink()
     done: list[str] = []
     results = run_all(experiment, folder, 1, done.append)
-    assert len(done) == 4 and len(results) == 4
+    assert len(done) == 6 and len(results) == 6
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.name != files[0])
+
+
+def test_a_row_may_evaluate_the_weights_of_another_one(experiment_path, tmp_path) -> None:
+    experiment = load_experiment(experiment_path)
+    folder = tmp_path / "runs"
+    results = run_all(experiment, folder, 1, lambda name: None)
+    assert len(list(folder.glob("*.safetensors"))) == 4
+    plain, _, one_box = results[:3]
+    assert one_box["row"] == "one box" and one_box["steps"] == plain["steps"]
+    assert one_box["test"] != plain["test"]
+    (folder / "sampled-one-box-0.json").unlink()
+    (folder / "sampled-plain-0.safetensors").unlink()
+    with pytest.raises(ConfigurationError, match=r"sampled-plain-0\.json' to have it trained again"):
+        run_all(experiment, folder, 1, lambda name: None)
+
+
+def test_a_test_set_added_later_is_evaluated_without_training_again(experiment_path, tmp_path) -> None:
+    text = experiment_path.read_text()
+    experiment_path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("more_tests")))
+    first = run_all(load_experiment(experiment_path), tmp_path / "runs", 1, lambda name: None)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.safetensors")}
+    experiment_path.write_text(text)
+    second = run_all(load_experiment(experiment_path), tmp_path / "runs", 1, lambda name: None)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert [{**result, "more_tests": {}} for result in second] == [{**result, "more_tests": {}} for result in first]
+    assert all(result["more_tests"]["flat"]["frames"] == 2 for result in second)
 
 
 def test_the_table_shows_mean_and_spread_over_seeds(experiment_path) -> None:
@@ -68,8 +97,8 @@ def test_the_table_shows_mean_and_spread_over_seeds(experiment_path) -> None:
     results = [result("plain", 0, 0.30), result("plain", 1, 0.34), result("feature experts", 0, 0.5)]
     assert summary(experiment, results)["sampled", "plain"]["Few"] == pytest.approx([15.0, 17.0])
     text = to_markdown(experiment, results, {("sampled", "plain"): 12.34})
-    assert "| sampled | plain | 2 | 32.0 ± 2.8 | 20.0 ± 0.0 | 32.0 ± 2.8 | - | 16.0 ± 1.4 | 12.3 |" in text
-    assert "| sampled | feature experts | 1 | 50.0 | 20.0 | 50.0 | - | 25.0 | - |" in text and "car 5" in text
+    assert "| sampled | plain | 2 | 32.0 ± 2.8 | 20.0 ± 0.0 | 32.0 ± 2.8 | - | 16.0 ± 1.4 | - | - | 12.3 |" in text
+    assert "| sampled | feature experts | 1 | 50.0 | 20.0 | 50.0 | - | 25.0 | - | - | - |" in text and "car 5" in text
 
 
 def test_changes_are_merged_entry_by_entry() -> None:
@@ -86,6 +115,8 @@ def test_changes_are_merged_entry_by_entry() -> None:
     ("old", "new", "message"),
     [
         ("first_seed: 900", "first_seed: 501", "test seeds range\\(501, 503\\) are among those of training"),
+        ("first_seed: 950", "first_seed: 501", "test seeds range\\(501, 502\\) are among those of training"),
+        ("trained_as: plain", "trained_as: plane", "trained_as names 'plane', .* use one of feature experts, plain"),
         ("name: small", "nmae: small", "unknown entry 'nmae'; did you mean 'name'"),
         ("block: feature_experts", "block: experts", "block must be one of plain, feature_experts, language_experts"),
         ("seeds: [0, 1]", "seeds: []", "at least one entry in each of seeds, bases and rows"),
