@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core import rigid
-from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.boxes import EDGES, Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 
 CONTEXT = 1.3
 """Side of a window relative to the longer side of what it shows."""
 _NEAREST_M = 0.3
-_EDGES = [(face + k, face + (k + 1) % 4) for face in (0, 4) for k in range(4)] + [(k, k + 4) for k in range(4)]
-"""Pairs of corners that an edge joins."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def best_regions(
 def _outlines(boxes: Boxes3D) -> NDArray[np.float64]:
     """(N, 20, 3) corners of boxes and the middles of their edges, which keep the outline when corners are cut off."""
     corners = boxes.corners()
-    middles = [(corners[:, a] + corners[:, b]) / 2 for a, b in _EDGES]
+    middles = [(corners[:, a] + corners[:, b]) / 2 for a, b in EDGES]
     return np.concatenate([corners, np.stack(middles, axis=1)], axis=1)
 
 
