@@ -1,4 +1,4 @@
-"""The detector node's diagnostics: one status for sets, latency, messages, model and memory, and one per camera.
+"""The detector node's diagnostics: one status for each thing that can go wrong by itself, and one per camera.
 
 All counts are since the start of the node, so that the last message of a recording tells all of it.
 """
@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from semlt3d_ros.nodes.statistics import SetCounters, StageLatencies
+from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLatencies
 from semlt3d_ros.sensing.camera_input import CameraStatus
+from semlt3d_ros.sensing.frame_builder import Completeness
 
 Entry = tuple[str, int, str, Mapping[str, object]]
 OK, WARN, ERROR = 0, 1, 2
 
-SETS = "semlt3d_detector: sets"
-LATENCY = "semlt3d_detector: latency"
-MESSAGES = "semlt3d_detector: messages"
-MODEL = "semlt3d_detector: model"
-MEMORY = "semlt3d_detector: memory"
-CAMERA = "semlt3d_detector: camera "
+PREFIX = "semlt3d: "
+LIFECYCLE = PREFIX + "lifecycle"
+INPUT = PREFIX + "input"
+SETS = PREFIX + "sets"
+LATENCY = PREFIX + "latency"
+MESSAGES = PREFIX + "messages"
+MODEL = PREFIX + "model"
+MEMORY = PREFIX + "memory"
+CAMERA = PREFIX + "camera "
 """Names of the statuses; a camera's name follows ``CAMERA``."""
 
 _CAMERA_LEVELS = {"ok": OK, "never_seen": ERROR, "rejected": ERROR, "stopped": ERROR}
@@ -40,11 +44,56 @@ class RateMeter:
         return rate
 
 
-def sets_entry(counters: SetCounters, rate_hz: float) -> Entry:
-    """Sets in, processed and dropped by reason; WARN once any was dropped."""
-    dropped = sum(counters.drops.values())
-    message = f"{counters.sets_processed} of {counters.sets_in} sets processed, {dropped} dropped"
-    return SETS, WARN if dropped else OK, message, {**counters.values(), "rate_hz": f"{rate_hz:.2f}"}
+def lifecycle_entry(state: str, failure: str) -> Entry:
+    """The state of the node; ERROR while the last transition that was tried has failed.
+
+    Args:
+        state: ``unconfigured``, ``inactive``, ``active`` or ``finalized``.
+        failure: which transition failed, and why; empty if the last one succeeded.
+    """
+    message = f"{state}; {failure}" if failure else state
+    return LIFECYCLE, ERROR if failure else OK, message, {"state": state, "failure": failure}
+
+
+def input_entry(sets: Completeness, before: Completeness) -> Entry:
+    """How complete the sets are that the cameras make up.
+
+    WARN if sets since the last report lacked images or were dropped, ERROR if all of them were dropped.
+
+    Args:
+        sets: until now.
+        before: until the last report.
+    """
+    values: dict[str, object] = {"sets_complete": str(sets.complete), "sets_partial": str(sets.partial)}
+    values.update(_counts("missing.", sets.missing))
+    values.update(_counts("dropped.", sets.dropped))
+    missing, dropped = Counter(sets.missing) - Counter(before.missing), Counter(sets.dropped) - Counter(before.dropped)
+    used = sets.complete + sets.partial - before.complete - before.partial
+    faults = []
+    if missing:
+        faults.append(f"{sets.partial - before.partial} lacked images of {_listed(missing)}")
+    if dropped:
+        faults.append(f"{sum(dropped.values())} were dropped: {_listed(dropped)}")
+    if not faults:
+        return INPUT, OK, f"{used} sets since the last report, all complete" if used else "no set", values
+    level = WARN if used else ERROR
+    return INPUT, level, f"of {used + sum(dropped.values())} sets since the last report " + "; ".join(faults), values
+
+
+def sets_entry(counters: SetCounters, rate_hz: float, loss_rate_hz: float | None = None) -> Entry:
+    """Sets in, processed and dropped by reason; WARN where any was lost.
+
+    Args:
+        counters: since the start.
+        rate_hz: sets processed per second since the last report.
+        loss_rate_hz: sets lost (``SetCounters.lost``) per second since then, so that the warning ends with the losses;
+            None warns of any since the start.
+    """
+    recently_lost = counters.lost if loss_rate_hz is None else loss_rate_hz
+    message = f"{counters.sets_processed} of {counters.sets_in} sets processed, {counters.lost} dropped"
+    if counters.drops[NOBODY_LISTENS]:
+        message += f", {counters.drops[NOBODY_LISTENS]} not wanted: nobody listened"
+    return SETS, WARN if recently_lost else OK, message, {**counters.values(), "rate_hz": f"{rate_hz:.2f}"}
 
 
 def latency_entry(latencies: StageLatencies) -> Entry:
@@ -53,29 +102,59 @@ def latency_entry(latencies: StageLatencies) -> Entry:
     return LATENCY, OK, f"p50 {values['latency_ms.p50']} ms, p99 {values['latency_ms.p99']} ms", values
 
 
-def messages_entry(drops: Mapping[str, int], resets: Mapping[str, int], waiting: int) -> Entry:
-    """Messages that went into no set, by reason; time jumps and gaps; images that wait. WARN once any was dropped."""
-    values = {"waiting": str(waiting)}
-    values.update({f"drops.{reason}": str(count) for reason, count in sorted(drops.items()) if count})
-    values.update({f"resets.{reason}": str(count) for reason, count in sorted(resets.items()) if count})
+def messages_entry(
+    drops: Mapping[str, int], resets: Mapping[str, int], waiting: int, drop_rate_hz: float | None = None
+) -> Entry:
+    """Messages that went into no set, by reason; time jumps and gaps; images that wait. WARN where any was dropped.
+
+    Args:
+        drops: messages dropped since the start.
+        resets: time jumps and gaps since the start.
+        waiting: images that are neither in a set nor dropped yet.
+        drop_rate_hz: messages dropped per second since the last report, so that the warning ends with the drops; None
+            warns of any since the start.
+    """
+    values = {"waiting": str(waiting), **_counts("drops.", drops), **_counts("resets.", resets)}
     dropped = sum(drops.values())
-    return MESSAGES, WARN if dropped else OK, f"{dropped} messages dropped", values
+    recent = dropped if drop_rate_hz is None else drop_rate_hz
+    return MESSAGES, WARN if recent else OK, f"{dropped} messages dropped", values
 
 
 def model_entry(
-    model_version: str, device: str, class_names: Iterable[str], vocabulary_file: str, vocabulary_rejected: str
+    model_version: str,
+    device: str,
+    class_names: Iterable[str],
+    vocabulary_file: str,
+    vocabulary_rejected: str,
+    reload_failure: str = "",
+    memory_mib: Mapping[str, float] | None = None,
 ) -> Entry:
-    """Which model is running, where, and for which classes; WARN while the last vocabulary that was set is rejected."""
-    values = {
+    """Which model is running, where, and for which classes; WARN while what was last asked for could not be had.
+
+    Args:
+        model_version: checkpoint identity.
+        device: where it is now.
+        class_names: what it finds.
+        vocabulary_file: which file added or replaced classes.
+        vocabulary_rejected: why the last vocabulary that was set is not in use; empty if it is.
+        reload_failure: why the last model that was asked for is not running; empty if it is.
+        memory_mib: GPU memory of the process by kind (``allocated``, ``reserved``); None or empty on the CPU.
+    """
+    values: dict[str, object] = {
         "version": model_version,
         "device": device,
         "classes": ",".join(class_names),
         "vocabulary_file": vocabulary_file,
     }
+    values.update({f"gpu_memory_mib.{kind}": f"{size:.1f}" for kind, size in (memory_mib or {}).items()})
+    faults = []
+    if reload_failure:
+        values["reload_failure"] = reload_failure
+        faults.append(f"the model is as it was: {reload_failure}")
     if vocabulary_rejected:
         values["vocabulary_rejected"] = vocabulary_rejected
-        return MODEL, WARN, f"{model_version}; the vocabulary is as it was: {vocabulary_rejected}", values
-    return MODEL, OK, model_version, values
+        faults.append(f"the vocabulary is as it was: {vocabulary_rejected}")
+    return MODEL, WARN if faults else OK, "; ".join([model_version, *faults]), values
 
 
 def memory_entry(resets: Mapping[str, int]) -> Entry:
@@ -99,6 +178,19 @@ def memory_entry(resets: Mapping[str, int]) -> Entry:
 
 def camera_entry(status: CameraStatus) -> Entry:
     """What one camera does."""
-    values: dict[str, object] = {"state": status.state, "age_s": f"{status.age_s:.3f}", "images": str(status.images)}
-    values.update({f"drops.{reason}": str(count) for reason, count in sorted(Counter(status.drops).items())})
+    values: dict[str, object] = {
+        "state": status.state,
+        "age_s": f"{status.age_s:.3f}",
+        "rate_hz": "n/a" if status.rate_hz is None else f"{status.rate_hz:.2f}",
+        "images": str(status.images),
+    }
+    values.update(_counts("drops.", status.drops))
     return CAMERA + status.name, _CAMERA_LEVELS.get(status.state, WARN), status.detail, values
+
+
+def _counts(prefix: str, counts: Mapping[str, int]) -> dict[str, str]:
+    return {f"{prefix}{name}": str(count) for name, count in sorted(counts.items()) if count}
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counts.most_common())

@@ -15,6 +15,8 @@ STAGES = ("receive", "prepare", "wait", "batch", "forward", "decode", "publish")
 scaled, and the set assembled. ``wait``: until the detector is free. ``batch``, ``forward``, ``decode``: the detector's
 own stages. ``publish``: everything after, until the last message is sent.
 """
+NOBODY_LISTENS = "nobody_listens"
+"""Why sets are dropped that nobody wants: that is no loss."""
 _WINDOW = 2000
 
 
@@ -56,6 +58,11 @@ class SetCounters:
     def drop(self, reason: str, count: int = 1) -> None:
         """Count sets as lost."""
         self.drops[reason] += count
+
+    @property
+    def lost(self) -> int:
+        """Sets that were wanted and not processed."""
+        return sum(self.drops.values()) - self.drops[NOBODY_LISTENS]
 
     def values(self) -> dict[str, str]:
         """``sets_in``, ``sets_processed`` and one ``drops.<reason>`` per reason."""

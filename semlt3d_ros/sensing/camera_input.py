@@ -9,10 +9,11 @@ from typing import Any, Literal
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.messages import decode, topics
+from semlt3d_ros.sensing.delivery import DeliveryRates
 from semlt3d_ros.sensing.preparation import Image, ImagePreparation, decoded_camera
 from semlt3d_ros.sensing.rig import CameraConfig
 
-CameraState = Literal["never_seen", "rejected", "waiting_camera_info", "waiting_tf", "stopped", "ok"]
+CameraState = Literal["never_seen", "rejected", "waiting_camera_info", "waiting_tf", "stopped", "slow", "ok"]
 
 _SECOND = 1_000_000_000
 _SAME_ASPECT = 0.01
@@ -27,13 +28,15 @@ class CameraStatus:
         name: the camera.
         state: ``never_seen``: no image yet; ``rejected``: its last image or calibration was unusable (``reason`` says
             why, ``detail`` in full); ``waiting_camera_info``; ``waiting_tf``: no transform to the ego frame;
-            ``stopped``: no image for a while (``age_s``); ``ok``.
+            ``stopped``: no image for a while (``age_s``); ``slow``: less than half of the images it used to deliver, or
+            that the other cameras deliver (``rate_hz``); ``ok``.
         reason: short stable key; empty when ``ok``.
         detail: one line for people.
         images: images received.
         drops: its images dropped, by reason.
         last_stamp: stamp of the newest image in nanoseconds, or None.
         age_s: for how many seconds the other cameras have gone on without it, plus the time for which all have stalled.
+        rate_hz: images per second of the last seconds, or None while it is too early to say.
     """
 
     name: str
@@ -44,6 +47,7 @@ class CameraStatus:
     drops: dict[str, int]
     last_stamp: int | None
     age_s: float
+    rate_hz: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,12 @@ class CameraInput:
         return camera.resized(width, height)
 
     def status(
-        self, newest: int | None, stalled_s: float, stopped_after_s: float, transform_fault: InputRejected | None
+        self,
+        newest: int | None,
+        stalled_s: float,
+        stopped_after_s: float,
+        transform_fault: InputRejected | None,
+        rates: DeliveryRates,
     ) -> CameraStatus:
         """The camera's status.
 
@@ -168,12 +177,19 @@ class CameraInput:
             stalled_s: for how long no camera has sent anything.
             stopped_after_s: after how long a silent camera counts as stopped.
             transform_fault: why its pose cannot be looked up, if so.
+            rates: how many images the rig's cameras deliver.
         """
         ahead = 0 if newest is None or self.seen_at is None else max(newest - self.seen_at, 0)
         age_s = ahead / _SECOND + stalled_s
         state, reason, detail = self._state(age_s, stopped_after_s, transform_fault)
+        rate_hz, expected_hz = rates.rate_hz(self.config.name), rates.expected_hz(self.config.name)
+        if state == "stopped":
+            rate_hz = 0.0
+        elif state == "ok" and expected_hz is not None:
+            state, reason = "slow", "slow"
+            detail = f"{rate_hz:.1f} images per second on {self.config.image_topic}, {expected_hz:.1f} are expected"
         return CameraStatus(
-            self.config.name, state, reason, detail, self.images, dict(self.drops), self.last_stamp, age_s
+            self.config.name, state, reason, detail, self.images, dict(self.drops), self.last_stamp, age_s, rate_hz
         )
 
     def _state(

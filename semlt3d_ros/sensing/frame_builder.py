@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from semlt3d_ros.core.errors import InputRejected
@@ -12,12 +13,30 @@ from semlt3d_ros.messages import decode
 from semlt3d_ros.sensing.assembler import AssembledSet, AssemblerConfig, FrameAssembler
 from semlt3d_ros.sensing.camera_input import CameraInput, CameraStatus, PreparedImage
 from semlt3d_ros.sensing.companions import Companions
+from semlt3d_ros.sensing.delivery import DeliveryRates
 from semlt3d_ros.sensing.finisher import BuilderConfig, FrameFinisher
 from semlt3d_ros.sensing.preparation import ImagePreparation, ImageSpec
 from semlt3d_ros.sensing.rig import Rig
 from semlt3d_ros.sensing.transform_tree import TransformTree
 
 _REMEMBERED_RESETS = 64
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """What became of the sets that images made up, at one instant.
+
+    Attributes:
+        complete: frames with a view of every camera.
+        partial: frames that lack at least one.
+        missing: by camera, frames without it.
+        dropped: by reason, sets that became no frame.
+    """
+
+    complete: int = 0
+    partial: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 class FrameBuilder:
@@ -55,6 +74,8 @@ class FrameBuilder:
         self.rig = rig
         self.tree = TransformTree()
         self.frames_out = 0
+        self._partial = 0
+        self._missing: Counter[str] = Counter()
         settings = config or BuilderConfig()
         self._assembler: FrameAssembler[PreparedImage] = FrameAssembler(
             {camera.name: camera.time_offset_s for camera in rig.cameras}, rig.anchor, assembler_config
@@ -63,6 +84,7 @@ class FrameBuilder:
         self._wait_s = settings.wait_s
         self._stopped_after_s = settings.stopped_after_s
         self._cameras = {camera.name: CameraInput(camera, preparation) for camera in rig.cameras}
+        self._rates = DeliveryRates(rig.camera_names, rig.anchor)
         self._points = Companions("points", settings.points_tolerance_s) if with_points else None
         self._labels = Companions("labels", settings.labels_tolerance_s) if with_labels else None
         self._finisher = FrameFinisher(
@@ -94,6 +116,12 @@ class FrameBuilder:
         return self.frames_out + self.dropped_sets.total() + self._finisher.pending
 
     @property
+    def completeness(self) -> Completeness:
+        """How many frames lacked which cameras so far, and how many sets became none."""
+        complete = self.frames_out - self._partial
+        return Completeness(complete, self._partial, dict(self._missing), dict(self.dropped_sets))
+
+    @property
     def waiting(self) -> int:
         """Images that are neither in a frame nor dropped yet."""
         uncalibrated = sum(camera.waits for camera in self._cameras.values())
@@ -114,7 +142,7 @@ class FrameBuilder:
         """Status of every camera, in the rig's order."""
         newest, faults = self._assembler.newest, self._finisher.transform_faults
         return {
-            name: camera.status(newest, self._assembler.stalled_s, self._stopped_after_s, faults.get(name))
+            name: camera.status(newest, self._assembler.stalled_s, self._stopped_after_s, faults.get(name), self._rates)
             for name, camera in self._cameras.items()
         }
 
@@ -171,8 +199,12 @@ class FrameBuilder:
 
     def _image_handler(self, camera: CameraInput) -> Callable[[str, Any], list[Frame]]:
         def handle(type_name: str, message: Any) -> list[Frame]:
+            former = camera.last_stamp
             frames = self._assemble(camera, camera.add_image(type_name, message))
             camera.seen_at = self._assembler.newest
+            # The same image once more is no delivery.
+            if camera.seen_at is not None and camera.last_stamp != former:
+                self._rates.add(camera.config.name, camera.seen_at)
             return frames
 
         return handle
@@ -197,6 +229,8 @@ class FrameBuilder:
 
     def _counted(self, frames: list[Frame]) -> list[Frame]:
         self.frames_out += len(frames)
+        self._partial += sum(bool(frame.missing) for frame in frames)
+        self._missing.update(name for frame in frames for name in frame.missing)
         return frames
 
     def _add_transforms(self, message: Any, static: bool) -> list[Frame]:

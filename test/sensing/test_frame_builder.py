@@ -215,6 +215,58 @@ def test_a_camera_that_stops_and_returns(drive, feed):
     assert not builder.drops
 
 
+def test_a_camera_that_becomes_slow_and_recovers(drive, feed):
+    builder = _builder(drive)
+    feed(builder, _ready(drive))
+    states = {}
+    for index in range(160):
+        slow = 50 <= index < 100 and index % 5
+        messages = [m for m in _round(drive, index) if not (slow and m[0] == topics.camera_image_topic("B"))]
+        feed(builder, messages)
+        states[index] = builder.camera_status["B"]
+    assert states[10].rate_hz is None and states[10].state == "ok"
+    assert states[49].rate_hz == pytest.approx(10.0, abs=0.5)
+    assert (states[99].state, states[99].reason) == ("slow", "slow")
+    assert states[99].rate_hz == pytest.approx(2.0, abs=0.5) and "10.0 are expected" in states[99].detail
+    assert states[159].state == "ok" and {status.state for status in builder.camera_status.values()} == {"ok"}
+
+
+def test_the_same_image_twice_is_delivered_once(drive, feed):
+    builder = _builder(drive)
+    feed(builder, _ready(drive))
+    for index in range(50):
+        feed(builder, [m for m in _round(drive, index) for _ in range(2)])
+    assert builder.camera_status["B"].rate_hz == pytest.approx(10.0, abs=0.5)
+
+
+def test_a_slow_camera_with_damaged_images_is_told_by_its_damage(drive, feed):
+    builder = _builder(drive)
+    feed(builder, _ready(drive))
+    for index in range(100):
+        messages = [m for m in _round(drive, index) if index % 5 == 0 or m[0] != topics.camera_image_topic("B")]
+        for topic, _, message in messages:
+            if topic == topics.camera_image_topic("B") and index > 80:
+                message.data = message.data[:20]
+        feed(builder, messages)
+    assert builder.camera_status["B"].state == "rejected"
+
+
+def test_sets_are_counted_by_what_they_lack(drive, feed):
+    builder = _builder(drive, assembler_config=AssemblerConfig(min_cameras=2))
+    feed(builder, _ready(drive))
+    for index in range(20):
+        gone = {5: "B", 6: "B", 7: "C"}.get(index)
+        only = "A" if index == 9 else None
+        names = [name for name in drive.names if name != gone and (only is None or name == only)]
+        wanted = {topics.camera_image_topic(name) for name in names}
+        feed(builder, [m for m in _round(drive, index) if m[1] != topics.COMPRESSED_IMAGE_TYPE or m[0] in wanted])
+    builder.flush()
+    sets = builder.completeness
+    assert (sets.complete, sets.partial) == (16, 3)
+    assert sets.missing == {"B": 2, "C": 1} and sets.dropped == {"incomplete": 1}
+    assert sets.complete + sets.partial + sum(sets.dropped.values()) == builder.sets_in
+
+
 def test_a_bag_that_starts_over(drive, feed):
     builder = _builder(drive)
     bag = [m for i in range(30) for m in _round(drive, i)]
