@@ -20,6 +20,9 @@ EDGES: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 """Pairs of corner indices joined by the twelve edges."""
 
+_LARGEST = 1e9
+"""Metres: Earth-centred coordinates are below 1e7."""
+
 
 @dataclass
 class Boxes3D:
@@ -61,6 +64,13 @@ class Boxes3D:
     def __getitem__(self, index: NDArray | slice) -> Boxes3D:
         """The boxes chosen by a slice, an integer array or a boolean mask."""
         return Boxes3D(self.centers[index], self.sizes[index], self.yaw[index], self.velocity[index])
+
+    def physical(self) -> NDArray[np.bool_]:
+        """(N,) whether centre, size and heading are finite, and no larger than anything on Earth in any map frame."""
+        # One sum tells at less cost than seven looks: no part of it is larger than the whole.
+        with np.errstate(over="ignore"):
+            total = sum((*np.abs(self.centers).T, *np.abs(self.sizes).T), np.abs(self.yaw))
+        return np.asarray(total < _LARGEST)
 
     def corners(self) -> NDArray[np.float64]:
         """Corners (N, 8, 3): front left, front right, rear right, rear left at the bottom, then at the top."""

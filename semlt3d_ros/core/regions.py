@@ -54,9 +54,9 @@ def best_regions(
 
     Returns:
         One entry per box; None where every camera has the box behind it or shows less than ``min_pixels`` of it either
-        way, and for boxes that are not finite.
+        way, and for boxes that are not physical.
     """
-    usable = np.isfinite(boxes.centers).all(1) & np.isfinite(boxes.sizes).all(1) & np.isfinite(boxes.yaw)
+    usable = boxes.physical()
     found: list[Region | None] = [None] * len(boxes)
     if not usable.any():
         return found

@@ -112,7 +112,7 @@ def true_positive_errors(predicted: Boxes3D, truth: Boxes3D, period: NDArray[np.
     union = predicted.sizes.prod(axis=1) + truth.sizes.prod(axis=1) - intersection
     overlap = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     turn = np.abs((truth.yaw - predicted.yaw + period / 2) % period - period / 2)
-    with np.errstate(invalid="ignore"):
-        difference = predicted.velocity - truth.velocity
-    difference[~np.isfinite(difference)] = np.nan
-    return np.stack([translation, 1.0 - overlap, turn, np.linalg.norm(difference, axis=1)], axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        velocity = np.linalg.norm(predicted.velocity - truth.velocity, axis=1)
+    velocity[~np.isfinite(velocity)] = np.nan
+    return np.stack([translation, 1.0 - overlap, turn, velocity], axis=1)

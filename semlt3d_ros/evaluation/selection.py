@@ -95,8 +95,8 @@ def select_predictions(
 ) -> tuple[BoxTable, Predictions]:
     """The predictions that count: the ``max_boxes`` most confident pairs of each frame, less those out of range.
 
-    Pairs without confidence (zero or NaN), boxes whose centre, size or heading is not finite, and classes that the
-    protocol does not have, are no predictions.
+    Pairs without confidence (zero or NaN), boxes that are not physical, and classes that the protocol does not
+    have, are no predictions.
 
     Args:
         frames: detections of one or more frames.
@@ -106,10 +106,7 @@ def select_predictions(
     table = _table([each.boxes for each in frames], attributes)
     boxes = table.boxes
     confidences = np.concatenate([protocol_confidences(each, settings.protocol) for each in frames])
-    # One sum tells at less cost than thirteen looks: it is finite when all its parts are.
-    with np.errstate(invalid="ignore", over="ignore"):
-        usable = np.isfinite(sum((*boxes.centers.T, *boxes.sizes.T), boxes.yaw))
-    counts = (confidences > 0) & usable[:, None]
+    counts = (confidences > 0) & boxes.physical()[:, None]
     if settings.predictions == "best" and confidences.size:
         best = np.where(counts, confidences, -1.0).argmax(axis=1)
         counts &= np.arange(confidences.shape[1])[None] == best[:, None]
@@ -125,12 +122,13 @@ def select_truth(
 ) -> Truth:
     """The truth that counts: of the protocol's classes, within range, and visible enough where that is known.
 
-    Arguments as of ``select_predictions``.
+    Boxes that are not physical are no truth. Arguments as of ``select_predictions``.
     """
     table = _table([each.boxes for each in labels], attributes)
     columns = np.array(columns_of(CLASS_NAMES, settings.protocol), dtype=np.int64)
     class_ids = columns[np.concatenate([each.class_ids for each in labels])]
     keep = (class_ids != NOT_EVALUATED) & _within_range(table.boxes.centers, class_ids, settings)
+    keep &= table.boxes.physical()
     for known, least in (
         (np.concatenate([each.visible_pixels for each in labels]), settings.min_visible_pixels),
         (np.concatenate([each.lidar_points for each in labels]), settings.min_lidar_points),

@@ -92,8 +92,6 @@ def _boxes(poses: list[Any], sizes: list[Any], velocities: list[Any] | None) -> 
     count = len(poses)
     centers = np.array([(p.position.x, p.position.y, p.position.z) for p in poses], np.float64).reshape(count, 3)
     extents = np.array([(s.x, s.y, s.z) for s in sizes], np.float64).reshape(count, 3)
-    if not np.isfinite(centers).all() or not np.isfinite(extents).all() or (extents < 0).any():
-        raise InputRejected("box", "a box has a centre or size that is not finite, or a negative size")
     try:
         yaw = [
             yaw_from_rotation(
@@ -106,7 +104,10 @@ def _boxes(poses: list[Any], sizes: list[Any], velocities: list[Any] | None) -> 
     velocity = np.full((count, 2), np.nan)
     if velocities is not None:
         velocity = np.array([(v.x, v.y) for v in velocities], np.float64).reshape(count, 2)
-    return Boxes3D(centers, extents, np.array(yaw, np.float64), velocity)
+    boxes = Boxes3D(centers, extents, np.array(yaw, np.float64), velocity)
+    if not boxes.physical().all() or (extents < 0).any():
+        raise InputRejected("box", "a box has a centre or size that is not finite or too large, or a negative size")
+    return boxes
 
 
 def _rows(rows: list[Any], length: int, name: str) -> NDArray[np.float32]:

@@ -57,6 +57,7 @@ def test_in_a_ring_of_cameras_every_object_has_a_region_that_shows_most_of_it(
         assert region.view == nearest or region.shown > 0.4
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "place",
     [
@@ -66,6 +67,8 @@ def test_in_a_ring_of_cameras_every_object_has_a_region_that_shows_most_of_it(
         box(np.nan, 0.0),
         box(10.0, 0.0, size=(np.inf, 1.0, 1.0)),
         box(10.0, 0.0, yaw=np.nan),
+        box(1e308, 1e308),
+        box(10.0, 0.0, size=(1e308, 1.0, 1.0)),
     ],
 )
 def test_what_cannot_be_seen_has_no_region(place: Boxes3D) -> None:

@@ -196,6 +196,16 @@ def test_boxes_that_are_not_finite_are_no_predictions(truth, found):
     assert car.errors["ave"] == 1.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_boxes_larger_than_the_world_count_on_neither_side(truth, found):
+    place, huge = (10.0, 0.0), [[1e308, 2.0, 1.5], [4.0, 2.0, 1.5]]
+    for predicted, true, expected in (({"sizes": huge}, {}, (1, 2)), ({}, {"sizes": huge}, (2, 1))):
+        detections = found([place] * 2, [0.9, 0.8], velocity=[[0.0, 0.0], [1e308, -1e308]], **predicted)
+        car = of(evaluate([(detections, truth([place] * 2, **true))]), "car")
+        assert (car.predictions, car.truth) == expected
+        assert car.errors["ase"] == pytest.approx(0.0)
+
+
 def test_detections_may_name_fewer_classes_in_another_order(truth, found):
     few = Detections(0, found([(10.0, 0.0)], [0.1]).boxes, np.array([[0.1, 0.9]]), ("child", "car"))
     assert evaluate([(few, truth([(10.0, 0.0)]))]).ap["car"] == pytest.approx(1.0)

@@ -167,11 +167,14 @@ def test_unknown_classes_in_ground_truth_are_rejected() -> None:
     assert caught.value.reason == "class_name"
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda item: setattr(item.pose.position, "x", float("nan")), "box"),
         (lambda item: setattr(item.size, "y", -1.0), "box"),
+        (lambda item: setattr(item.pose.position, "z", -1e308), "box"),
+        (lambda item: setattr(item.size, "x", 1e308), "box"),
         (lambda item: [setattr(item.pose.orientation, axis, 0.0) for axis in "xyzw"], "box"),
         (lambda item: setattr(item, "class_confidences", np.zeros(3, np.float32)), "class_confidences"),
         (lambda item: setattr(item, "class_confidences", np.full(18, np.nan, np.float32)), "class_confidences"),
