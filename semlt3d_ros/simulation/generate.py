@@ -30,7 +30,7 @@ class GenerationRecipe:
 
     Attributes:
         first_seed, drives: one drive for each seed from ``first_seed`` on.
-        frames, interval_s: frames per drive and seconds between them.
+        frames, interval_s: frames per drive and seconds between them; of two, the shortest and longest time.
         drives_per_shard: drives written into one shard.
         regions: whether to store the image regions of the objects too, for semantic distillation.
         image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
@@ -140,27 +140,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first-seed", type=int, default=default.first_seed)
     parser.add_argument("--drives", type=int, default=default.drives, help="one drive per seed")
     parser.add_argument("--frames", type=int, default=default.frames, help="frames per drive")
-    parser.add_argument("--interval", type=float, default=default.interval_s, help="seconds between frames")
+    parser.add_argument(
+        "--interval",
+        type=float,
+        nargs="+",
+        default=[default.interval_s],
+        metavar="SECONDS",
+        help="time between frames; of two values, the shortest and the longest of irregular ones",
+    )
     parser.add_argument("--drives-per-shard", type=int, default=default.drives_per_shard)
     parser.add_argument(
         "--class-exponent", type=float, default=default.class_exponent, help="1: real long tail, 0: flat"
     )
     parser.add_argument("--size", type=int, nargs=2, default=default.image_size, metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--top-crop", type=float, default=default.top_crop, help="share of rows left out at the top")
+    parser.add_argument("--regions", action="store_true", help="store image regions, for semantic distillation")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     given = parser.parse_args(arguments)
+    if len(given.interval) > 2:
+        parser.error("--interval takes one value, or the shortest and the longest")
     try:
         recipe = replace(
             default,
             first_seed=given.first_seed,
             drives=given.drives,
             frames=given.frames,
-            interval_s=given.interval,
+            interval_s=given.interval[0] if len(given.interval) == 1 else tuple(given.interval),
             drives_per_shard=given.drives_per_shard,
             class_exponent=given.class_exponent,
             image_size=(given.size[0], given.size[1]),
             top_crop=given.top_crop,
+            regions=given.regions,
         )
         generate_shards(given.out, recipe, given.processes, progress=not given.quiet)
     except Semlt3dError as error:

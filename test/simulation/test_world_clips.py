@@ -8,7 +8,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.data.shards import ShardDataset
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
-from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards
+from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, main
 from semlt3d_ros.training.rendering import RenderedFrames, digest
 
 SMALL = {"image_size": (96, 56), "objects": (10, 14), "lidar": None}
@@ -94,3 +94,17 @@ def test_stored_clips_and_regions_are_those_of_the_drives(tmp_path) -> None:
 def test_frames_of_recipes_without_regions_are_found_under_their_old_names() -> None:
     assert digest(GenerationRecipe(10000, 2500, 2, 1.0, 100, (224, 128), 0.25, (16, 36), 0.35, 0.5)) == "560aa7e167"
     assert digest(GenerationRecipe(regions=True)) != digest(GenerationRecipe())
+
+
+def test_the_command_renders_irregular_clips_with_regions_too(tmp_path) -> None:
+    arguments = ["--first-seed", "70", "--drives", "1", "--frames", "2", "--size", "96", "56", "--processes", "1"]
+    arguments += ["--regions", "--quiet", "--interval", "0.1", "0.4"]
+    assert main([str(tmp_path), *arguments]) == 0
+    stored = ShardDataset(sorted(tmp_path.glob("*.shard")))
+    drive = Drive(GenerationRecipe(70, drives=1, frames=2, interval_s=(0.1, 0.4), image_size=(96, 56)).drive(70))
+    frame = drive.frame(1)
+    assert stored[1].stamp == frame.stamp
+    assert np.array_equal(stored.regions(1).crops, drive.regions(1, frame.labels, 6)[0])
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), *arguments, "0.7"])
+    assert main([str(tmp_path / "other"), *arguments[:-2], "0.4", "0.1"]) == 1
