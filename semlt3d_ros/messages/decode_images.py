@@ -11,6 +11,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.messages.bridge import image_bridge
 from semlt3d_ros.messages.buffers import byte_buffer
 
 Image = NDArray[np.uint8]
@@ -51,7 +52,8 @@ _PAIRED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
 def decode_image(message: Any) -> Image:
     """The RGB image (H, W, 3) uint8 of ``sensor_msgs/Image``.
 
-    ``rgb8`` comes back as a view into the message's data, read-only where that is.
+    ``rgb8`` comes back as a view into the message's data, read-only where that is. Encodings that are not read here are
+    left to cv_bridge, if there is one.
 
     Raises:
         InputRejected: ``encoding``: not one that is known; ``image_size``: width, height and step do not fit each other
@@ -59,20 +61,28 @@ def decode_image(message: Any) -> Image:
     """
     encoding = message.encoding.lower()
     if encoding not in _CONVERSIONS:
-        raise InputRejected(
-            "encoding",
-            f"{_place(message)}: encoding '{message.encoding}' is not supported; use one of {', '.join(_CONVERSIONS)}",
-        )
+        return _decode_by_bridge(message)
     pixel_bytes, convert = _CONVERSIONS[encoding]
-    width, height, step = int(message.width), int(message.height), int(message.step)
-    data = byte_buffer(message.data)
-    _check_geometry(message, encoding, pixel_bytes, len(data))
-    rows = data[: step * height].reshape(height, step)[:, : width * pixel_bytes]
+    rows = _rows(message, encoding, pixel_bytes)
     if encoding == "mono16":
         # The high byte is the 8-bit value; which one it is, is all that endianness means here.
         rows, pixel_bytes = rows[:, 0 if message.is_bigendian else 1 :: 2], 1
         return convert(np.ascontiguousarray(rows))
-    return convert(rows.reshape(height, width, pixel_bytes) if pixel_bytes > 1 else rows)
+    return convert(rows.reshape(len(rows), -1, pixel_bytes) if pixel_bytes > 1 else rows)
+
+
+def _decode_by_bridge(message: Any) -> Image:
+    what = f"{_place(message)}: encoding '{message.encoding}' is not supported"
+    bridge, why_not = image_bridge()
+    if bridge is None:
+        raise InputRejected("encoding", f"{what}; use one of {', '.join(_CONVERSIONS)} ({why_not})")
+    try:
+        rows = _rows(message, message.encoding, bridge.pixel_bytes(message.encoding))
+        return bridge.rgb(message.encoding, rows, int(message.width), int(message.is_bigendian))
+    except InputRejected:
+        raise
+    except Exception as error:  # by CvBridgeError, TypeError, AttributeError, ... it says that it cannot
+        raise InputRejected("encoding", f"{what}, nor by cv_bridge ({error}); use rgb8 or bgr8") from error
 
 
 def decode_compressed_image(message: Any, at_least: tuple[int, int] | None = None) -> Image:
@@ -141,11 +151,21 @@ def _decode_png(message: Any, data: NDArray[np.uint8]) -> Image:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def _rows(message: Any, encoding: str, pixel_bytes: int) -> NDArray[np.uint8]:
+    """The rows (H, W x bytes of a pixel) of an image, without what pads them: a view into its data."""
+    data = byte_buffer(message.data)
+    _check_geometry(message, encoding, pixel_bytes, len(data))
+    height, step = int(message.height), int(message.step)
+    return data[: step * height].reshape(height, step)[:, : int(message.width) * pixel_bytes]
+
+
 def _check_geometry(message: Any, encoding: str, pixel_bytes: int, available: int) -> None:
     width, height, step = int(message.width), int(message.height), int(message.step)
     problem = ""
     if width <= 0 or height <= 0:
         problem = "width and height must be positive"
+    elif width * height > _MAX_PIXELS:
+        problem = "no camera has so many pixels"
     elif encoding in _PAIRED and width % 2:
         problem = f"{encoding} needs an even width"
     elif encoding.startswith("bayer") and (width < 4 or height < 4):
