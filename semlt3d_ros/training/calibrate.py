@@ -26,7 +26,7 @@ from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.postprocess import postprocess
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.loop import Frames
-from semlt3d_ros.training.recipe import Recipe, load_recipe
+from semlt3d_ros.training.recipe import load_recipe, settings_of
 from semlt3d_ros.training.rendering import RenderedFrames
 
 LANGUAGE_SHARES: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -79,11 +79,6 @@ class Fitted:
             "language_share": self.config.language_share,
             "map_by_language_share": {f"{share:g}": value for share, value in self.language_shares.items()},
         }
-
-
-def settings_of(recipe: Recipe) -> EvaluationSettings:
-    """What a recipe evaluates."""
-    return EvaluationSettings(range_limit_m=recipe.evaluation_range_m, min_visible_pixels=recipe.min_visible_pixels)
 
 
 def calibrate(student: Student, frames: Frames, settings: EvaluationSettings, device: str = "cpu") -> Fitted:

@@ -17,11 +17,10 @@ from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.checkpoint import load_student, read_header, save_checkpoint
 from semlt3d_ros.student.detector import Detector
-from semlt3d_ros.training.calibrate import settings_of
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer, detected
-from semlt3d_ros.training.recipe import Recipe, build, parse_recipe, read_yaml
+from semlt3d_ros.training.recipe import Recipe, build, parse_recipe, read_yaml, settings_of
 from semlt3d_ros.training.rendering import RenderedFrames
 
 

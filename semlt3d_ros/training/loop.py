@@ -19,7 +19,6 @@ from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.data.shards import FrameRegions
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
-from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.student.batch import Batch, collate
 from semlt3d_ros.student.checkpoint import adopt
 from semlt3d_ros.student.criterion import Criterion
@@ -32,7 +31,7 @@ from semlt3d_ros.student.targets import Targets, collate_targets
 from semlt3d_ros.training.augmentation import augment, clip_is_mirrored
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.recipe import Recipe, Schedule
+from semlt3d_ros.training.recipe import Recipe, Schedule, settings_of
 from semlt3d_ros.training.state import load_state, save_state
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 
@@ -253,10 +252,7 @@ class Trainer:
     def evaluate(self, frames: Frames, limit: int | None = None) -> Report:
         """Evaluate the averaged weights on labelled frames, the first ``limit`` of them."""
         detector = Detector(self.averaged_student, self.recipe.name, self.device)
-        settings = EvaluationSettings(
-            range_limit_m=self.recipe.evaluation_range_m, min_visible_pixels=self.recipe.min_visible_pixels
-        )
-        return evaluate(detected(detector, frames, limit), settings)
+        return evaluate(detected(detector, frames, limit), settings_of(self.recipe))
 
     def log(self, losses: dict[str, float], report: Report) -> None:
         """Append a line of JSON to ``log.jsonl``."""

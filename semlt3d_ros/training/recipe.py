@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.criterion import LossWeights
@@ -135,6 +136,11 @@ class Recipe:
         crops = {part.top_crop for part in parts} | {self.student.top_crop}
         if len(crops) != 1:
             raise ConfigurationError(f"recipe '{self.name}': top_crop of train, validation and student differ: {crops}")
+
+
+def settings_of(recipe: Recipe) -> EvaluationSettings:
+    """What a recipe evaluates."""
+    return EvaluationSettings(range_limit_m=recipe.evaluation_range_m, min_visible_pixels=recipe.min_visible_pixels)
 
 
 def load_recipe(path: Path) -> Recipe:

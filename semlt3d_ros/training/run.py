@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import semlt3d_ros
 from semlt3d_ros.student.checkpoint import save_checkpoint
-from semlt3d_ros.training.calibrate import calibrate, settings_of
+from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer
-from semlt3d_ros.training.recipe import Recipe, load_recipe
+from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
 from semlt3d_ros.training.rendering import RenderedFrames
 
 _COLUMNS = (

@@ -12,8 +12,8 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.student.checkpoint import calibration_of, load_student, read_header, save_checkpoint
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.training.calibrate import LANGUAGE_SHARES, Judged, calibrate, calibration_errors, settings_of
-from semlt3d_ros.training.recipe import load_recipe
+from semlt3d_ros.training.calibrate import LANGUAGE_SHARES, Judged, calibrate, calibration_errors
+from semlt3d_ros.training.recipe import load_recipe, settings_of
 from semlt3d_ros.training.rendering import RenderedFrames
 
 
