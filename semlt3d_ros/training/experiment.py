@@ -241,13 +241,10 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
     place = folder / f"{recipe.name}.training"
     place.mkdir(exist_ok=True)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
-    with (
-        RenderedFrames(recipe.data_folder, [recipe.validation]) as validation,
-        RenderedFrames(recipe.data_folder, recipe.train) as frames,
-    ):
+    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
         trainer = Trainer(recipe, frames, place, _device(), semantics)
         trainer.resume()
-        trainer.run(validation)
+        trainer.run()
     language = None if semantics is None else semantics.describe()
     save_checkpoint(checkpoint, trainer.averaged_student, recipe.name, {"steps": trainer.step}, language)
     trainer.state_path.unlink(missing_ok=True)

@@ -174,8 +174,13 @@ class Trainer:
         extra = {} if self.memory is None else self.memory.tensors()
         save_state(self.state_path, self._modules, self.optimizer, {"step": self.step}, extra)
 
-    def run(self, validation: Frames, progress: Progress | None = None) -> None:
-        """Train to the end of the schedule; on interruption the state is saved first."""
+    def run(self, validation: Frames | None = None, progress: Progress | None = None) -> None:
+        """Train to the end of the schedule; on interruption the state is saved first.
+
+        Args:
+            validation: frames for the evaluations along the way; without them there are none.
+            progress: called after every step.
+        """
         schedule, smoothed = self.recipe.schedule, dict[str, float]()
         blocks = self.frames.clips_of_blocks
         blocks = blocks if self.memory is not None else single_frames(blocks)
@@ -187,7 +192,8 @@ class Trainer:
                     progress(self.step, self.steps, smoothed)
                 if self.step % schedule.save_every == 0:
                     self.save()
-                if schedule.evaluate_every and self.step % schedule.evaluate_every == 0 and self.step < self.steps:
+                due = schedule.evaluate_every and self.step % schedule.evaluate_every == 0 and self.step < self.steps
+                if validation is not None and due:
                     self.log(smoothed, self.evaluate(validation, self.recipe.validation_frames))
         finally:
             self.save()
