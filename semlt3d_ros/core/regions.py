@@ -14,6 +14,8 @@ from semlt3d_ros.core.cameras import CameraModel
 
 CONTEXT = 1.3
 """Side of a window relative to the longer side of what it shows."""
+LEAST_SHOWN_PX = 3.0
+"""Least width and height of what a region shows, in pixels."""
 _NEAREST_M = 0.3
 
 
@@ -42,7 +44,7 @@ def best_regions(
     boxes: Boxes3D,
     cameras: Sequence[tuple[CameraModel, rigid.Matrix]],
     context: float = CONTEXT,
-    min_pixels: float = 3.0,
+    min_pixels: float = LEAST_SHOWN_PX,
 ) -> list[Region | None]:
     """The region of each box in the view that shows most of it.
 

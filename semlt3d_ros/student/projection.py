@@ -12,10 +12,7 @@ from torch import Tensor, nn
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
 from semlt3d_ros.student.targets import Targets
-
-_FAR_PX = 1e6
 
 
 class SemanticProjection(nn.Module):
@@ -33,15 +30,6 @@ class SemanticProjection(nn.Module):
         return self.query(embeddings) * self.extrinsics(T_ego_camera.flatten(1))
 
 
-def best_views(centers: Tensor, batch: Batch) -> Tensor:
-    """(B, T) view that shows each point (B, T, 3) nearest to its principal point, among those in front of it."""
-    pixels, depth = project(centers, batch.intrinsics, batch.T_ego_camera)
-    offset = (pixels - batch.intrinsics[:, :, None, :2, 2]).norm(dim=-1)
-    offset = offset / batch.intrinsics[:, :, None, 0, 0]
-    usable = (depth > MIN_DEPTH_M) & batch.valid[:, :, None]
-    return offset.nan_to_num(_FAR_PX).masked_fill(~usable, _FAR_PX).argmin(dim=1)
-
-
 def distillation_loss(
     layer: LayerOutput,
     targets: Targets,
@@ -55,22 +43,22 @@ def distillation_loss(
 
     Args:
         layer: predictions (B, Q, ...).
-        targets: ground truth with ``region_embeddings``; objects without one do not count.
+        targets: ground truth with image regions; objects without one, or whose view is masked, do not count.
         matches: per frame the matched query and target indices.
         batch: for the cameras.
         projection: makes the camera-aligned tokens.
         anchors: (n, d) language anchors, unit rows.
         temperature: by which cosines are divided before the softmax, for both sides.
     """
-    assert targets.region_embeddings is not None
+    assert targets.region_embeddings is not None and targets.region_views is not None
     frame = torch.cat([torch.full_like(rows, b) for b, (rows, _) in enumerate(matches)])
     query = torch.cat([rows for rows, _ in matches])
     target = torch.cat([columns for _, columns in matches])
-    seen = torch.isfinite(targets.region_embeddings[frame, target]).all(-1)
-    frame, query, target = frame[seen], query[seen], target[seen]
+    view = targets.region_views[frame, target]
+    seen = torch.isfinite(targets.region_embeddings[frame, target]).all(-1) & batch.valid[frame, view]
+    frame, query, target, view = frame[seen], query[seen], target[seen], view[seen]
     if len(frame) == 0:
         return layer.embeddings.sum() * 0.0
-    view = best_views(targets.boxes[..., :3], batch)[frame, target]
     tokens = projection(layer.embeddings[frame, query].float(), batch.T_ego_camera[frame, view])
     said = F.normalize(tokens, dim=-1) @ anchors.T / temperature
     shown = F.normalize(targets.region_embeddings[frame, target], dim=-1) @ anchors.T / temperature

@@ -7,35 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.regions import best_regions, crop_region
+from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions, crop_region
 from semlt3d_ros.data.shards import FrameRegions
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES
 from semlt3d_ros.semantics.regions import RegionEmbedder
+from semlt3d_ros.student.targets import SeenRegions
 from semlt3d_ros.training.recipe import Recipe
 
 _REGION_SIZE = 64
-_LEAST_SHOWN_PX = 8.0
+_LEAST_CUT_PX = 8.0
 
 
-def cut_regions(frame: Frame) -> FrameRegions:
-    """Regions of a frame's labelled objects, cut out of the view that shows each best; none of hidden or tiny ones."""
-    found, crops = [], []
-    if frame.labels is not None and frame.views:
-        cameras = [(view.camera, view.T_ego_camera) for view in frame.views]
-        boxes, visible = frame.labels.boxes, frame.labels.visible_pixels != 0
-        for label, region in enumerate(best_regions(boxes, cameras, min_pixels=_LEAST_SHOWN_PX)):
-            if region is not None and visible[label]:
-                found.append(label)
-                crops.append(crop_region(frame.views[region.view].image, region.window, _REGION_SIZE))
-    stacked = np.stack(crops) if crops else np.zeros((0, _REGION_SIZE, _REGION_SIZE, 3), np.uint8)
-    return FrameRegions(stacked, np.array(found, np.int64))
+def regions_of(frame: Frame, min_visible_pixels: int, min_pixels: float) -> dict[int, Region]:
+    """Regions of a frame's labels in the views that show them best, by number of the label.
+
+    Args:
+        frame: with labels; one without has no regions.
+        min_visible_pixels: labels known to cover fewer pixels, since they are small or hidden, have none.
+        min_pixels: least width and height of what is shown of a box.
+    """
+    if frame.labels is None:
+        return {}
+    visible = frame.labels.visible_pixels
+    chosen = np.flatnonzero((visible < 0) | (visible >= min_visible_pixels))
+    cameras = [(view.camera, view.T_ego_camera) for view in frame.views]
+    found = best_regions(frame.labels.boxes[chosen], cameras, min_pixels=min_pixels)
+    return {int(label): region for label, region in zip(chosen, found, strict=True) if region is not None}
 
 
 class Semantics:
@@ -59,28 +62,38 @@ class Semantics:
                 f"recipe '{recipe.name}': language model '{language.model}' has dimension {self.anchors.dimension}, "
                 f"the student's language_width is {student.language_width}; make them equal"
             )
-        self._embedder, self._crop_images = RegionEmbedder(encoder, cache), language.crop_images
-        self._known: dict[int, NDArray[np.float32]] = {}
+        self._embedder, self._language = RegionEmbedder(encoder, cache), language
+        self._known: dict[int, SeenRegions] = {}
 
     def describe(self) -> dict[str, Any]:
         """For a checkpoint's header: which CLIP the anchors are from, and the prompts they were made of."""
         return {"source": self.anchors.source, "prompts": list(self.anchors.prompts)}
 
-    def embeddings(self, index: int, frame: Frame, regions: Callable[[int], FrameRegions]) -> NDArray[np.float32]:
-        """(labels, d) embeddings of the regions of a frame's labels; NaN rows where there is no region.
+    def seen(self, index: int, frame: Frame, regions: Callable[[int], FrameRegions]) -> SeenRegions:
+        """What the CLIP sees of a frame's labels.
 
         Args:
-            index: number of the frame; what was embedded for it is remembered.
+            index: number of the frame; what was seen in it is remembered.
             frame: the frame.
             regions: gives the regions that are stored with a frame.
         """
         if index not in self._known:
-            count = 0 if frame.labels is None else len(frame.labels.boxes)
-            rows = np.full((count, self.anchors.dimension), np.nan, np.float32)
-            found = regions(index)
-            if self._crop_images and not len(found.labels):
-                found = cut_regions(frame)
-            if len(found.labels):
-                rows[found.labels] = self._embedder.embed(found.crops)
-            self._known[index] = rows
+            self._known[index] = self._look(frame, regions(index))
         return self._known[index]
+
+    def _look(self, frame: Frame, stored: FrameRegions) -> SeenRegions:
+        cut = self._language.crop_images and not len(stored.labels)
+        least = _LEAST_CUT_PX if cut else LEAST_SHOWN_PX
+        found = regions_of(frame, self._language.min_visible_pixels, least)
+        if cut:
+            images = [view.image for view in frame.views]
+            crops = {label: crop_region(images[r.view], r.window, _REGION_SIZE) for label, r in found.items()}
+        else:
+            crops = {label: crop for label, crop in zip(stored.labels, stored.crops, strict=True) if label in found}
+        count = 0 if frame.labels is None else len(frame.labels.boxes)
+        rows, views = np.full((count, self.anchors.dimension), np.nan, np.float32), np.zeros(count, np.int64)
+        if crops:
+            labels = list(crops)
+            rows[labels] = self._embedder.embed(np.stack(list(crops.values())))
+            views[labels] = [found[label].view for label in labels]
+        return SeenRegions(rows, views)

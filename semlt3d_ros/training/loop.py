@@ -246,11 +246,11 @@ class Trainer:
         return output, targets, batch
 
     def targets(self, played: Sequence[StreamFrame], frames: Sequence[Frame]) -> Targets:
-        """Ground truth of the frames, with the embeddings of their regions where semantics are distilled."""
+        """Ground truth of the frames, with what is seen in their regions where semantics are distilled."""
         recipe, seen = self.recipe, None
         if self.semantics is not None and recipe.loss_weights.distillation > 0:
             seen = [
-                self.semantics.embeddings(place.index, frame, self.frames.regions)
+                self.semantics.seen(place.index, frame, self.frames.regions)
                 for place, frame in zip(played, frames, strict=True)
             ]
         return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)

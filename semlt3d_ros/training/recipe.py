@@ -75,12 +75,15 @@ class Language:
         templates: prompt templates with one ``{}``; none takes the default ones.
         crop_images: cut the regions of objects out of the training images where none are stored with the frames; for
             images sharp enough that a CLIP makes something of them.
+        min_visible_pixels: objects that cover fewer pixels of the training images have no region, which would show what
+            hides them; those whose pixels nobody counted have.
     """
 
     model: str = "tiny"
     pretrained: str | None = None
     templates: tuple[str, ...] = ()
     crop_images: bool = False
+    min_visible_pixels: int = 24
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Semantic projection distillation: the view of a box, and what the loss asks of the query."""
+"""Semantic projection distillation: what the loss asks of the query, and in whose camera."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.criterion import Criterion, LossWeights
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.projection import SemanticProjection, best_views, distillation_loss
+from semlt3d_ros.student.projection import SemanticProjection, distillation_loss
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.student.targets import Targets, collate_targets
 
@@ -29,45 +29,13 @@ class Echo(SemanticProjection):
         return embeddings[:, :D]
 
 
-def at(azimuth_deg: float, distance: float) -> list[float]:
-    azimuth = np.deg2rad(azimuth_deg)
-    return [float(distance * np.cos(azimuth)), float(distance * np.sin(azimuth)), 1.5]
-
-
-def test_best_view_is_the_camera_that_looks_straightest_at_the_point(frames) -> None:
-    batch = collate(frames[:1], 96, 64)
-    azimuths = (0.0, -60.0, -120.0, 180.0, 120.0, 60.0)
-    for view, azimuth in enumerate(azimuths):
-        for turn in (-25.0, 0.0, 25.0):
-            points = torch.tensor([[at(azimuth + turn, 10.0), at(azimuth + turn, 30.0)]])
-            assert best_views(points, batch).tolist() == [[view, view]]
-
-
-def test_cameras_behind_the_point_or_without_an_image_are_never_best(frames) -> None:
-    batch = collate(frames[:1], 96, 64)
-    points = torch.tensor([[at(0.0, 10.0), at(28.0, 10.0), at(-28.0, 10.0)]])
-    assert best_views(points, batch).tolist() == [[0, 0, 0]]
-    batch.valid[0, 0] = False
-    # The cameras at -60 and 60 degrees are the next ones; for the point straight ahead both are alike.
-    assert best_views(points, batch)[0, 1:].tolist() == [5, 1] and int(best_views(points, batch)[0, 0]) in (1, 5)
-    batch.valid[:] = False
-    assert best_views(points, batch).shape == (1, 3)
-
-
-def test_boxes_that_are_no_place_still_give_some_view(frames) -> None:
-    batch = collate(frames[:1], 96, 64)
-    points = torch.tensor([[[torch.nan] * 3, [torch.inf, 0.0, 0.0], at(180.0, 8.0), [0.0, 0.0, 1.5]]])
-    views = best_views(points, batch)[0].tolist()
-    assert all(0 <= view < 6 for view in views) and views[2] == 3
-    assert best_views(torch.zeros(1, 0, 3), batch).shape == (1, 0)
-
-
 def case(frames, language, seed: int = 0):
     """Targets with regions of all objects, matched to queries in order, and the anchors."""
     random = torch.Generator().manual_seed(seed)
     targets = collate_targets(frames, 30.0, 0)
     B, T = targets.classes.shape
-    targets = replace(targets, region_embeddings=torch.randn(B, T, D, generator=random))
+    views = torch.randint(0, 6, (B, T), generator=random)
+    targets = replace(targets, region_embeddings=torch.randn(B, T, D, generator=random), region_views=views)
     matches = []
     for row in targets.classes:
         found = torch.nonzero(row >= 0)[:, 0]
@@ -104,17 +72,12 @@ def test_equals_the_divergence_written_out(frames, language) -> None:
     values = []
     for b, (rows, columns) in enumerate(matches):
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            view = int(best_views(targets.boxes[b : b + 1, column : column + 1, :3], _one(batch, b))[0, 0])
-            extrinsics = batch.T_ego_camera[b, view].flatten()
+            extrinsics = batch.T_ego_camera[b, targets.region_views[b, column]].flatten()
             token = projection.query(layer.embeddings[b, row]) * projection.extrinsics(extrinsics)
             said = (F.cosine_similarity(token[None], anchors) / 0.2).softmax(-1)
             shown = (F.cosine_similarity(targets.region_embeddings[b, column][None], anchors) / 0.2).softmax(-1)
             values.append(float((shown * (shown.log() - said.log())).sum().detach()))
     assert len(values) == 11 and got == pytest.approx(np.mean(values), rel=1e-4)
-
-
-def _one(batch, b):
-    return replace(batch, **{name: getattr(batch, name)[b : b + 1] for name in vars(batch)})
 
 
 def test_objects_without_a_region_do_not_count(frames, language) -> None:
@@ -133,6 +96,18 @@ def test_objects_without_a_region_do_not_count(frames, language) -> None:
     assert float(none.detach()) == 0.0 and layer.embeddings.grad is not None and not layer.embeddings.grad.any()
     nothing = [(torch.zeros(0, dtype=torch.int64),) * 2 for _ in matches]
     assert float(distillation_loss(layer, targets, nothing, batch, projection, anchors, 0.1).detach()) == 0.0
+
+
+def test_objects_whose_view_is_masked_do_not_count(frames, language) -> None:
+    layer, targets, matches, batch, anchors = case(frames, language)
+    assert targets.region_views is not None
+    projection = SemanticProjection(language)
+    targets.region_views[:] = 2
+    targets.region_views[:, 0] = 4
+    kept = [(rows[:1], columns[:1]) for rows, columns in matches]
+    only_first = distillation_loss(layer, targets, kept, batch, projection, anchors, 0.1)
+    batch.valid[:, 2] = False
+    assert torch.isclose(distillation_loss(layer, targets, matches, batch, projection, anchors, 0.1), only_first)
 
 
 def test_a_lower_temperature_sharpens(frames, language) -> None:
@@ -158,7 +133,8 @@ def test_alignment_and_distillation_act_on_every_layer(frames, language, layers)
     student.set_anchors(anchors)
     batch = collate(frames, 96, 64)
     labels = collate_targets(frames, 30.0, 0)
-    targets = replace(labels, region_embeddings=torch.randn(*labels.classes.shape, D))
+    regions = torch.randn(*labels.classes.shape, D)
+    targets = replace(labels, region_embeddings=regions, region_views=torch.zeros_like(labels.classes))
     output = student(batch)
     assert all(layer.aligned is not None and layer.routing is not None for layer in output.layers)
     assert all(layer.aligned.shape == layer.logits.shape for layer in output.layers)  # type: ignore[union-attr]

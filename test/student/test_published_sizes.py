@@ -16,7 +16,7 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.criterion import Criterion, LossWeights
 from semlt3d_ros.student.projection import SemanticProjection
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.student.targets import collate_targets
+from semlt3d_ros.student.targets import SeenRegions, collate_targets
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "models"
 NAMES = ("semlt3d_far3d_v2_99", "semlt3d_r101", "semlt3d_r50", "streampetr_r50")
@@ -90,8 +90,9 @@ def test_runs_forward_and_backward_with_random_weights(name) -> None:
     assert output.layers[-1].logits.shape == (1, queries, classes) and len(output.layers) == 6
     assert output.resets is not None and output.resets.tolist() == [0]
 
-    regions = [np.random.default_rng(0).normal(size=(cameras, max(config.language_width, 1))).astype(np.float32)]
-    targets = collate_targets(frames[1:], config.range_m, 0, regions)
+    rows = np.random.default_rng(0).normal(size=(cameras, max(config.language_width, 1))).astype(np.float32)
+    regions = SeenRegions(rows, np.zeros(cameras, np.int64))
+    targets = collate_targets(frames[1:], config.range_m, 0, [regions])
     weights = LossWeights(alignment=1.0, distillation=0.5)
     criterion = Criterion(config, weights, projection, student.decoder.language_anchors)
     losses = criterion(output, targets, batch)

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.data.shards import FrameRegions
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 from semlt3d_ros.student.checkpoint import read_header
-from semlt3d_ros.training.language import Semantics, cut_regions
+from semlt3d_ros.training.language import Semantics, regions_of
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe
 from semlt3d_ros.training.rendering import RenderedFrames
@@ -50,31 +51,54 @@ def test_a_student_with_language_learns_and_its_checkpoint_says_from_what(langua
     assert torch.allclose(anchors, torch.from_numpy(semantics.anchors.embeddings))
 
 
-def test_stored_regions_are_embedded_once(language_recipe, tmp_path, monkeypatch) -> None:
+def test_stored_regions_are_embedded_once_with_the_view_they_show(language_recipe, tmp_path) -> None:
     recipe = load_recipe(language_recipe)
+    recipe = replace(recipe, language=replace(recipe.language, min_visible_pixels=6))
     semantics = Semantics(recipe, tmp_path)
     with RenderedFrames(recipe.data_folder, recipe.train) as frames:
         frame, regions = frames[0], frames.regions(0)
         assert len(regions.labels)
-        rows = semantics.embeddings(0, frame, frames.regions)
-    assert rows.shape == (len(frame.labels.boxes), 64)
-    seen = np.isfinite(rows).all(axis=1)
+        found = semantics.seen(0, frame, frames.regions)
+    assert found.embeddings.shape == (len(frame.labels.boxes), 64)
+    seen = np.isfinite(found.embeddings).all(axis=1)
     assert np.array_equal(np.flatnonzero(seen), regions.labels)
-    assert np.allclose(np.linalg.norm(rows[seen], axis=1), 1.0, atol=1e-3)
-    assert semantics.embeddings(0, frame, lambda index: pytest.fail("asked again")) is rows
+    assert np.allclose(np.linalg.norm(found.embeddings[seen], axis=1), 1.0, atol=1e-3)
+    assert semantics.seen(0, frame, lambda index: pytest.fail("asked again")) is found
+    cameras = [(view.camera, view.T_ego_camera) for view in frame.views]
+    shown = best_regions(frame.labels.boxes[regions.labels], cameras)
+    assert [region.view for region in shown] == found.views[regions.labels].tolist()
+    assert len(set(found.views[regions.labels])) > 1
 
 
 def test_regions_are_cut_out_of_the_images_only_when_asked_for(language_recipe, tmp_path) -> None:
     frame = Drive(DriveConfig(5, frames=1, image_size=(448, 256), objects=(10, 14), lidar=None)).frame(0)
     recipe = load_recipe(language_recipe)
-    assert not np.isfinite(Semantics(recipe, tmp_path).embeddings(0, frame, lambda index: NONE)).any()
+    assert not np.isfinite(Semantics(recipe, tmp_path).seen(0, frame, lambda index: NONE).embeddings).any()
     asked = replace(recipe, language=replace(recipe.language, crop_images=True))
-    rows = Semantics(asked, tmp_path).embeddings(0, frame, lambda index: NONE)
-    cut = cut_regions(frame)
-    assert len(cut.labels) >= 1 and np.array_equal(np.flatnonzero(np.isfinite(rows).all(axis=1)), cut.labels)
-    assert (frame.labels.visible_pixels[cut.labels] > 0).all()
-    assert len(cut_regions(replace(frame, views=())).labels) == 0
-    assert len(cut_regions(replace(frame, labels=None)).labels) == 0
+    semantics = Semantics(asked, tmp_path)
+    cut = np.flatnonzero(np.isfinite(semantics.seen(0, frame, lambda index: NONE).embeddings).all(axis=1))
+    assert len(cut) >= 1 and cut.tolist() == list(regions_of(frame, 24, 8.0))
+    assert (frame.labels.visible_pixels[cut] >= 24).all()
+    blind = semantics.seen(1, replace(frame, views=()), lambda index: NONE)
+    assert blind.embeddings.shape == (len(frame.labels.boxes), 64) and not np.isfinite(blind.embeddings).any()
+    assert len(semantics.seen(2, replace(frame, labels=None), lambda index: NONE).embeddings) == 0
+
+
+@pytest.mark.parametrize("crop_images", [False, True])
+def test_hidden_objects_have_no_region(language_recipe, tmp_path, crop_images) -> None:
+    drive = Drive(DriveConfig(5, frames=1, image_size=(448, 256), objects=(10, 14), lidar=None))
+    frame = drive.frame(0)
+    stored = NONE if crop_images else FrameRegions(*drive.regions(0, frame.labels, 1))
+    recipe = load_recipe(language_recipe)
+    recipe = replace(recipe, language=replace(recipe.language, crop_images=crop_images))
+    semantics = Semantics(recipe, tmp_path)
+    found = np.isfinite(semantics.seen(0, frame, lambda index: stored).embeddings).all(axis=1)
+    first, second = np.flatnonzero(found)[:2]
+    visible = frame.labels.visible_pixels.copy()
+    visible[first], visible[second] = 23, -1
+    hidden = replace(frame, labels=replace(frame.labels, visible_pixels=visible))
+    again = np.isfinite(semantics.seen(1, hidden, lambda index: stored).embeddings).all(axis=1)
+    assert np.flatnonzero(found != again).tolist() == [first]
 
 
 def test_a_clip_of_another_dimension_is_refused(language_recipe, tmp_path) -> None:
