@@ -48,6 +48,7 @@ TORCH_ROOMS = {"student", "teacher", "semantics", "distillation", "evaluation", 
 ONLY_IN = {
     "cyclonedds": "middleware/",
     "rclpy": "middleware/",
+    "cv_bridge": "messages/",
     "rerun": "viewing/",
     "trimesh": "simulation/",
     "embreex": "simulation/",
