@@ -26,7 +26,7 @@ from semlt3d_ros.nodes.detector_report import LATENCY, SETS
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.nodes.statistics import STAGES
 
-_NODE = "import sys; from semlt3d_ros.nodes.detector import run_detector; sys.exit(run_detector(None, sys.argv[1:]))"
+_NODE = "import sys; from semlt3d_ros.nodes.detector_main import run_detector; sys.exit(run_detector((), sys.argv[1:]))"
 _START_S = 300.0
 _SETTLE_S = 3.0
 

@@ -18,6 +18,7 @@ from semlt3d_ros import __version__
 from semlt3d_ros.commands import (
     anchors,
     calibrate,
+    call,
     demo,
     detect,
     doctor,
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("detect", detect),
         ("node", node),
         ("set", set_parameter),
+        ("call", call),
         ("play", play),
         ("evaluate", evaluate),
         ("view", view),

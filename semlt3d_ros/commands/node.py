@@ -13,7 +13,15 @@ EXAMPLE = "semlt3d node --params config/detector.yaml -p marker_threshold:=0.4"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--params", type=Path, metavar="FILE", help="parameters in ROS 2's YAML form")
+    parser.add_argument(
+        "--params",
+        dest="files",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="parameters in ROS 2's YAML form; repeatable, later files win",
+    )
     parser.add_argument(
         "-p", dest="overrides", action="append", default=[], metavar="NAME:=VALUE", help="one parameter; repeatable"
     )
@@ -21,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the node until SIGINT or SIGTERM."""
-    from semlt3d_ros.nodes.detector import run_detector
+    from semlt3d_ros.nodes.detector_main import run_detector
 
     log_to_stderr()
-    return run_detector(options.params, options.overrides)
+    return run_detector(options.files, options.overrides)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+import yaml
+
 from semlt3d_ros.commands.output import log_to_stderr
 from semlt3d_ros.core.errors import ConfigurationError
 
@@ -14,22 +16,30 @@ _ANSWER_S = 10.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("parameter", metavar="NAME:=VALUE", help="vocabulary_file:= takes the trained classes alone")
+    parser.add_argument(
+        "parameter",
+        metavar="NAME:=VALUE",
+        help="the value as in a parameter file, such as marker_threshold:=0.4 or class_thresholds:=[child=0.05]",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask the node, and print its answer."""
     from semlt3d_ros.middleware.dds import DdsMiddleware
+    from semlt3d_ros.middleware.topic_requests import set_parameter
     from semlt3d_ros.nodes.detector import NODE_NAME
-    from semlt3d_ros.nodes.parameter_updates import set_parameter
 
     log_to_stderr()
-    name, separator, value = options.parameter.partition(":=")
+    name, separator, text = options.parameter.partition(":=")
     if not separator:
         raise ConfigurationError(f"'{options.parameter}' is not of the form NAME:=VALUE")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"'{options.parameter}': the value is not YAML; put it in quotes") from error
     middleware = DdsMiddleware("semlt3d_set")
     try:
-        print(set_parameter(middleware, NODE_NAME, name, value, _ANSWER_S))
+        print(set_parameter(middleware, NODE_NAME, name, "" if value is None else value, _ANSWER_S))
     finally:
         middleware.shutdown()
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,17 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __getitem__(self, mask: NDArray) -> Detections:
+        """The detections chosen by an integer array or a boolean mask."""
+        index = np.arange(len(self))[mask]
+        return replace(
+            self,
+            boxes=self.boxes[index],
+            confidences=self.confidences[index],
+            expert_weights=self.expert_weights[index],
+            depth_uncertainty=self.depth_uncertainty[index],
+        )
 
     @property
     def class_ids(self) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ TRUTH_OBJECTS = "/ground_truth/objects"
 DETECTIONS = "/semlt3d/detections"
 LONG_TAIL = "/semlt3d/long_tail"
 MARKERS = "/semlt3d/markers"
+LABEL_INFO = "/semlt3d/label_info"
 DIAGNOSTICS = "/diagnostics"
 
 BASE_FRAME = "base_link"
@@ -37,6 +38,7 @@ TF_TYPE = "tf2_msgs/msg/TFMessage"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 LONG_TAIL_TYPE = "semlt3d_ros/msg/LongTailDetectionArray"
 DETECTION_3D_TYPE = "vision_msgs/msg/Detection3DArray"
+LABEL_INFO_TYPE = "vision_msgs/msg/LabelInfo"
 MARKER_TYPE = "visualization_msgs/msg/MarkerArray"
 DIAGNOSTIC_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 
@@ -52,6 +54,7 @@ _TYPES = {
     DETECTIONS: DETECTION_3D_TYPE,
     LONG_TAIL: LONG_TAIL_TYPE,
     MARKERS: MARKER_TYPE,
+    LABEL_INFO: LABEL_INFO_TYPE,
     DIAGNOSTICS: DIAGNOSTIC_TYPE,
 }
 

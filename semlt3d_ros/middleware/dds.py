@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.messages.typestore import MessageTypes, deserialize, message_class, serialize
-from semlt3d_ros.middleware.port import RELIABLE, Callback, QoS
+from semlt3d_ros.middleware.port import RELIABLE, Accept, Answer, Callback, P, QoS
 
 try:
     from cyclonedds.core import (
@@ -41,7 +42,9 @@ from semlt3d_ros.middleware.dds_domain import (
 )
 from semlt3d_ros.middleware.dds_graph import MismatchWatch
 from semlt3d_ros.middleware.dds_types import dds_topic_name, dds_type
+from semlt3d_ros.middleware.names import resolve_name
 from semlt3d_ros.middleware.throttle import ThrottledLog
+from semlt3d_ros.middleware.topic_requests import TopicParameters, serve_trigger
 
 _LONGEST_WAIT_S = 0.2
 """Python runs signal handlers only between waits."""
@@ -54,11 +57,13 @@ class DdsPublisher:
     def __init__(self, writer: DataWriter, topic: str, type_name: str, logger: logging.Logger) -> None:
         self.topic = topic
         self.type_name = type_name
-        self._writer = writer
+        self._writer: DataWriter | None = writer
         self._logger = logger
 
     def publish(self, message: Any) -> None:
         """See the port."""
+        if self._writer is None:
+            raise RuntimeError(f"topic {self.topic}: the publisher is closed")
         data = message if isinstance(message, (bytes, memoryview)) else serialize(message, self.type_name)
         try:
             self._writer.write(dds_type(self.type_name)(bytes(data)))
@@ -74,7 +79,11 @@ class DdsPublisher:
     @property
     def matched(self) -> int:
         """Number of matched subscriptions."""
-        return len(self._writer.get_matched_subscriptions())
+        return len(self._writer.get_matched_subscriptions()) if self._writer is not None else 0
+
+    def close(self) -> None:
+        """See the port."""
+        self._writer = None
 
 
 class DdsSubscription:
@@ -98,11 +107,21 @@ class DdsSubscription:
         self._depth = depth
         self._raw = raw
         self._pending: deque[tuple[int, int, bytes]] = deque()
+        self.closed = False
 
     @property
     def matched(self) -> int:
         """Number of matched publishers."""
-        return len(self._reader.get_matched_publications())
+        return 0 if self.closed else len(self._reader.get_matched_publications())
+
+    def close(self) -> None:
+        """See the port; it leaves the graph before the executor waits again."""
+        self.closed = True
+        self._pending.clear()
+
+    def release(self) -> None:
+        """Delete the reader; nothing but ``matched`` and ``dropped`` may be used afterwards."""
+        del self.condition, self._reader
 
     @property
     def oldest(self) -> int | None:
@@ -156,8 +175,10 @@ class DdsMiddleware:
     Messages that wait are handled in the order in which they were published, over all topics.
 
     Args:
-        name: names the logger.
+        name: the node's name.
         domain_id: the ROS domain; None takes ROS_DOMAIN_ID, or 0.
+        parameter_files: parameters in ROS 2's YAML form; later files win.
+        parameter_overrides: ``name:=value`` texts; they win over files.
 
     Attributes:
         errors: exceptions that left callbacks, by exception class.
@@ -166,8 +187,16 @@ class DdsMiddleware:
         ConfigurationError: the domain or the network settings are not usable.
     """
 
-    def __init__(self, name: str, domain_id: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        domain_id: int | None = None,
+        parameter_files: Iterable[Path] = (),
+        parameter_overrides: Iterable[str] = (),
+    ) -> None:
         self.types: MessageTypes = message_class
+        self.node_name = name
+        self._parameter_input = tuple(parameter_files), tuple(parameter_overrides)
         self.logger = logging.getLogger(name)
         self.domain_id = domain_id_from_environment() if domain_id is None else checked_domain_id(domain_id)
         self.errors: Counter[str] = Counter()
@@ -193,6 +222,7 @@ class DdsMiddleware:
 
     def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> DdsPublisher:
         """See the port."""
+        topic = resolve_name(topic, self.node_name)
         writer = DataWriter(self._participant, self._topic(topic, type_name), writer_qos(qos, type_name))
         self._watch.add_publisher(topic, type_name, qos)
         publisher = DdsPublisher(writer, topic, type_name, self.logger)
@@ -204,12 +234,21 @@ class DdsMiddleware:
         self, topic: str, type_name: str, callback: Callback, qos: QoS = RELIABLE, raw: bool = False
     ) -> DdsSubscription:
         """See the port."""
+        topic = resolve_name(topic, self.node_name)
         reader = DataReader(self._participant, self._topic(topic, type_name), reader_qos(qos, type_name))
         subscription = DdsSubscription(reader, topic, type_name, callback, qos.depth, raw)
         self._waitset.attach(subscription.condition)
         self._subscriptions.append(subscription)
         self._watch.add_subscription(topic, type_name, qos)
         return subscription
+
+    def create_trigger(self, name: str, callback: Callable[[Answer], None]) -> None:
+        """See the port: as a pair of topics, ``<name>/request`` and ``<name>/result``."""
+        serve_trigger(self, name, callback)
+
+    def declare_parameters(self, kind: type[P], accept: Accept[P]) -> TopicParameters[P]:
+        """See the port: read from files and overrides, changed over ``~/set_parameter``."""
+        return TopicParameters(self, kind, accept, *self._parameter_input)
 
     def create_timer(self, period_s: float, callback: Callable[[], None]) -> DdsTimer:
         """See the port."""
@@ -223,7 +262,11 @@ class DdsMiddleware:
         self._wake.set(True)
 
     def now(self) -> int:
-        """Wall clock, nanoseconds."""
+        """See the port."""
+        return time.time_ns()
+
+    def stamp(self) -> int:
+        """The wall clock: DDS alone has no simulated time."""
         return time.time_ns()
 
     def spin(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> bool:
@@ -269,6 +312,7 @@ class DdsMiddleware:
 
     def _step(self, longest_s: float) -> None:
         self._timers = [timer for timer in self._timers if not timer.cancelled]
+        self._release_closed()
         busy = bool(self._soon) or any(subscription.oldest is not None for subscription in self._subscriptions)
         due_s = min((timer.next_time - time.monotonic() for timer in self._timers), default=longest_s)
         self._waitset.wait(0 if busy else int(1e9 * min(max(due_s, 0.0), longest_s)))
@@ -285,6 +329,12 @@ class DdsMiddleware:
         waiting = [subscription for subscription in self._subscriptions if subscription.oldest is not None]
         if waiting:
             self._guarded(min(waiting, key=lambda subscription: subscription.oldest or 0).handle_oldest)
+
+    def _release_closed(self) -> None:
+        for subscription in [subscription for subscription in self._subscriptions if subscription.closed]:
+            self._subscriptions.remove(subscription)
+            self._waitset.detach(subscription.condition)
+            subscription.release()
 
     def _guarded(self, callback: Callable[[], None]) -> None:
         try:

@@ -16,6 +16,7 @@ from cyclonedds.core import InstanceState, Policy, Qos, ReadCondition, SampleSta
 from cyclonedds.domain import DomainParticipant
 
 from semlt3d_ros.middleware.dds_types import dds_topic_name, ros_type_name
+from semlt3d_ros.middleware.mismatch import mismatch
 from semlt3d_ros.middleware.port import QoS
 
 _ANY = SampleState.Any | ViewState.Any | InstanceState.Alive
@@ -68,21 +69,10 @@ class MismatchWatch:
         if ours is None:
             return
         topic, type_name, qos = ours
-        other = "publisher" if publishes else "subscription"
-        theirs = ros_type_name(endpoint.type_name)
-        if theirs != type_name:
-            self._logger.warning(
-                "topic %s: a %s of type %s cannot be matched with our %s; rename one of the topics",
-                *(topic, other, theirs, type_name),
-            )
-            return
-        offered, requested = (_qos_of(endpoint.qos), qos) if publishes else (qos, _qos_of(endpoint.qos))
-        if not _satisfies(offered, requested):
-            self._logger.warning(
-                "topic %s: the publisher offers (%s) but the subscription requests (%s), so nothing will arrive; "
-                "make the %s's QoS fit ours",
-                *(topic, offered, requested, other),
-            )
+        theirs = (ros_type_name(endpoint.type_name), _qos_of(endpoint.qos))
+        fault = mismatch(topic, publishes, (type_name, qos), theirs)
+        if fault:
+            self._logger.warning("%s", fault)
 
 
 def _qos_of(qos: Qos) -> QoS:
@@ -92,7 +82,3 @@ def _qos_of(qos: Qos) -> QoS:
         reliable=not isinstance(reliability, type(Policy.Reliability.BestEffort)),
         transient_local=not isinstance(durability, type(Policy.Durability.Volatile)),
     )
-
-
-def _satisfies(offered: QoS, requested: QoS) -> bool:
-    return offered.reliable >= requested.reliable and offered.transient_local >= requested.transient_local

@@ -34,6 +34,7 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    live: bool = False,
 ) -> Any:
     """A field of a parameter dataclass.
 
@@ -42,27 +43,52 @@ def parameter(
         description: what it means, with its unit.
         low, high: smallest and largest value allowed.
         choices: the texts allowed.
+        live: it can be changed while the node is at work.
     """
-    metadata = {"description": description, "low": low, "high": high, "choices": choices}
+    metadata = {"description": description, "low": low, "high": high, "choices": choices, "live": live}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def load_parameters(kind: type[P], node_name: str, file: Path | None = None, overrides: Iterable[str] = ()) -> P:
-    """The parameters of a node: defaults, then the file's ``/**`` section, then the node's own, then the overrides.
+def load_parameters(
+    kind: type[P],
+    node_name: str,
+    files: Iterable[Path] = (),
+    overrides: Iterable[str] = (),
+    changed: Mapping[str, Any] | None = None,
+) -> P:
+    """The parameters of a node: defaults, then each file's ``/**`` section, then the node's own, then the overrides.
 
     Args:
         kind: a frozen dataclass whose fields come from ``parameter``.
         node_name: the section's name, with or without a leading slash.
-        file: a YAML file with ``<node>: ros__parameters: {name: value}`` sections.
+        files: YAML files with ``<node>: ros__parameters: {name: value}`` sections; later ones win.
         overrides: ``name:=value`` texts; the value is read as YAML.
+        changed: what was set since, by name; it wins over everything.
 
     Raises:
-        ConfigurationError: the file cannot be read, or anything does not fit; all faults are named at once.
+        ConfigurationError: a file cannot be read, or anything does not fit; all faults are named at once.
     """
     faults: list[str] = []
-    given = _from_file(file, node_name, faults) if file is not None else {}
+    given: dict[str, tuple[Any, str]] = {}
+    for file in files:
+        given.update(_from_file(file, node_name, faults))
     given.update(_from_overrides(overrides, faults))
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given.update({name: (value, "set") for name, value in (changed or {}).items()})
+    values = check_values(kind, given, faults)
+    if faults:
+        raise ConfigurationError(f"parameters of '{node_name}': " + "; ".join(faults))
+    return kind(**values)
+
+
+def check_values(kind: type, given: Mapping[str, tuple[Any, str]], faults: list[str]) -> dict[str, Any]:
+    """The values that fit the fields of a parameter dataclass, as their types.
+
+    Args:
+        kind: the dataclass.
+        given: by name, a value and the place it comes from.
+        faults: gets a line for each name that is not known and each value that does not fit.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for name, (value, place) in given.items():
@@ -73,13 +99,16 @@ def load_parameters(kind: type[P], node_name: str, file: Path | None = None, ove
             values[name] = _checked(value, hints[name], fields[name].metadata)
         except ValueError as error:
             faults.append(f"{place}: {name} = {value!r} {error}")
-    if faults:
-        raise ConfigurationError(f"parameters of '{node_name}': " + "; ".join(faults))
-    return kind(**values)
+    return values
+
+
+def live_parameters(kind: type) -> frozenset[str]:
+    """Names of the parameters that can be changed while the node is at work."""
+    return frozenset(field.name for field in dataclasses.fields(kind) if field.metadata["live"])
 
 
 def describe_parameters(kind: type) -> list[tuple[str, str, Any, str]]:
-    """Name, type, default and description (with the range) of every parameter, for help texts."""
+    """Name, type, default and description (with the range) of every parameter."""
     hints = get_type_hints(kind)
     return [
         (

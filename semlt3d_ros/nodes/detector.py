@@ -2,168 +2,224 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from collections import Counter
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.messages import topics as names
-from semlt3d_ros.messages.encode import encode_detection3d, encode_diagnostics, encode_long_tail, encode_markers
+from semlt3d_ros.messages.encode import encode_diagnostics
 from semlt3d_ros.messages.typestore import deserialize
-from semlt3d_ros.middleware.parameters import load_parameters
-from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS, Subscription
+from semlt3d_ros.middleware.parameters import live_parameters
+from semlt3d_ros.middleware.port import Answer, Middleware, Subscription, Timer
 from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes import detector_report as report
+from semlt3d_ros.nodes.configuration import device_of, frame_builder_of, input_qos, rig_of
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.lifecycle import Lifecycle
 from semlt3d_ros.nodes.lockstep import ProgressReport
-from semlt3d_ros.nodes.parameter_updates import ParameterUpdates
-from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
-from semlt3d_ros.nodes.statistics import SetCounters, StageLatencies
-from semlt3d_ros.nodes.worker import LatestWorker
-from semlt3d_ros.semantics.anchors import load_anchors
-from semlt3d_ros.sensing.assembler import AssemblerConfig
-from semlt3d_ros.sensing.frame_builder import BuilderConfig, FrameBuilder
-from semlt3d_ros.sensing.rig import CameraConfig, Rig, load_rig
+from semlt3d_ros.nodes.model_loader import OpenDetector, load_detector, set_vocabulary
+from semlt3d_ros.nodes.model_reload import ModelReload
+from semlt3d_ros.nodes.outputs import Outputs
+from semlt3d_ros.nodes.pipeline import DetectionJob, DetectionPipeline, FrameDetector
+from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLatencies
+from semlt3d_ros.nodes.watchdog import Watchdog
+from semlt3d_ros.sensing.frame_builder import Completeness
 
-NODE_NAME = "semlt3d_detector"
-_GEOMETRY_QOS = QoS(depth=100)
+NODE_NAME = "semlt3d"
+RESET_MEMORY = "~/reset_memory"
+RELOAD_MODEL = "~/reload_model"
 _POLL_PERIOD_S = 0.02
 _SHUTDOWN_S = 1.5
 
 
-class FrameDetector(Protocol):
-    """What the node needs of a detector; ``student.detector.Detector`` is one."""
-
-    image_spec: ImageSpec
-    model_version: str
-    last_timings: dict[str, float]
-    memory_resets: Counter[str]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the confidences' columns."""
-
-    def detect(self, frame: Frame) -> Detections:
-        """Detections of one frame; raises ``InputRejected`` where there is no answer that could be published."""
-
-    def reset(self) -> None:
-        """Forget past frames."""
-
-    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
-        """Add and replace classes by language, from any thread; raises ``ConfigurationError`` and changes nothing."""
-
-
-@dataclass
-class _Job:
-    """A set on its way through the node; times are nanoseconds of the middleware's clock."""
-
-    frame: Frame
-    epoch: int
-    received: int
-    taken_up: int
-    assembled: int
-    started: int = 0
-    detected: int = 0
-    result: Detections | Exception | None = None
-    timings: dict[str, float] = field(default_factory=dict)
-    memory_resets: Counter[str] = field(default_factory=Counter)
-
-
 class DetectorNode:
-    """Subscribes to a rig's cameras, detects, publishes.
+    """Subscribes to a rig's cameras, detects, publishes. Driven through ``lifecycle``.
 
     Images are decoded and scaled as they arrive, on the executor's thread. Detection runs on a thread of its own, so
     that receiving goes on meanwhile; a set that is still waiting for it when a newer one is complete is dropped as
     ``superseded``. The latency of a set counts from the arrival of its last image to the end of publishing.
 
+    Diagnostics are published from the beginning, whatever the state.
+
     Args:
         middleware: the graph.
-        detector: what detects.
-        rig: the cameras.
-        parameters: see ``DetectorParameters``.
-
-    Raises:
-        ConfigurationError: the vocabulary file cannot be used.
+        open_detector: loads a checkpoint.
     """
 
-    def __init__(
-        self, middleware: Middleware, detector: FrameDetector, rig: Rig, parameters: DetectorParameters
-    ) -> None:
+    def __init__(self, middleware: Middleware, open_detector: OpenDetector) -> None:
         self._middleware = middleware
-        self._detector = detector
-        self._rig = rig
-        self._parameters = parameters
+        self._open_detector = open_detector
         self._log = ThrottledLog(middleware.logger)
-        self._vocabulary_file = self._vocabulary_rejected = ""
-        if parameters.vocabulary_file:
-            self._set_vocabulary(parameters.vocabulary_file)
-        self._memory_resets: Counter[str] = Counter()
-        self._builder = FrameBuilder(
-            rig,
-            detector.image_spec,
-            _assembler_config(parameters),
-            config=BuilderConfig(stopped_after_s=parameters.camera_timeout_s),
+        self.lifecycle = Lifecycle(
+            {
+                "configure": self._configure,
+                "activate": self._activate,
+                "deactivate": self._deactivate,
+                "cleanup": self._cleanup,
+                "shutdown": self._shut_down,
+            }
         )
+        self._source = middleware.declare_parameters(DetectorParameters, self._accept)
+        self._parameters = DetectorParameters()
+        self._detector: FrameDetector | None = None
+        self._device = ""
+        self._vocabulary_rejected = ""
+        self._reload = ModelReload(middleware, open_detector, self._take_model)
+        self._memory_resets: Counter[str] = Counter()
         self._counters = SetCounters()
         self._latencies = StageLatencies()
-        self._in_flight = 0
-        # In lockstep nothing is superseded, and one message can complete two sets: the second waits here.
-        self._backlog: deque[_Job] = deque()
-        self._last_received = 0
-        self._epoch = self._detector_epoch = 0
-        self._rate = report.RateMeter(middleware.now())
+        self._watchdog = Watchdog()
         self._rejected: Counter[str] = Counter()
-        self._worker = LatestWorker("detector", self._detect)
-        self._detections = middleware.create_publisher(parameters.detections_topic, names.DETECTION_3D_TYPE)
-        self._long_tail = middleware.create_publisher(parameters.long_tail_topic, names.LONG_TAIL_TYPE)
-        self._markers = middleware.create_publisher(parameters.markers_topic, names.MARKER_TYPE)
+        self._completeness = Completeness()
+        self._processed_rate, self._lost_rate, self._dropped_rate = (
+            report.RateMeter(middleware.now()) for _ in range(3)
+        )
+        self._last_received = 0
+        self._subscriptions: list[Subscription] = []
+        self._timers: list[Timer] = []
         self._diagnostics = middleware.create_publisher(names.DIAGNOSTICS, names.DIAGNOSTIC_TYPE)
-        self._updates = ParameterUpdates(middleware, NODE_NAME, {"vocabulary_file": self._update_vocabulary})
-        topics = rig.topics()
-        self._progress = ProgressReport(middleware, tuple(topics))
-        self._subscriptions = [self._subscribe(topic, type_name) for topic, type_name in topics.items()]
-        middleware.create_timer(_POLL_PERIOD_S, self._poll)
-        middleware.create_timer(parameters.diagnostics_period_s, self.publish_report)
+        middleware.create_trigger(RESET_MEMORY, self._on_reset_memory)
+        middleware.create_trigger(RELOAD_MODEL, self._on_reload_model)
+        self._report_timer = middleware.create_timer(self._parameters.diagnostics_period_s, self.publish_report)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether to configure and activate at once; also where parameters do not fit, so that starting says why."""
+        try:
+            return self._source.read().autostart
+        except ConfigurationError:
+            return True
 
     def close(self) -> bool:
         """Publish the last diagnostics and end the detection; returns whether it ended in time."""
-        ended = self._worker.close(_SHUTDOWN_S)
+        ended = self._pipeline.close(_SHUTDOWN_S) if self.lifecycle.state == "active" else True
         self.publish_report()
         return ended
 
     def publish_report(self) -> None:
         """Publish diagnostics and progress."""
-        stamp = self._middleware.now()
-        self._diagnostics.publish(encode_diagnostics(self._report_entries(stamp), stamp, types=self._middleware.types))
-        if not self._in_flight:
+        stamp = self._middleware.stamp()
+        self._diagnostics.publish(encode_diagnostics(self._report_entries(), stamp, types=self._middleware.types))
+        if self.lifecycle.state == "active" and not self._pipeline.busy:
             self._progress.publish()
 
-    def _set_vocabulary(self, file: str) -> None:
-        self._detector.set_vocabulary(load_anchors(Path(file)) if file else None)
-        self._vocabulary_file, self._vocabulary_rejected = file, ""
+    # Transitions
 
-    def _update_vocabulary(self, file: str) -> None:
-        try:
-            self._set_vocabulary(file)
-        except ConfigurationError as error:
-            self._vocabulary_rejected = str(error)
-            raise
+    def _configure(self) -> None:
+        parameters = self._source.read()
+        rig = rig_of(parameters)
+        self._device = device_of(parameters)
+        detector = load_detector(self._open_detector, parameters, self._device, len(rig.cameras))
+        self._builder = frame_builder_of(parameters, rig, detector)
+        self._outputs = Outputs(self._middleware, rig, parameters)
+        self._rig, self._detector = rig, detector
+        self._use(parameters)
+        self._report_timer.cancel()
+        self._report_timer = self._middleware.create_timer(parameters.diagnostics_period_s, self.publish_report)
+        self._outputs.publish_labels(detector.class_names)
+        self._middleware.logger.info(
+            "model %s on %s, %d cameras", detector.model_version, self._device, len(rig.cameras)
+        )
+
+    def _activate(self) -> None:
+        assert self._detector is not None
+        self._detector.move_to(self._device)
+        self._pipeline = DetectionPipeline(self._middleware, self._detector, self._finish)
+        self._watchdog.reset()
+        wanted = self._rig.topics()
+        self._progress = ProgressReport(self._middleware, tuple(wanted))
+        self._subscriptions = [self._subscribe(topic, type_name) for topic, type_name in wanted.items()]
+        self._timers = [self._middleware.create_timer(_POLL_PERIOD_S, self._poll)]
+
+    def _deactivate(self) -> None:
+        self._stop_input()
+        if not self._pipeline.close(_SHUTDOWN_S):
+            self._middleware.logger.warning("the set under way did not end within %.1f s", _SHUTDOWN_S)
+        assert self._detector is not None
+        self._detector.reset()
+        self._detector.move_to("cpu")
+
+    def _cleanup(self) -> None:
+        self._outputs.close()
+        self._detector = None
+
+    def _shut_down(self) -> None:
+        if self.lifecycle.state == "active":
+            self._deactivate()
+        self._middleware.call_soon(self._middleware.stop)
+
+    def _stop_input(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        for subscription in self._subscriptions:
+            self._rejected += subscription.dropped
+            subscription.close()
+        self._progress.close()
+        self._timers, self._subscriptions = [], []
+
+    # Parameters and triggers
+
+    def _accept(self, parameters: DetectorParameters, changed: frozenset[str]) -> None:
+        if self._detector is None:
+            return
+        fixed = changed - live_parameters(DetectorParameters)
+        if fixed:
+            raise ConfigurationError(
+                f"{', '.join(sorted(fixed))} can only be changed before the node is configured; these at any time: "
+                f"{', '.join(sorted(live_parameters(DetectorParameters)))}"
+            )
+        self._outputs.use(parameters)
+        if "vocabulary_file" in changed:
+            try:
+                set_vocabulary(self._detector, parameters.vocabulary_file)
+            except ConfigurationError as error:
+                self._vocabulary_rejected = str(error)
+                self._outputs.use(self._parameters)
+                raise
+            self._vocabulary_rejected = ""
+            self._outputs.publish_labels(self._detector.class_names)
+        self._use(parameters)
+
+    def _use(self, parameters: DetectorParameters) -> None:
+        self._parameters = parameters
+        self._watchdog.set_limits(parameters.latency_budget_ms, parameters.latency_patience_s)
+
+    def _on_reset_memory(self, answer: Answer) -> None:
+        if self.lifecycle.state != "active":
+            answer(False, f"there is no memory while the node is {self.lifecycle.state}")
+            return
+        self._pipeline.forget()
+        answer(True, "what was seen is forgotten before the next set")
+
+    def _on_reload_model(self, answer: Answer) -> None:
+        if self._detector is None:
+            answer(False, "the node is not configured; what is configured next is loaded then")
+            return
+        self._reload.start(self._detector, self._parameters, self._device_now, len(self._rig.cameras), answer)
+
+    def _take_model(self, detector: FrameDetector) -> None:
+        if self._detector is None:
+            raise ConfigurationError("the node was cleaned up meanwhile")
+        detector.move_to(self._device_now)
+        former, self._detector = self._detector, detector
+        if self.lifecycle.state == "active":
+            self._pipeline.detector = detector
+        else:
+            former.move_to("cpu")
+        self._outputs.publish_labels(detector.class_names)
+
+    @property
+    def _device_now(self) -> str:
+        return self._device if self.lifecycle.state == "active" else "cpu"
+
+    # Messages to sets, sets to detections
 
     def _subscribe(self, topic: str, type_name: str) -> Subscription:
         callback = partial(self._on_message, topic, type_name)
-        if topic == self._rig.tf_static_topic:
-            qos = LATCHED
-        elif type_name in (names.IMAGE_TYPE, names.COMPRESSED_IMAGE_TYPE):
-            qos = QoS(self._parameters.image_depth, reliable=self._parameters.image_reliability == "reliable")
-        else:
-            qos = _GEOMETRY_QOS
         # Raw: rosbags reads CDR faster than any middleware's own classes, and what it cannot read is counted here.
+        qos = input_qos(self._parameters, self._rig, topic)
         return self._middleware.create_subscription(topic, type_name, callback, qos, raw=True)
 
     def _on_message(self, topic: str, type_name: str, data: bytes, received: int) -> None:
@@ -189,34 +245,15 @@ class DetectorNode:
 
     def _submit(self, frame: Frame, received: int, taken_up: int) -> None:
         if self._builder.reset_before(frame):
-            self._epoch += 1
-        job = _Job(frame, self._epoch, received, taken_up, assembled=self._middleware.now())
-        self._in_flight += 1
-        if self._in_flight > 1 and self._progress.followed:
-            self._backlog.append(job)
-        elif self._worker.submit(job) is not None:
-            self._in_flight -= 1
+            self._pipeline.forget()
+        if not self._outputs.wanted:
+            self._counters.drop(NOBODY_LISTENS)
+            return
+        job = DetectionJob(frame, received, taken_up, assembled=self._middleware.now())
+        if self._pipeline.submit(job, keep_all=self._progress.followed) is not None:
             self._counters.drop("superseded")
 
-    def _detect(self, job: _Job) -> None:
-        """On the worker's thread."""
-        job.started = self._middleware.now()
-        try:
-            if job.epoch != self._detector_epoch:
-                self._detector_epoch = job.epoch
-                self._detector.reset()
-            job.result = self._detector.detect(job.frame)
-            job.timings = dict(self._detector.last_timings)
-        except Exception as error:
-            job.result = error
-        job.memory_resets = Counter(self._detector.memory_resets)
-        job.detected = self._middleware.now()
-        self._middleware.call_soon(partial(self._finish, job))
-
-    def _finish(self, job: _Job) -> None:
-        self._in_flight -= 1
-        if self._backlog:
-            self._worker.submit(self._backlog.popleft())
+    def _finish(self, job: DetectionJob) -> None:
         self._memory_resets = job.memory_resets
         try:
             if isinstance(job.result, Detections):
@@ -232,15 +269,8 @@ class DetectorNode:
         finally:
             self._tell_progress()
 
-    def _publish(self, job: _Job, detections: Detections) -> None:
-        frame_id, types = self._rig.base_frame, self._middleware.types
-        self._long_tail.publish(encode_long_tail(detections, frame_id, types))
-        # The long-tail message is the node's answer; the others say the same in other words, to whom it may concern.
-        if self._detections.matched:
-            self._detections.publish(encode_detection3d(detections, frame_id, self._parameters.top_k, types))
-        if self._markers.matched:
-            threshold = self._parameters.marker_threshold
-            self._markers.publish(encode_markers(detections, frame_id, threshold, types))
+    def _publish(self, job: DetectionJob, detections: Detections) -> None:
+        self._outputs.publish(job.frame, detections)
         published = self._middleware.now()
         self._counters.sets_processed += 1
         windows = {
@@ -249,105 +279,50 @@ class DetectorNode:
             "wait": job.started - job.assembled,
             "publish": published - job.detected,
         }
-        stages_ms = {name: window * 1e-6 for name, window in windows.items()}
-        self._latencies.add({**stages_ms, **job.timings}, (published - job.received) * 1e-6)
+        total_ms = (published - job.received) * 1e-6
+        self._latencies.add({**{name: value * 1e-6 for name, value in windows.items()}, **job.timings}, total_ms)
+        self._watchdog.add(total_ms, published)
 
     def _tell_progress(self) -> None:
-        if not self._in_flight and self._progress.followed:
+        if self.lifecycle.state == "active" and not self._pipeline.busy and self._progress.followed:
             self._progress.publish()
 
-    def _report_entries(self, now: int) -> list[report.Entry]:
-        counters = self._counters
-        drops = self._builder.drops + self._rejected
+    def _report_entries(self) -> list[report.Entry]:
+        lifecycle = report.lifecycle_entry(self.lifecycle.state, self.lifecycle.failure)
+        if self._detector is None:
+            return [lifecycle]
+        now, counters, builder, detector = self._middleware.now(), self._counters, self._builder, self._detector
+        drops = builder.drops + self._rejected
         for subscription in self._subscriptions:
             drops += subscription.dropped
-        lost = counters.drops + self._builder.dropped_sets
-        counted = SetCounters(self._builder.sets_in, counters.sets_processed, lost)
-        return [
-            report.sets_entry(counted, self._rate.read(now, counters.sets_processed)),
+        counted = SetCounters(builder.sets_in, counters.sets_processed, counters.drops + builder.dropped_sets)
+        before, self._completeness = self._completeness, builder.completeness
+        rates = {
+            name: meter.read(now, count)
+            for name, meter, count in (
+                ("processed", self._processed_rate, counted.sets_processed),
+                ("lost", self._lost_rate, counted.lost),
+                ("dropped", self._dropped_rate, drops.total()),
+            )
+        }
+        entries = [
+            lifecycle,
+            report.input_entry(self._completeness, before),
+            report.sets_entry(counted, rates["processed"], rates["lost"]),
             report.latency_entry(self._latencies),
-            report.messages_entry(drops, self._builder.resets, self._builder.waiting),
+            self._watchdog.entry(now, self._pipeline.under_way_since if self.lifecycle.state == "active" else None),
+            report.messages_entry(drops, builder.resets, builder.waiting, rates["dropped"]),
             report.model_entry(
-                self._detector.model_version,
-                self._parameters.device,
-                self._detector.class_names,
-                self._vocabulary_file,
+                detector.model_version,
+                self._device_now,
+                detector.class_names,
+                self._parameters.vocabulary_file,
                 self._vocabulary_rejected,
+                self._reload.failure,
+                detector.accelerator_memory(),
             ),
             report.memory_entry(self._memory_resets),
-            *(report.camera_entry(status) for status in self._builder.camera_status.values()),
         ]
-
-
-def create_detector_node(middleware: Middleware, parameters: DetectorParameters) -> DetectorNode:
-    """Load the checkpoint and the rig that the parameters name, and start the node.
-
-    Raises:
-        ConfigurationError: the checkpoint, the device or the rig cannot be used.
-    """
-    import torch
-
-    from semlt3d_ros.student.detector import Detector, default_checkpoint
-
-    if parameters.threads:
-        torch.set_num_threads(parameters.threads)
-    device = parameters.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    rig = load_rig(Path(parameters.rig_file)) if parameters.rig_file else _default_rig(parameters)
-    detector = Detector.load(Path(parameters.checkpoint) if parameters.checkpoint else default_checkpoint(), device)
-    middleware.logger.info("model %s on %s, %d cameras", detector.model_version, device, len(rig.cameras))
-    return DetectorNode(middleware, detector, rig, replace(parameters, device=device))
-
-
-def run_detector(
-    parameters_file: Path | None = None, overrides: list[str] | None = None, domain_id: int | None = None
-) -> int:
-    """Run the detector node on DDS until SIGINT or SIGTERM.
-
-    Args:
-        parameters_file: ROS 2 parameter YAML; see ``config/detector.yaml``.
-        overrides: ``name:=value`` texts.
-        domain_id: the ROS domain; None takes ROS_DOMAIN_ID, or 0.
-
-    Returns:
-        0.
-
-    Raises:
-        ConfigurationError: nothing was started; the message names all faults of the parameters.
-    """
-    from semlt3d_ros.middleware.dds import DdsMiddleware
-
-    parameters = load_parameters(DetectorParameters, NODE_NAME, parameters_file, overrides or ())
-    middleware = DdsMiddleware(NODE_NAME, domain_id)
-    try:
-        with ended_by_signals():
-            node = create_detector_node(middleware, parameters)
-        with stopped_by_signals(middleware):
-            middleware.logger.info("ready in ROS domain %d", middleware.domain_id)
-            middleware.spin()
-            node.close()
-    finally:
-        middleware.shutdown()
-    return 0
-
-
-def _default_rig(parameters: DetectorParameters) -> Rig:
-    if not parameters.cameras:
-        raise ConfigurationError("parameters: 'cameras' is empty and there is no rig_file; name at least one camera")
-    compressed = parameters.compressed
-    cameras = tuple(
-        CameraConfig(name, names.camera_image_topic(name, compressed), names.camera_info_topic(name), compressed)
-        for name in parameters.cameras
-    )
-    return Rig(cameras, anchor=parameters.cameras[0])
-
-
-def _assembler_config(parameters: DetectorParameters) -> AssemblerConfig:
-    return AssemblerConfig(
-        completed_by="anchor" if parameters.completed_by == "anchor" else "all",
-        tolerance_s=parameters.tolerance_s,
-        deadline_s=parameters.deadline_s,
-        min_cameras=parameters.min_cameras or None,
-        stall_s=parameters.stall_s,
-    )
+        if self.lifecycle.state == "active":
+            entries += [report.camera_entry(status) for status in builder.camera_status.values()]
+        return entries

@@ -12,11 +12,18 @@ from semlt3d_ros.middleware.parameters import parameter
 class DetectorParameters:
     """See ``config/detector.yaml`` for the same with comments."""
 
+    autostart: bool = parameter(True, "under ROS: configure and activate at once; without ROS the node always does")
     checkpoint: str = parameter(
-        "", "path of a .safetensors checkpoint; empty takes the one that comes with the package"
+        "",
+        "path of a .safetensors checkpoint, within model_folder if there is one; empty takes the one that comes with "
+        "the package, or current.safetensors of model_folder. Set while the node runs, it is what ~/reload_model loads",
+        live=True,
     )
+    model_folder: str = parameter("", "the one folder from which ~/reload_model loads; empty: nothing is reloaded")
     vocabulary_file: str = parameter(
-        "", "language anchors of classes to add or replace, made by `semlt3d anchors`; empty: the trained classes alone"
+        "",
+        "language anchors of classes to add or replace, made by `semlt3d anchors`; empty: the trained classes alone",
+        live=True,
     )
     device: str = parameter("auto", "auto (a GPU if there is one), cpu, or cuda[:N]")
     threads: int = parameter(0, "CPU threads of the model; 0 leaves the choice to torch", low=0, high=256)
@@ -26,9 +33,10 @@ class DetectorParameters:
     )
     compressed: bool = parameter(True, "CompressedImage topics, else raw Image; unused with rig_file")
     image_reliability: str = parameter(
-        "reliable",
-        "QoS asked of the cameras; best_effort also matches sensor-data publishers, but loses images under load",
-        choices=("reliable", "best_effort"),
+        "best_effort",
+        "QoS asked of cameras whose rig entry names none: best_effort matches every publisher; reliable loses no "
+        "images under load, but does not match sensor-data publishers",
+        choices=("best_effort", "reliable"),
     )
     image_depth: int = parameter(20, "images of one camera that may wait to be decoded", low=1, high=100)
     completed_by: str = parameter(
@@ -41,11 +49,28 @@ class DetectorParameters:
     stall_s: float = parameter(0.5, "an incomplete set is used when no image came for so long", low=0.001, high=60)
     min_cameras: int = parameter(0, "sets with fewer images are dropped; 0 is half of the rig", low=0, high=100)
     detections_topic: str = parameter(
-        topics.DETECTIONS, "vision_msgs/Detection3DArray, made only while somebody listens"
+        "~/detections", "vision_msgs/Detection3DArray; like every output made only while somebody listens"
     )
-    long_tail_topic: str = parameter(topics.LONG_TAIL, "semlt3d_ros/LongTailDetectionArray")
-    markers_topic: str = parameter(topics.MARKERS, "visualization_msgs/MarkerArray, made only while somebody listens")
-    top_k: int = parameter(3, "classes per detection in Detection3DArray", low=1, high=18)
-    marker_threshold: float = parameter(0.25, "least score of a box that gets a marker", low=0, high=1)
+    long_tail_topic: str = parameter("~/long_tail", "semlt3d_ros/LongTailDetectionArray")
+    markers_topic: str = parameter("~/markers", "visualization_msgs/MarkerArray")
+    label_info_topic: str = parameter("~/label_info", "vision_msgs/LabelInfo: names of the classes, latched")
+    score_threshold: float = parameter(0.0, "least score of a box that is published", low=0, high=1, live=True)
+    class_thresholds: tuple[str, ...] = parameter(
+        (), "the same for single classes, each as 'class=score', such as 'child=0.05'", live=True
+    )
+    top_k: int = parameter(3, "classes per detection in Detection3DArray", low=1, high=18, live=True)
+    marker_threshold: float = parameter(0.25, "least score of a box that is drawn", low=0, high=1, live=True)
+    marker_classes: int = parameter(3, "most likely classes written beside a box", low=1, high=18, live=True)
+    marker_velocities: bool = parameter(True, "draw velocities as arrows", live=True)
+    marker_covariance: bool = parameter(False, "draw the uncertainty of the distance", live=True)
+    marker_lifetime_s: float = parameter(
+        1.0, "after so long without a new set RViz forgets the boxes; 0: never", low=0, high=60, live=True
+    )
     diagnostics_period_s: float = parameter(1.0, "time between two messages on /diagnostics", low=0.01, high=60)
     camera_timeout_s: float = parameter(1.0, "a camera without an image for so long is reported", low=0.01, high=60)
+    latency_budget_ms: float = parameter(
+        200.0, "a set that takes longer is reported as a warning ...", low=1, high=60000, live=True
+    )
+    latency_patience_s: float = parameter(
+        2.0, "... and as an error when this goes on for so long", low=0, high=600, live=True
+    )

@@ -44,6 +44,10 @@ class ProgressReport:
         """Count one message of a topic as handled."""
         self._handled[topic] += 1
 
+    def close(self) -> None:
+        """Leave the graph."""
+        self._publisher.close()
+
     def publish(self) -> None:
         """Tell the counts."""
         values = [self._value(key=topic, value=str(count)) for topic, count in self._handled.items()]

@@ -27,6 +27,8 @@ class CameraConfig:
         time_offset_s: by how many seconds this camera exposes after the rig's nominal trigger (its phase); negative if
             before.
         frame_id: the camera's optical frame; None takes it from each image's header.
+        reliability: ``"reliable"`` or ``"best_effort"``, the QoS asked of this camera's topics; None leaves it to the
+            node's parameter ``image_reliability``.
     """
 
     name: str
@@ -35,6 +37,7 @@ class CameraConfig:
     compressed: bool = True
     time_offset_s: float = 0.0
     frame_id: str | None = None
+    reliability: str | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ def _camera_faults(camera: CameraConfig) -> list[str]:
     offset = camera.time_offset_s
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= _MAX_OFFSET_S:
         faults.append(f"time_offset_s must be a number of seconds within +-{_MAX_OFFSET_S:g}, not {offset!r}")
+    if camera.reliability not in (None, "reliable", "best_effort"):
+        faults.append(f"reliability must be reliable, best_effort or null, not {camera.reliability!r}")
     if camera.frame_id is not None and (not isinstance(camera.frame_id, str) or not camera.frame_id):
         faults.append(f"frame_id must be a name or null, not {camera.frame_id!r}")
     return faults

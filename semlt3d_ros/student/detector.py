@@ -85,8 +85,7 @@ class Detector:
         Raises:
             ConfigurationError: the checkpoint cannot be used, or the device is not there.
         """
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ConfigurationError(f"device '{device}' is not available on this machine; use device 'cpu'")
+        checked_device(device)
         student, version = load_student(Path(path), device)
         header = read_header(Path(path))
         source = (header.get("language") or {}).get("source", "")
@@ -121,6 +120,31 @@ class Detector:
         if calibration is not None:
             calibration = calibration.with_added(vocabulary.columns)
         self._classes = _Classes(vocabulary.class_names, vocabulary, calibration)
+
+    def move_to(self, device: str) -> None:
+        """Move weights and memory to ``"cpu"`` or ``"cuda[:N]"``; what a GPU held is free for others afterwards.
+
+        Raises:
+            ConfigurationError: there is no such device.
+        """
+        target = checked_device(device)
+        if target == self._device:
+            return
+        state = self.memory_state()
+        self._student.to(target)
+        former, self._device = self._device, target
+        self.restore_memory(state)
+        if former.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def accelerator_memory(self) -> dict[str, float]:
+        """GPU memory of this process in MiB: ``allocated``, ``reserved``; empty on the CPU."""
+        if self._device.type != "cuda":
+            return {}
+        return {
+            "allocated": torch.cuda.memory_allocated(self._device) / 2**20,
+            "reserved": torch.cuda.memory_reserved(self._device) / 2**20,
+        }
 
     def reset(self) -> None:
         """Forget past frames, before a frame that does not follow them."""
@@ -189,6 +213,21 @@ class Detector:
         forwarded = time.perf_counter()
         self.last_timings = {"batch": (batched - start) * 1e3, "forward": (forwarded - batched) * 1e3}
         return layer
+
+
+def checked_device(device: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigurationError: there is none on this machine.
+    """
+    try:
+        checked = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigurationError(f"'{device}' is not a device; use cpu, or cuda[:N]") from error
+    if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
+        raise ConfigurationError(f"device '{device}' is not available on this machine; use device 'cpu'")
+    return checked
 
 
 def _finite(layer: LayerOutput) -> Tensor:

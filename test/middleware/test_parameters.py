@@ -53,7 +53,7 @@ def test_more_specific_values_win(
 ) -> None:
     file = write(tmp_path_factory.mktemp("p") / "p.yaml", {"/**": general, "node": own, "other": {"depth": "no"}})
     texts = [f"{name}:={yaml.safe_dump(value, default_flow_style=True)}" for name, value in overrides.items()]
-    loaded = load_parameters(Parameters, "/node", file, texts)
+    loaded = load_parameters(Parameters, "/node", [file], texts)
     expected = Parameters(**as_tuples({**general, **own, **overrides}))
     assert loaded == expected
 
@@ -62,10 +62,10 @@ def test_more_specific_values_win(
 def test_every_fault_is_named_at_once(values: dict) -> None:
     overrides = [f"{name}:=null" for name in values]
     if not values:
-        assert load_parameters(Parameters, "node", None, overrides) == Parameters()
+        assert load_parameters(Parameters, "node", (), overrides) == Parameters()
         return
     with pytest.raises(ConfigurationError) as caught:
-        load_parameters(Parameters, "node", None, overrides)
+        load_parameters(Parameters, "node", (), overrides)
     assert all(name in str(caught.value) for name in values)
     assert "\n" not in str(caught.value)
 
@@ -90,7 +90,7 @@ def test_every_fault_is_named_at_once(values: dict) -> None:
 )
 def test_what_is_wrong_is_said(override: str, words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load_parameters(Parameters, "node", None, [override])
+        load_parameters(Parameters, "node", (), [override])
     assert words in str(caught.value)
 
 
@@ -98,9 +98,9 @@ def test_what_is_wrong_is_said(override: str, words: str) -> None:
 def test_numbers_are_read_as_ros_2_reads_them(text: str, value: float | None) -> None:
     if value is None:
         with pytest.raises(ConfigurationError, match="is not from"):
-            load_parameters(Parameters, "node", None, [f"rate_hz:={text}"])
+            load_parameters(Parameters, "node", (), [f"rate_hz:={text}"])
     else:
-        assert load_parameters(Parameters, "node", None, [f"rate_hz:={text}"]).rate_hz == value
+        assert load_parameters(Parameters, "node", (), [f"rate_hz:={text}"]).rate_hz == value
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_files_of_another_form(tmp_path: Path, content: str, words: str) -> None
     file = tmp_path / "p.yaml"
     file.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
-        load_parameters(Parameters, "node", file)
+        load_parameters(Parameters, "node", [file])
     assert words in str(caught.value)
     assert str(file) in str(caught.value)
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot read the parameter file"):
-        load_parameters(Parameters, "node", tmp_path / "none.yaml")
+        load_parameters(Parameters, "node", [tmp_path / "none.yaml"])
 
 
 def test_description_names_type_default_and_range() -> None:

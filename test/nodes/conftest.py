@@ -1,9 +1,8 @@
-"""A tiny two-camera recording, and detector nodes in processes of their own."""
+"""Detector nodes in processes of their own, and on a middleware without a network."""
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import subprocess
 import sys
@@ -15,103 +14,21 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
+import yaml
 
-from semlt3d_ros.core import rigid
-from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.data.bags import BagSink
-from semlt3d_ros.messages import encode, topics
-from semlt3d_ros.messages.decode import StampedTransform, stamp_of
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode import stamp_of
 from semlt3d_ros.messages.typestore import deserialize, message_class, serialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
+from semlt3d_ros.middleware.names import resolve_name
 from semlt3d_ros.middleware.port import RELIABLE, QoS
-from semlt3d_ros.nodes.detector import DetectorNode
-from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.middleware.topic_requests import TopicParameters
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
 from semlt3d_ros.nodes.lockstep import PROGRESS
-from semlt3d_ros.sensing.rig import rig_from_topics
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"
-CAMERAS = ("CAM_FRONT", "CAM_BACK")
-CAMERA = CameraModel(64, 48, np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 23.5], [0.0, 0.0, 1.0]]))
-START = 1_700_000_000_000_000_000
-PERIOD = 100_000_000
 Message = tuple[str, str, object, int]
-
-
-def stamp_of_set(index: int) -> int:
-    return START + index * PERIOD
-
-
-def static_messages() -> list[Message]:
-    """Calibration: transforms of the cameras, and their camera_info."""
-    mounts = [
-        StampedTransform(topics.BASE_FRAME, name, START, rigid.planar(1.0, 0.0, heading))
-        for name, heading in zip(CAMERAS, (0.0, np.pi), strict=True)
-    ]
-    messages: list[Message] = [(topics.TF_STATIC, topics.TF_TYPE, encode.encode_transforms(mounts), START)]
-    for name in CAMERAS:
-        info = encode.encode_camera_info(CAMERA, START, name)
-        messages.append((topics.camera_info_topic(name), topics.CAMERA_INFO_TYPE, info, START))
-    return messages
-
-
-def pose_message(stamp: int) -> Message:
-    pose = StampedTransform(
-        topics.FIXED_FRAME, topics.BASE_FRAME, stamp, rigid.planar((stamp - START) * 5e-9, 0.0, (stamp - START) * 1e-10)
-    )
-    return (topics.TF, topics.TF_TYPE, encode.encode_transforms([pose]), stamp)
-
-
-def image_message(name: str, index: int) -> Message:
-    random = np.random.default_rng([index, CAMERAS.index(name)])
-    image = np.kron(random.integers(0, 255, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    stamp = stamp_of_set(index)
-    message = encode.encode_compressed_image(image, stamp, name)
-    return (topics.camera_image_topic(name), topics.COMPRESSED_IMAGE_TYPE, message, stamp)
-
-
-def set_messages(index: int) -> list[Message]:
-    """What belongs to one set: the ego pose, and an image of each camera."""
-    return [pose_message(stamp_of_set(index)), *(image_message(name, index) for name in CAMERAS)]
-
-
-class Recording:
-    """Makes bags of the tiny rig."""
-
-    cameras = CAMERAS
-    camera = CAMERA
-    period = PERIOD
-    stamp_of_set = staticmethod(stamp_of_set)
-    static_messages = staticmethod(static_messages)
-    pose_message = staticmethod(pose_message)
-    image_message = staticmethod(image_message)
-    set_messages = staticmethod(set_messages)
-
-    @staticmethod
-    def write(path: Path, messages: list[Message]) -> Path:
-        with BagSink(path) as sink:
-            for topic, type_name, message, stamp in messages:
-                sink.write(topic, type_name, message, stamp)
-        return path
-
-    @staticmethod
-    def of_sets(path: Path, count: int) -> Path:
-        messages = static_messages()
-        for index in range(count):
-            messages += set_messages(index)
-        return Recording.write(path, messages)
-
-
-@pytest.fixture
-def recording() -> type[Recording]:
-    return Recording
-
-
-@pytest.fixture(scope="session")
-def domain() -> int:
-    """A ROS domain of this test run's own."""
-    return 1 + os.getpid() % 100
 
 
 @pytest.fixture
@@ -119,8 +36,8 @@ def join(domain: int) -> Iterator[Callable[..., DdsMiddleware]]:
     """Makes participants, and shuts them down afterwards."""
     with ExitStack() as stack:
 
-        def make(name: str = "test") -> DdsMiddleware:
-            middleware = DdsMiddleware(name, domain)
+        def make(name: str = "test", *overrides: str) -> DdsMiddleware:
+            middleware = DdsMiddleware(name, domain, parameter_overrides=overrides)
             stack.callback(middleware.shutdown)
             return middleware
 
@@ -139,12 +56,13 @@ def fake_node() -> ModuleType:
 
 
 @pytest.fixture
-def node_process(domain: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def node_process(domain: int, recording: Any) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a node with the fake detector in a process of its own; returns when it is ready."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(*overrides: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(FAKE_NODE), str(domain), f"cameras:=[{', '.join(CAMERAS)}]", *overrides]
+        cameras = f"cameras:=[{', '.join(recording.cameras)}]"
+        command = [sys.executable, str(FAKE_NODE), str(domain), cameras, *overrides]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         assert process.stdout is not None
@@ -163,39 +81,84 @@ def node_process(domain: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.stdout.close()
 
 
+class MemoryPublisher:
+    def __init__(self, middleware: MemoryMiddleware, topic: str) -> None:
+        self._middleware = middleware
+        self.topic = topic
+
+    def publish(self, message: Any) -> None:
+        self._middleware.published[self.topic].append(message)
+
+    @property
+    def matched(self) -> int:
+        return self._middleware.followers if self.topic == PROGRESS else self._middleware.listeners[self.topic]
+
+    def close(self) -> None:
+        self._middleware.listeners[self.topic] = 0
+
+
 class MemoryMiddleware:
     """The port without a network: the test hands messages in, and reads what was published."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: int, *overrides: str) -> None:
         self.types = message_class
+        self.node_name = NODE_NAME
         self.logger = logging.getLogger("node")
+        self.overrides = overrides
         self.published: dict[str, list[Any]] = {}
         self.subscriptions: dict[str, SimpleNamespace] = {}
-        self.timers: list[Callable[[], None]] = []
-        self.clock = START
+        self.listeners: dict[str, int] = {}
+        self.triggers: dict[str, Callable[[Any], None]] = {}
+        self.timers: dict[float, Callable[[], None]] = {}
+        self.clock = start
         self.followers = 1  # as in lockstep, nothing is superseded
+        self.stopped = False
         self._soon: queue.Queue[Callable[[], None]] = queue.Queue()
 
     def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> Any:
-        messages = self.published.setdefault(topic, [])
-        matched = property(lambda _: self.followers if topic == PROGRESS else 1)
-        kind = type(
-            "Publisher",
-            (),
-            {"topic": topic, "publish": lambda _, message: messages.append(message), "matched": matched},
-        )
-        return kind()
+        topic = resolve_name(topic, self.node_name)
+        self.published.setdefault(topic, [])
+        unheard = 0 if "/debug/" in topic else 1
+        self.listeners.setdefault(topic, unheard)
+        return MemoryPublisher(self, topic)
 
     def create_subscription(
         self, topic: str, type_name: str, callback: Callable[[Any, int], None], qos: QoS = RELIABLE, raw: bool = False
     ) -> Any:
+        topic = resolve_name(topic, self.node_name)
         take = callback if raw else lambda data, received: callback(deserialize(data, type_name), received)
-        self.subscriptions[topic] = SimpleNamespace(callback=take, qos=qos, dropped=Counter(), matched=1)
+        self.subscriptions[topic] = SimpleNamespace(
+            callback=take, qos=qos, dropped=Counter(), matched=1, close=lambda: self.subscriptions.pop(topic)
+        )
         return self.subscriptions[topic]
 
+    def create_trigger(self, name: str, callback: Callable[[Any], None]) -> None:
+        self.triggers[name] = callback
+
+    def declare_parameters(self, kind: type, accept: Any) -> Any:
+        return TopicParameters(self, kind, accept, (), self.overrides)
+
     def create_timer(self, period_s: float, callback: Callable[[], None]) -> Any:
-        self.timers.append(callback)
-        return SimpleNamespace(cancel=lambda: None)
+        self.timers[period_s] = callback
+        return SimpleNamespace(cancel=lambda: self.timers.pop(period_s, None))
+
+    def poll(self) -> None:
+        """Call the timer that is called most often."""
+        self.timers[min(self.timers)]()
+
+    def ask(self, name: str) -> tuple[bool, str]:
+        """Pull a trigger and wait for its answer."""
+        answers: list[tuple[bool, str]] = []
+        self.triggers[name](lambda successful, text: answers.append((successful, text)))
+        while not answers:
+            self.run(1)
+        return answers[0]
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def stamp(self) -> int:
+        return self.clock
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._soon.put(callback)
@@ -220,13 +183,26 @@ class MemoryMiddleware:
 class LiveNode:
     """A node with the fake detector on ``MemoryMiddleware``; every set is finished before the next message."""
 
-    def __init__(self, fake_node: ModuleType, **parameters: Any) -> None:
-        self.middleware = MemoryMiddleware()
-        self.detector = fake_node.FakeDetector()
-        compressed = parameters.get("compressed", True)
-        kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
-        rig = rig_from_topics({topics.camera_image_topic(name, compressed): kind for name in CAMERAS} | {topics.TF: ""})
-        self.node = DetectorNode(self.middleware, self.detector, rig, DetectorParameters(**parameters))
+    def __init__(self, fake_node: ModuleType, recording: Any, **parameters: Any) -> None:
+        parameters = {"cameras": list(recording.cameras), "device": "cpu", **parameters}
+        overrides = [f"{name}:={yaml.safe_dump(value, default_flow_style=True)}" for name, value in parameters.items()]
+        self.middleware = MemoryMiddleware(recording.start, *(text.removesuffix("...\n") for text in overrides))
+        self.opened: list[tuple[Path | None, str]] = []
+        self.next_detectors: list[Any] = [fake_node.FakeDetector()]
+        self.detector = self.next_detectors[0]
+        self.node = DetectorNode(self.middleware, self._open)
+
+    def start(self) -> LiveNode:
+        for transition in ("configure", "activate"):
+            self.node.lifecycle.run(transition)
+        self.detector.resets = 0
+        return self
+
+    def _open(self, path: Path | None, device: str) -> Any:
+        self.opened.append((path, device))
+        if isinstance(self.next_detectors[0], Exception):
+            raise self.next_detectors.pop(0)
+        return self.next_detectors.pop(0)
 
     def feed(self, messages: list[Message]) -> None:
         for message in messages:
@@ -248,7 +224,7 @@ class LiveNode:
         self.middleware.followers = 0
         for _ in range(3):
             before = self.assembled
-            self.middleware.timers[0]()
+            self.middleware.poll()
             self.middleware.run(self.assembled - before)
             self.middleware.clock += int(seconds * 5e8)
 
@@ -257,7 +233,7 @@ class LiveNode:
         self.node.publish_report()
         statuses = self.middleware.published[topics.DIAGNOSTICS][-1].status
         return {
-            status.name.removeprefix("semlt3d_detector: "): {
+            status.name.removeprefix("semlt3d: "): {
                 "level": str(status.level),
                 "message": status.message,
                 **{value.key: value.value for value in status.values},
@@ -267,13 +243,13 @@ class LiveNode:
 
 
 @pytest.fixture
-def live_node(fake_node: ModuleType) -> Iterator[Callable[..., LiveNode]]:
+def live_node(fake_node: ModuleType, recording: Any) -> Iterator[Callable[..., LiveNode]]:
     """Makes nodes, and closes them afterwards."""
     made: list[LiveNode] = []
 
-    def make(**parameters: Any) -> LiveNode:
-        made.append(LiveNode(fake_node, **parameters))
-        return made[-1]
+    def make(start: bool = True, **parameters: Any) -> LiveNode:
+        made.append(LiveNode(fake_node, recording, **parameters))
+        return made[-1].start() if start else made[-1]
 
     yield make
     for node in made:

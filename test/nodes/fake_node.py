@@ -19,11 +19,8 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.dds import DdsMiddleware
-from semlt3d_ros.middleware.parameters import load_parameters
-from semlt3d_ros.nodes.detector import DetectorNode
-from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
 from semlt3d_ros.nodes.signals import stopped_by_signals
-from semlt3d_ros.sensing.rig import rig_from_topics
 
 
 class FakeDetector:
@@ -38,10 +35,17 @@ class FakeDetector:
         self.memory_resets: Counter[str] = Counter()
         self.frames = 0
         self.resets = 0
+        self.device = "cpu"
 
     def reset(self) -> None:
         self.frames = 0
         self.resets += 1
+
+    def move_to(self, device: str) -> None:
+        self.device = device
+
+    def accelerator_memory(self) -> dict[str, float]:
+        return {}
 
     def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
         if anchors is not None:
@@ -78,14 +82,11 @@ class FakeDetector:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    parameters = load_parameters(DetectorParameters, "semlt3d_detector", overrides=sys.argv[2:])
-    rig = rig_from_topics(
-        {"/tf": "tf2_msgs/msg/TFMessage"}
-        | {f"/sensing/camera/{name}/image/compressed": "sensor_msgs/msg/CompressedImage" for name in parameters.cameras}
-    )
-    middleware = DdsMiddleware("semlt3d_detector", int(sys.argv[1]))
+    middleware = DdsMiddleware(NODE_NAME, int(sys.argv[1]), parameter_overrides=sys.argv[2:])
     with stopped_by_signals(middleware):
-        node = DetectorNode(middleware, FakeDetector(), rig, parameters)
+        node = DetectorNode(middleware, lambda path, device: FakeDetector())
+        node.lifecycle.run("configure")
+        node.lifecycle.run("activate")
         print("ready", flush=True)
         middleware.spin()
         node.close()

@@ -298,7 +298,7 @@ def test_in_lockstep_time_stands_still_between_messages(live_node: LiveNode, rec
     node.feed(recording.static_messages() + recording.set_messages(0) + recording.set_messages(1)[:2])
     for _ in range(3):
         node.middleware.clock += 5_000_000_000
-        node.middleware.timers[0]()
+        node.middleware.poll()
     assert node.answers == [recording.stamp_of_set(0)]
     node.feed(recording.set_messages(1)[2:])
     assert node.answers == [recording.stamp_of_set(0), recording.stamp_of_set(1)]

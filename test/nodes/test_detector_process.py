@@ -19,12 +19,13 @@ from semlt3d_ros.messages.decode import decode_long_tail
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.middleware.port import QoS
-from semlt3d_ros.nodes.detector import create_detector_node, run_detector
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector_main import open_detector, run_detector
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 
 Join = Callable[..., DdsMiddleware]
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "detector.yaml"
+CONFIGS = [Path(__file__).resolve().parents[2] / "config" / name for name in ("detector.yaml", "model.yaml")]
 
 
 def test_diagnostics_of_a_live_run_account_for_every_set(
@@ -39,7 +40,7 @@ def test_diagnostics_of_a_live_run_account_for_every_set(
         newest.update({status.name: {entry.key: entry.value for entry in status.values} for status in message.status})
 
     def sets() -> dict[str, int]:
-        values = newest.get("semlt3d_detector: sets", {})
+        values = newest.get("semlt3d: sets", {})
         return {key: int(value) for key, value in values.items() if key != "rate_hz"}
 
     def settled() -> bool:
@@ -48,14 +49,15 @@ def test_diagnostics_of_a_live_run_account_for_every_set(
         return counts.get("sets_in") == 20 and counts["sets_processed"] + dropped == 20
 
     middleware.create_subscription(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, take)
+    middleware.create_subscription(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, lambda *_: None)
     Player(middleware, bag, PlayerOptions(rate=2, wait_for_subscribers_s=60)).play()
     assert middleware.spin(settled, 60), (
-        newest.get("semlt3d_detector: sets"),
-        newest.get("semlt3d_detector: messages"),
+        newest.get("semlt3d: sets"),
+        newest.get("semlt3d: messages"),
     )
     assert sets()["sets_processed"] > 0
-    assert float(newest["semlt3d_detector: latency"]["latency_ms.p50"]) > 0
-    assert newest["semlt3d_detector: camera CAM_FRONT"]["images"] == "20"
+    assert float(newest["semlt3d: latency"]["latency_ms.p50"]) > 0
+    assert newest["semlt3d: camera CAM_FRONT"]["images"] == "20"
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
 
@@ -82,20 +84,20 @@ def test_signals_end_the_node_in_the_middle_of_a_stream(
     assert output == "ended\n"
 
 
-def test_the_example_file_holds_every_parameter_at_its_default() -> None:
-    content = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
-    assert list(content) == [field.name for field in dataclasses.fields(DetectorParameters)]
-    assert load_parameters(DetectorParameters, "semlt3d_detector", CONFIG) == DetectorParameters()
+def test_the_example_files_hold_every_parameter_once_at_its_default() -> None:
+    names = [name for file in CONFIGS for name in yaml.safe_load(file.read_text())["/**"]["ros__parameters"]]
+    assert sorted(names) == sorted(field.name for field in dataclasses.fields(DetectorParameters))
+    assert load_parameters(DetectorParameters, NODE_NAME, CONFIGS) == DetectorParameters()
 
 
 def test_faulty_parameters_start_nothing(domain: int) -> None:
     overrides = ["deadline:=0.1", "image_depth:=0", "image_reliability:=maybe"]
     with pytest.raises(ConfigurationError) as caught:
-        run_detector(None, overrides, domain)
+        run_detector((), overrides, domain)
     message = str(caught.value)
     assert "there is no parameter 'deadline', did you mean 'deadline_s'?" in message
     assert "image_depth = 0 is not from 1 to 100" in message
-    assert "image_reliability = 'maybe' is not one of reliable, best_effort" in message
+    assert "image_reliability = 'maybe' is not one of best_effort, reliable" in message
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_faulty_parameters_start_nothing(domain: int) -> None:
 )
 def test_what_cannot_be_loaded_starts_nothing(domain: int, overrides: list[str], words: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        run_detector(None, overrides, domain)
+        run_detector((), overrides, domain)
     assert words in str(caught.value)
 
 
@@ -132,20 +134,23 @@ def checkpoint(tmp_path: Path) -> Callable[..., Path]:
 def test_checkpoint_with_other_classes_is_refused(domain: int, checkpoint: Callable[..., Path]) -> None:
     path = checkpoint(class_names=("car", "submarine"))
     with pytest.raises(ConfigurationError, match="submarine"):
-        run_detector(None, [f"checkpoint:={path}", "device:=cpu"], domain)
+        run_detector((), [f"checkpoint:={path}", "device:=cpu"], domain)
 
 
 def test_a_student_answers_over_dds(
     join: Join, checkpoint: Callable[..., Path], recording: Any, tmp_path: Path
 ) -> None:
     bag = recording.of_sets(tmp_path / "drive.mcap", 3)
-    robot, listener = join("robot"), join("listener")
+    cameras = f"cameras:=[{', '.join(recording.cameras)}]"
+    robot = join(NODE_NAME, f"checkpoint:={checkpoint()}", "device:=cpu", "threads:=1", cameras)
+    listener = join("listener")
     answers: list[Any] = []
     listener.create_subscription(
         topics.LONG_TAIL, topics.LONG_TAIL_TYPE, lambda message, _: answers.append(decode_long_tail(message)), QoS(10)
     )
-    parameters = DetectorParameters(checkpoint=str(checkpoint()), device="cpu", threads=1, cameras=recording.cameras)
-    node = create_detector_node(robot, parameters)
+    node = DetectorNode(robot, open_detector)
+    node.lifecycle.run("configure")
+    node.lifecycle.run("activate")
     thread = threading.Thread(target=robot.spin)
     thread.start()
     try:

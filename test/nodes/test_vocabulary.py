@@ -19,15 +19,9 @@ from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_long_tail
 from semlt3d_ros.messages.typestore import message_class
 from semlt3d_ros.middleware.dds import DdsMiddleware
-from semlt3d_ros.nodes.detector import NODE_NAME, create_detector_node
-from semlt3d_ros.nodes.detector_parameters import DetectorParameters
-from semlt3d_ros.nodes.parameter_updates import (
-    PARAMETER_TYPE,
-    _text_value,
-    request_topic,
-    result_topic,
-    set_parameter,
-)
+from semlt3d_ros.middleware.topic_requests import PARAMETER_TYPE, parameter_value, set_parameter
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector_main import open_detector
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.semantics.anchors import save_anchors
 
@@ -48,11 +42,11 @@ def anchor_file(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def asked(node: Any, name: str, value: str) -> Any:
+def asked(node: Any, name: str, value: Any) -> Any:
     """The node's answer to a parameter."""
-    message = message_class(PARAMETER_TYPE)(name=name, value=_text_value(node.middleware, value))
-    node.feed([(request_topic(NODE_NAME), PARAMETER_TYPE, message, 0)])
-    return node.middleware.published[result_topic(NODE_NAME)][-1]
+    message = message_class(PARAMETER_TYPE)(name=name, value=parameter_value(message_class, value))
+    node.feed([("/semlt3d/set_parameter", PARAMETER_TYPE, message, 0)])
+    return node.middleware.published["/semlt3d/set_parameter/result"][-1]
 
 
 def test_a_vocabulary_takes_effect_at_the_next_set_and_goes_again(
@@ -61,7 +55,7 @@ def test_a_vocabulary_takes_effect_at_the_next_set_and_goes_again(
     node, file = live_node(), anchor_file("wheelchair", "fallen tree")
     node.feed(recording.static_messages() + recording.set_messages(0))
     answer = asked(node, "vocabulary_file", str(file))
-    assert answer.successful and answer.reason == f"vocabulary_file = '{file}'"
+    assert answer.successful and answer.reason == f"vocabulary_file = {str(file)!r}"
     node.feed(recording.set_messages(1))
     model = node.report()["model"]
     assert model["vocabulary_file"] == str(file) and model["classes"].endswith("barrier,wheelchair,fallen tree")
@@ -109,12 +103,17 @@ def damaged(path: Path) -> Path:
 
 def test_other_parameters_and_other_kinds_of_values_are_rejected(live_node: LiveNode) -> None:
     node = live_node()
-    assert "these can: vocabulary_file" in asked(node, "checkpoint", "x").reason
-    value = _text_value(node.middleware, "x")
-    value.type = 2
-    node.feed([(request_topic(NODE_NAME), PARAMETER_TYPE, message_class(PARAMETER_TYPE)("vocabulary_file", value), 0)])
-    answer = node.middleware.published[result_topic(NODE_NAME)][-1]
-    assert not answer.successful and "takes a text" in answer.reason
+    answer = asked(node, "rig_file", "x")
+    assert not answer.successful and "rig_file can only be changed before" in answer.reason
+    answer = asked(node, "vocabulary_file", 3)
+    assert not answer.successful and "vocabulary_file = 3 is not a text" in answer.reason
+    answer = asked(node, "vocabulary", "x")
+    assert not answer.successful and "did you mean 'vocabulary_file'?" in answer.reason
+    message = message_class(PARAMETER_TYPE)("vocabulary_file", parameter_value(message_class, "x"))
+    message.value.type = 0
+    node.feed([("/semlt3d/set_parameter", PARAMETER_TYPE, message, 0)])
+    answer = node.middleware.published["/semlt3d/set_parameter/result"][-1]
+    assert not answer.successful and "a value of type 0" in answer.reason
 
 
 def test_a_vocabulary_that_cannot_be_used_starts_nothing(live_node: LiveNode) -> None:
@@ -160,7 +159,7 @@ def test_what_is_no_parameter_is_told_before_anything_is_asked(capsys: pytest.Ca
 
 
 def test_a_node_that_is_not_there_is_named(join: Callable[..., DdsMiddleware]) -> None:
-    with pytest.raises(Semlt3dError, match="no node 'nobody' that takes parameters"):
+    with pytest.raises(Semlt3dError, match="no node answers on /nobody/set_parameter"):
         set_parameter(join(), "nobody", "vocabulary_file", "x", 0.2)
 
 
@@ -195,15 +194,16 @@ def test_a_student_learns_names_over_dds_and_keeps_its_own_when_they_do_not_fit(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    robot, player, shell = join("robot"), join("player"), join("shell")
+    cameras = f"cameras:=[{', '.join(recording.cameras)}]"
+    robot = join(NODE_NAME, f"checkpoint:={speaking_checkpoint}", "device:=cpu", "threads:=1", cameras)
+    player, shell = join("player"), join("shell")
     answers: list[Any] = []
     boxes: list[Any] = []
     player.create_subscription(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, lambda message, _: answers.append(message))
     player.create_subscription(topics.DETECTIONS, topics.DETECTION_3D_TYPE, lambda message, _: boxes.append(message))
-    parameters = DetectorParameters(
-        checkpoint=str(speaking_checkpoint), device="cpu", threads=1, cameras=recording.cameras
-    )
-    node = create_detector_node(robot, parameters)
+    node = DetectorNode(robot, open_detector)
+    node.lifecycle.run("configure")
+    node.lifecycle.run("activate")
     thread = threading.Thread(target=robot.spin)
     thread.start()
     bag = recording.of_sets(tmp_path / "drive.mcap", 3)
@@ -212,7 +212,7 @@ def test_a_student_learns_names_over_dds_and_keeps_its_own_when_they_do_not_fit(
         file = anchor_file("wheelchair")
         assert main(["set", f"vocabulary_file:={file}"]) == 0
         assert capsys.readouterr().out == f"vocabulary_file = '{file}'\n"
-        with pytest.raises(Semlt3dError, match=r"rejects vocabulary_file = .*dimension 3"):
+        with pytest.raises(Semlt3dError, match=r"/semlt3d/set_parameter: .*dimension 3"):
             set_parameter(shell, NODE_NAME, "vocabulary_file", str(anchor_file("tree", width=3)), 60)
         Player(player, bag, options).play()
         assert player.spin(lambda: len(answers) == 3 and len(boxes) == 3, 60)

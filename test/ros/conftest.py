@@ -3,21 +3,139 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from semlt3d_ros.messages import topics
+from semlt3d_ros.middleware.port import LATCHED, QoS
 
 if find_spec("rclpy") is None:
     collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
-def domain() -> int:
-    """A ROS domain of this test run's own."""
-    return 1 + os.getpid() % 100
-
-
-@pytest.fixture(scope="session")
 def ros_environment(domain: int) -> dict[str, str]:
     """For the processes that a test starts: that domain, on loopback alone."""
     return {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+class Graph:
+    """The test's own node: cameras to the detector, and everything the detector says."""
+
+    def __init__(self, domain: int, recording: Any) -> None:
+        from semlt3d_ros.middleware.ros import RosMiddleware
+
+        self.middleware = RosMiddleware("tester", domain_id=domain)
+        self.recording = recording
+        self.statuses: dict[str, dict[str, str]] = {}
+        self.answers: list[Any] = []
+        self._publishers: dict[str, Any] = {}
+        self._next = 0
+        self.listen(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, self._take_diagnostics)
+
+    def listen(self, topic: str, type_name: str, callback: Callable[[Any], None], **qos: Any) -> Any:
+        return self.middleware.create_subscription(topic, type_name, lambda message, _: callback(message), QoS(**qos))
+
+    def listen_to_answers(self) -> Any:
+        return self.listen(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, self.answers.append)
+
+    def until(self, holds: Callable[[], Any], timeout_s: float = 60.0) -> None:
+        assert self.middleware.spin(lambda: bool(holds()), timeout_s), self.statuses
+
+    def state(self, camera: str) -> str:
+        return self.statuses.get(f"semlt3d: camera {camera}", {}).get("state", "")
+
+    def value(self, status: str, key: str) -> str:
+        return self.statuses.get(f"semlt3d: {status}", {}).get(key, "")
+
+    def send(self, *messages: tuple[str, str, Any, int]) -> None:
+        """Publish; tf_static is latched, images come as sensor data."""
+        for topic, type_name, message, _ in messages:
+            if topic not in self._publishers:
+                qos = LATCHED if topic == topics.TF_STATIC else QoS(10, reliable="image" not in topic)
+                self._publishers[topic] = self.middleware.create_publisher(topic, type_name, qos)
+                if topic != topics.TF_STATIC:
+                    self.middleware.spin(lambda topic=topic: self._publishers[topic].matched > 0, 10)
+            self._publishers[topic].publish(message)
+
+    def drive(self, sets: int, *cameras: str, first: int | None = None, period_s: float = 0.1) -> None:
+        """Send sets of images of these cameras (default: all), each after ``period_s``."""
+        if first is not None:
+            self._next = first
+        wanted = cameras or self.recording.cameras
+        for index in range(self._next, self._next + sets):
+            stamp = self.recording.stamp_of_set(index)
+            images = [self.recording.image_message(name, index) for name in wanted]
+            self.send(self.recording.pose_message(stamp), *images)
+            self.middleware.spin(timeout_s=period_s)
+        self._next += sets
+
+    def _take_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            values = {entry.key: entry.value for entry in status.values}
+            self.statuses[status.name] = {**values, "level": str(status.level), "message": status.message}
+
+
+@pytest.fixture
+def graph(domain: int, recording: Any) -> Iterator[Graph]:
+    """The test's own node."""
+    made = Graph(domain, recording)
+    yield made
+    made.middleware.shutdown()
+
+
+@pytest.fixture
+def ros2(ros_environment: dict[str, str]) -> Callable[..., str]:
+    """Runs a ``ros2`` command to its end and gives all it printed."""
+
+    def run(*arguments: str, timeout_s: float = 60.0) -> str:
+        done = subprocess.run(
+            ["ros2", *arguments],
+            env=ros_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+        )
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def detector(ros_environment: dict[str, str], recording: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts the detector with the checkpoint that comes with the package; ``name:=value`` sets parameters."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*overrides: str, remap: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        cameras = f"cameras:=[{', '.join(recording.cameras)}]"
+        given = (cameras, "device:=cpu", "threads:=1", "diagnostics_period_s:=0.2", "min_cameras:=1", *overrides)
+        words = [word for text in given for word in ("-p", text)] + [word for text in remap for word in ("-r", text)]
+        log = open(tmp_path / f"detector_{len(processes)}.log", "w", encoding="utf-8")  # noqa: SIM115
+        process = subprocess.Popen(
+            ["ros2", "run", "semlt3d_ros", "detector", "--ros-args", *words],
+            env=ros_environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        process.log = lambda: Path(log.name).read_text(encoding="utf-8")
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -11,10 +11,9 @@ import pytest
 from rosbags.interfaces import Nodetype
 
 from semlt3d_ros.messages.typestore import deserialize, message_class, serialize, type_store
-from semlt3d_ros.middleware.dds import DdsMiddleware
-from semlt3d_ros.middleware.port import LATCHED, QoS
+from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS
 
-Join = Callable[..., DdsMiddleware]
+Join = Callable[..., Middleware]
 Peer = Callable[[dict], None]
 
 TYPES = (
@@ -68,7 +67,7 @@ def _base_value(name: str, random: np.random.Generator) -> Any:
 
 
 def test_every_type_arrives_byte_for_byte(join: Join, peer: Peer) -> None:
-    topics = {f"/echo/{number}": type_name for number, type_name in enumerate(TYPES)}
+    topics = {f"/echo/t{number}": type_name for number, type_name in enumerate(TYPES)}
     peer({"echo": topics})
     middleware = join()
     random = np.random.default_rng(1)

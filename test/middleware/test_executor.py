@@ -15,12 +15,11 @@ import pytest
 
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.messages.typestore import message_class
-from semlt3d_ros.middleware.dds import DdsMiddleware
-from semlt3d_ros.middleware.port import QoS
+from semlt3d_ros.middleware.port import Middleware, QoS
 from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
 
-Join = Callable[..., DdsMiddleware]
+Join = Callable[..., Middleware]
 STRING = "std_msgs/msg/String"
 
 
@@ -28,8 +27,8 @@ def text(data: str) -> Any:
     return message_class(STRING)(data=data)
 
 
-def test_waiting_messages_are_handled_in_the_order_of_publishing_over_all_topics(join: Join) -> None:
-    middleware = join()
+def test_waiting_messages_are_handled_in_the_order_of_publishing_over_all_topics(join_dds: Join) -> None:
+    middleware = join_dds()
     handled: list[str] = []
     topics = ("/order/a", "/order/b", "/order/c")
     publishers = {topic: middleware.create_publisher(topic, STRING, QoS(100)) for topic in topics}
@@ -43,8 +42,8 @@ def test_waiting_messages_are_handled_in_the_order_of_publishing_over_all_topics
     assert handled == [str(number) for number in range(60)]
 
 
-def test_oldest_messages_give_way_and_are_counted(join: Join) -> None:
-    middleware = join()
+def test_oldest_messages_give_way_and_are_counted(join_dds: Join) -> None:
+    middleware = join_dds()
     handled: list[str] = []
     publisher = middleware.create_publisher("/overflow", STRING, QoS(100))
     subscription = middleware.create_subscription(
@@ -58,10 +57,12 @@ def test_oldest_messages_give_way_and_are_counted(join: Join) -> None:
     assert subscription.dropped == {"overflow": 7}
 
 
-def test_messages_that_are_not_of_their_type_are_counted(join: Join, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_that_are_not_of_their_type_are_counted(
+    join: Join, join_dds: Join, caplog: pytest.LogCaptureFixture
+) -> None:
     middleware = join()
     handled: list[str] = []
-    publisher = middleware.create_publisher("/malformed", STRING, QoS(100))
+    publisher = join_dds("other").create_publisher("/malformed", STRING, QoS(100))
     subscription = middleware.create_subscription(
         "/malformed", STRING, lambda message, _: handled.append(message.data), QoS(100)
     )

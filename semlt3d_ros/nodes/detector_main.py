@@ -1,0 +1,54 @@
+"""Running the detector node on DDS, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.pipeline import FrameDetector
+from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
+
+
+def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
+    """The student of a checkpoint; None takes the one that comes with the package.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot be used, or the device is not there.
+    """
+    from semlt3d_ros.student.detector import Detector, default_checkpoint
+
+    return Detector.load(checkpoint or default_checkpoint(), device)
+
+
+def run_detector(
+    parameter_files: Iterable[Path] = (), overrides: Iterable[str] = (), domain_id: int | None = None
+) -> int:
+    """Run the detector node on DDS until SIGINT or SIGTERM.
+
+    Args:
+        parameter_files: ROS 2 parameter YAML; see ``config/detector.yaml``. Later files win.
+        overrides: ``name:=value`` texts.
+        domain_id: the ROS domain; None takes ROS_DOMAIN_ID, or 0.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigurationError: nothing was started; the message names all faults of the parameters.
+    """
+    from semlt3d_ros.middleware.dds import DdsMiddleware
+
+    middleware = DdsMiddleware(NODE_NAME, domain_id, parameter_files, overrides)
+    try:
+        node = DetectorNode(middleware, open_detector)
+        with ended_by_signals():
+            node.lifecycle.run("configure")
+        with stopped_by_signals(middleware):
+            node.lifecycle.run("activate")
+            middleware.logger.info("ready in ROS domain %d", middleware.domain_id)
+            middleware.spin()
+            node.close()
+    finally:
+        middleware.shutdown()
+    return 0

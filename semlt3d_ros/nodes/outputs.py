@@ -1,0 +1,132 @@
+"""What the detector node publishes, each in its form and only while somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.encode import (
+    MarkerOptions,
+    encode_detection3d,
+    encode_image,
+    encode_label_info,
+    encode_long_tail,
+    encode_markers,
+)
+from semlt3d_ros.middleware.port import Middleware, QoS
+from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.sensing.rig import Rig
+from semlt3d_ros.viewing.annotate import annotate
+
+DEBUG_IMAGE = "~/debug/{}/image"
+_LATEST = QoS(depth=1, transient_local=True)
+
+
+class Outputs:
+    """The publishers of a detector node.
+
+    Args:
+        middleware: the graph.
+        rig: names the frame and the cameras.
+        parameters: topics, thresholds, options.
+
+    Raises:
+        ConfigurationError: a class threshold cannot be read.
+    """
+
+    def __init__(self, middleware: Middleware, rig: Rig, parameters: DetectorParameters) -> None:
+        self._middleware = middleware
+        self._frame_id = rig.base_frame
+        self.use(parameters)
+        self._detections = middleware.create_publisher(parameters.detections_topic, topics.DETECTION_3D_TYPE)
+        self._long_tail = middleware.create_publisher(parameters.long_tail_topic, topics.LONG_TAIL_TYPE)
+        self._markers = middleware.create_publisher(parameters.markers_topic, topics.MARKER_TYPE)
+        self._label_info = middleware.create_publisher(parameters.label_info_topic, topics.LABEL_INFO_TYPE, _LATEST)
+        self._images = {
+            name: middleware.create_publisher(DEBUG_IMAGE.format(name), topics.IMAGE_TYPE) for name in rig.camera_names
+        }
+
+    def use(self, parameters: DetectorParameters) -> None:
+        """Publish by other thresholds and options from the next set on.
+
+        Raises:
+            ConfigurationError: a class threshold cannot be read; nothing has changed.
+        """
+        self._thresholds = read_thresholds(parameters.class_thresholds)
+        self._threshold = parameters.score_threshold
+        self._top_k = parameters.top_k
+        self._marker_options = MarkerOptions(
+            threshold=parameters.marker_threshold,
+            text_classes=parameters.marker_classes,
+            velocities=parameters.marker_velocities,
+            covariance=parameters.marker_covariance,
+            lifetime_s=parameters.marker_lifetime_s,
+        )
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens to what comes of a set."""
+        return any(
+            publisher.matched
+            for publisher in (self._long_tail, self._detections, self._markers, *self._images.values())
+        )
+
+    def publish(self, frame: Frame, detections: Detections) -> None:
+        """Publish a set's detections in the forms that somebody listens to."""
+        kept = self._above_thresholds(detections)
+        types = self._middleware.types
+        if self._long_tail.matched:
+            self._long_tail.publish(encode_long_tail(kept, self._frame_id, types))
+        if self._detections.matched:
+            self._detections.publish(encode_detection3d(kept, self._frame_id, self._top_k, types))
+        if self._markers.matched:
+            self._markers.publish(encode_markers(kept, self._frame_id, self._marker_options, types))
+        for view in frame.views:
+            if self._images[view.name].matched:
+                image = annotate(view, kept, self._marker_options.threshold)
+                self._images[view.name].publish(encode_image(image, view.stamp, view.name, types))
+
+    def publish_labels(self, class_names: tuple[str, ...]) -> None:
+        """Tell the names of the classes, also to whoever comes later."""
+        stamp, types = self._middleware.stamp(), self._middleware.types
+        self._label_info.publish(encode_label_info(class_names, stamp, self._frame_id, self._threshold, types))
+
+    def close(self) -> None:
+        """Leave the graph."""
+        for publisher in (self._detections, self._long_tail, self._markers, self._label_info, *self._images.values()):
+            publisher.close()
+
+    def _above_thresholds(self, detections: Detections) -> Detections:
+        if not self._threshold and not self._thresholds:
+            return detections
+        limits: NDArray[np.float32] = np.array(
+            [self._thresholds.get(name, self._threshold) for name in detections.class_names], np.float32
+        )
+        return detections[detections.scores >= limits[detections.class_ids]]
+
+
+def read_thresholds(texts: Iterable[str]) -> dict[str, float]:
+    """Least scores by class, of texts such as ``"child=0.05"``.
+
+    Raises:
+        ConfigurationError: names every text that is not of this form, or whose score is not in [0, 1].
+    """
+    thresholds, faults = {}, []
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            threshold = float(value)
+        except ValueError:
+            threshold = float("nan")
+        if not name or not 0 <= threshold <= 1:
+            faults.append(f"'{text}' is not of the form 'class=score' with a score from 0 to 1")
+        thresholds[name.strip()] = threshold
+    if faults:
+        raise ConfigurationError("class_thresholds: " + "; ".join(faults))
+    return thresholds

@@ -1,0 +1,145 @@
+"""Sets on their way through the detector: a thread of its own for the model, and every set accounted for."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.middleware.port import Middleware
+from semlt3d_ros.nodes.worker import LatestWorker
+
+
+class FrameDetector(Protocol):
+    """What the node needs of a detector; ``student.detector.Detector`` is one."""
+
+    image_spec: ImageSpec
+    model_version: str
+    last_timings: dict[str, float]
+    memory_resets: Counter[str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the confidences' columns."""
+
+    def detect(self, frame: Frame) -> Detections:
+        """Detections of one frame; raises ``InputRejected`` where there is no answer that could be published."""
+
+    def reset(self) -> None:
+        """Forget past frames."""
+
+    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
+        """Add and replace classes by language, from any thread; raises ``ConfigurationError`` and changes nothing."""
+
+    def move_to(self, device: str) -> None:
+        """Move weights and memory to a device, ``"cpu"`` or ``"cuda[:N]"``; raises ``ConfigurationError``."""
+
+    def accelerator_memory(self) -> dict[str, float]:
+        """MiB of GPU memory by kind; empty on the CPU."""
+
+
+@dataclass
+class DetectionJob:
+    """A set on its way through the node; times are nanoseconds of the middleware's clock."""
+
+    frame: Frame
+    received: int
+    taken_up: int
+    assembled: int
+    epoch: int = 0
+    started: int = 0
+    detected: int = 0
+    result: Detections | Exception | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    memory_resets: Counter[str] = field(default_factory=Counter)
+
+
+class DetectionPipeline:
+    """Detects on its own thread and tells the executor. Its methods are called by the executor's thread alone.
+
+    Args:
+        middleware: whose executor is told.
+        detector: what detects; it may be replaced between two sets.
+        finish: called on the executor's thread with every set that went through.
+    """
+
+    def __init__(self, middleware: Middleware, detector: FrameDetector, finish: Callable[[DetectionJob], None]) -> None:
+        self.detector = detector
+        self._middleware = middleware
+        self._finish = finish
+        self._epoch = self._detector_epoch = 0
+        self._in_flight = 0
+        self._worked_on: DetectionJob | None = None
+        # In lockstep nothing is superseded, and one message can complete two sets: the second waits here.
+        self._backlog: deque[DetectionJob] = deque()
+        self._worker = LatestWorker("detector", self._detect)
+
+    @property
+    def under_way_since(self) -> int | None:
+        """When the last image of the set that is worked on arrived; None while there is none."""
+        job = self._worked_on
+        return None if job is None else job.received
+
+    @property
+    def busy(self) -> bool:
+        """Whether any set is under way."""
+        return self._in_flight > 0
+
+    def forget(self) -> None:
+        """What comes next does not follow what came before."""
+        self._epoch += 1
+
+    def submit(self, job: DetectionJob, keep_all: bool) -> DetectionJob | None:
+        """Take a set.
+
+        Args:
+            job: the set.
+            keep_all: let it wait behind those under way, however many.
+
+        Returns:
+            The set that it superseded: one that waited while a newer one came.
+        """
+        job.epoch = self._epoch
+        self._in_flight += 1
+        if self._in_flight > 1 and keep_all:
+            self._backlog.append(job)
+            return None
+        superseded = self._worker.submit(job)
+        if superseded is not None:
+            self._in_flight -= 1
+        return superseded
+
+    def close(self, timeout_s: float) -> bool:
+        """Take no more sets; returns whether the one in progress ended within ``timeout_s`` seconds."""
+        self._backlog.clear()
+        return self._worker.close(timeout_s)
+
+    def _detect(self, job: DetectionJob) -> None:
+        """On the worker's thread."""
+        self._worked_on = job
+        job.started = self._middleware.now()
+        detector = self.detector
+        try:
+            if job.epoch != self._detector_epoch:
+                self._detector_epoch = job.epoch
+                detector.reset()
+            job.result = detector.detect(job.frame)
+            job.timings = dict(detector.last_timings)
+        except Exception as error:
+            job.result = error
+        job.memory_resets = Counter(detector.memory_resets)
+        job.detected = self._middleware.now()
+        self._worked_on = None
+        self._middleware.call_soon(partial(self._end, job))
+
+    def _end(self, job: DetectionJob) -> None:
+        self._in_flight -= 1
+        if self._backlog:
+            self._worker.submit(self._backlog.popleft())
+        self._finish(job)

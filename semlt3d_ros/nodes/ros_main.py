@@ -1,0 +1,104 @@
+"""Running the nodes on ROS 2: what ``ros2 run semlt3d_ros ...`` starts."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
+from semlt3d_ros.middleware.parameters import parameter
+from semlt3d_ros.middleware.port import Middleware
+from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector_main import open_detector
+from semlt3d_ros.nodes.model_loader import OpenDetector
+from semlt3d_ros.nodes.player import Player, PlayerOptions
+from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
+
+PLAYER_NAME = "semlt3d_player"
+
+
+@dataclass(frozen=True)
+class PlayerParameters:
+    """Parameters of the player node."""
+
+    bag: str = parameter("", "the recording: an mcap file or a rosbag2 folder")
+    rate: float = parameter(1.0, "speed relative to the recording's", low=0.001, high=1000)
+    loop: bool = parameter(False, "start again at the end")
+    lockstep: bool = parameter(False, "send each message when the detector is done with everything before")
+
+
+def detector_main(arguments: Sequence[str] | None = None, opener: OpenDetector = open_detector) -> int:
+    """Run the detector as a lifecycle node until SIGINT, SIGTERM or its shutdown transition.
+
+    Args:
+        arguments: the process' arguments; None takes ``sys.argv``.
+        opener: loads checkpoints.
+
+    Returns:
+        0, or 2 when the node cannot be made.
+    """
+    from semlt3d_ros.middleware.ros import RosMiddleware
+
+    try:
+        middleware = RosMiddleware(NODE_NAME, sys.argv if arguments is None else arguments, lifecycle=True)
+    except ConfigurationError as error:
+        return _refuse(error)
+    try:
+        node = DetectorNode(middleware, opener)
+        middleware.manage(node.lifecycle.run)
+        if node.autostart:
+            with ended_by_signals():
+                # A node that could not start stays: its log and its diagnostics say why, and it can be tried again.
+                middleware.start()
+        with stopped_by_signals(middleware):
+            middleware.logger.info("%s", node.lifecycle.state)
+            middleware.spin()
+            node.close()
+    finally:
+        middleware.shutdown()
+    return 0
+
+
+def player_main(arguments: Sequence[str] | None = None) -> int:
+    """Play a recording with ``/clock`` until its end or a signal; see ``PlayerParameters``.
+
+    Returns:
+        0, or 2 when it cannot be played.
+    """
+    from semlt3d_ros.middleware.ros import RosMiddleware
+
+    try:
+        middleware = RosMiddleware(PLAYER_NAME, sys.argv if arguments is None else arguments)
+    except ConfigurationError as error:
+        return _refuse(error)
+    try:
+        with stopped_by_signals(middleware):
+            _play(middleware)
+    except Semlt3dError as error:
+        middleware.logger.error("%s", error)
+        return 2
+    finally:
+        middleware.shutdown()
+    return 0
+
+
+def _play(middleware: Middleware) -> None:
+    def refuse(_: PlayerParameters, changed: frozenset[str]) -> None:
+        raise ConfigurationError(f"{', '.join(sorted(changed))} cannot be changed while the recording plays")
+
+    parameters = middleware.declare_parameters(PlayerParameters, refuse).read()
+    if not parameters.bag:
+        raise ConfigurationError("the parameter 'bag' is empty; name a recording: bag:=drive.mcap")
+    options = PlayerOptions(rate=parameters.rate, loop=parameters.loop, lockstep=parameters.lockstep)
+    summary = Player(middleware, Path(parameters.bag), options).play()
+    middleware.logger.info(
+        "played %d messages, %d of them late, %d rejected", summary.sent.total(), summary.late, summary.rejected
+    )
+
+
+def _refuse(error: ConfigurationError) -> int:
+    logging.getLogger(NODE_NAME).error("%s", error)
+    return 2
