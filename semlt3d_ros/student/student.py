@@ -85,7 +85,15 @@ class Student(nn.Module):
             batch: frames; with a memory one of each stream, following each other in time.
             denoising: training only, noised ground truth that is refined alongside.
             memory: what is remembered of the streams; without one every frame is a first one.
+
+        Raises:
+            ConfigurationError: a student with language has no anchors.
         """
+        if self.config.language_width and not self.decoder.language_anchors.any():
+            raise ConfigurationError(
+                "this student has a language_width but no language anchors: give it some with set_anchors, or load a "
+                "trained checkpoint"
+            )
         features = self.features(batch)
         image = self.image_head(features[0]) if self.training or self.config.proposals else None
         return self.decode(features, image, batch, denoising, memory)

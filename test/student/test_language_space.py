@@ -1,6 +1,7 @@
 """Routing in a real language space: CLIP's text embeddings of object names, whose cosines all crowd together."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LanguageProjection
 from semlt3d_ros.student.experts import Experts, make_block
@@ -136,3 +138,13 @@ def test_anchors_of_another_dimension_or_number_are_refused(anchors, config) -> 
     assert torch.equal(student.decoder.language_anchors, anchors)
     with pytest.raises(ConfigurationError, match="do not fit this student"):
         Student(config).set_anchors(anchors)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_student_with_language_says_nothing_before_it_has_anchors(config, frames, training) -> None:
+    student = Student(replace(config, language_width=8)).train(training)
+    batch = collate(frames, config.image_width, config.image_height)
+    with pytest.raises(ConfigurationError, match="no language anchors: give it some with set_anchors"):
+        student(batch)
+    student.set_anchors(F.normalize(torch.randn(18, 8), dim=-1))
+    assert student(batch).layers[-1].aligned is not None

@@ -30,6 +30,8 @@ def untrained(config) -> Student:
         torch.nn.init.zeros_(layer.classify[-1].bias)
         if layer.language is not None:
             torch.nn.init.zeros_(layer.language.bias)
+    if config.language_width:
+        student.set_anchors(torch.nn.functional.normalize(torch.randn(18, config.language_width), dim=-1))
     return student
 
 
