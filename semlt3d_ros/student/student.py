@@ -54,9 +54,9 @@ class Student(nn.Module):
         self.features = ImageFeatures(config)
         self.image_head = ImageHead(config)
         self.anchor_queries = nn.Embedding(config.anchors, config.width)
-        self.proposal_query = nn.Sequential(
-            nn.Linear(config.width + 1, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
-        )
+        width = config.width
+        proposal_query = nn.Sequential(nn.Linear(width + 1, width), nn.ReLU(inplace=True), nn.Linear(width, width))
+        self.proposal_query = proposal_query if config.proposals else None
         self.decoder = Decoder(config)
         self.token_encoding = DepthPointEncoding(config) if config.cross_attention == "global" else None
         self.alignment = TemporalAlignment(config) if config.memory_frames else None
@@ -114,7 +114,7 @@ class Student(nn.Module):
             context.token_position = self.token_encoding(context, context.token_level)
         queries = self.anchor_queries.weight.expand(size, -1, -1)
         references = self.anchors.expand(size, -1, -1)
-        if config.proposals and image is not None:
+        if self.proposal_query is not None and image is not None:
             proposals = self.image_head.propose(image, features[0], batch, config.proposals)
             proposed = self.proposal_query(torch.cat([proposals.features, proposals.scores[..., None]], dim=-1))
             queries, references = torch.cat([proposed, queries], 1), torch.cat([proposals.points, references], 1)

@@ -99,7 +99,7 @@ def test_runs_forward_and_backward_with_random_weights(name) -> None:
     assert {"alignment", "distillation", "balance"} <= set(losses) or config.block == "plain"
     torch.stack(list(losses.values())).sum().backward()
     # Depth is learnt from LiDAR, which these frames lack; with global attention no one looks at stride 32.
-    unused = ["image_head.depth"] if config.proposals else ["image_head.depth", "proposal_query"]
+    unused = ["image_head.depth"]
     unused += ["features.pyramid.layer_blocks.1"] if config.cross_attention == "global" else []
     for parameter_name, parameter in student.named_parameters():
         if parameter_name.startswith(tuple(unused)):
