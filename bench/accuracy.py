@@ -12,9 +12,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame, Labels
+
+if TYPE_CHECKING:
+    from semlt3d_ros.evaluation import EvaluationSettings
+    from semlt3d_ros.sensing.preparation import ImagePreparation
+    from semlt3d_ros.student.detector import Detector
 
 FIRST_SEED = 3_000_000
 """Training recipes use seeds far below."""
@@ -24,7 +30,7 @@ MIN_VISIBLE_PIXELS = 24
 """Of 448x256 images: as much as the 6 pixels of 224x128 images below which training ignores an object."""
 
 
-def prepared(frame: Frame, preparation) -> Frame:  # type: ignore[no-untyped-def]
+def prepared(frame: Frame, preparation: ImagePreparation) -> Frame:
     """The frame with its images as the student takes them."""
     views = []
     for view in frame.views:
@@ -33,7 +39,7 @@ def prepared(frame: Frame, preparation) -> Frame:  # type: ignore[no-untyped-def
     return replace(frame, views=tuple(views))
 
 
-def pairs(detector, drives: int, frames: int, exponent: float) -> Iterator[tuple[Detections, Labels]]:  # type: ignore[no-untyped-def]
+def pairs(detector: Detector, drives: int, frames: int, exponent: float) -> Iterator[tuple[Detections, Labels]]:
     """Detections and truth of every frame of the drives."""
     from semlt3d_ros.sensing.preparation import ImagePreparation
     from semlt3d_ros.simulation.drive import Drive, DriveConfig
@@ -49,22 +55,34 @@ def pairs(detector, drives: int, frames: int, exponent: float) -> Iterator[tuple
         print(".", end="", file=sys.stderr, flush=True)
 
 
+def options(name: str, description: str | None, drives: int, frames: int) -> argparse.Namespace:
+    """The options of a benchmark of a checkpoint on drives, with the default numbers of drives and frames."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
+    parser.add_argument("--checkpoint", type=Path, help="default: the one that comes with the package")
+    parser.add_argument("--drives", type=int, default=drives, help="drives of each kind (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=frames, help="frames per drive (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser.parse_args()
+
+
+def load(checkpoint: Path | None) -> tuple[Detector, EvaluationSettings]:
+    """The detector of a checkpoint, the package's own for None, and what of its detections counts."""
+    from semlt3d_ros.evaluation import EvaluationSettings
+    from semlt3d_ros.student.detector import Detector, default_checkpoint
+
+    settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
+    return Detector.load(checkpoint or default_checkpoint()), settings
+
+
 def main() -> None:
     """Detect on unseen simulated drives and print average precision, by class group and class, for both mixes."""
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=main.__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="default: the one that comes with the package")
-    parser.add_argument("--drives", type=int, default=60, help="drives per mix")
-    parser.add_argument("--frames", type=int, default=3, help="frames per drive")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    given = parser.parse_args()
+    given = options("accuracy", main.__doc__, drives=60, frames=3)
 
     from rich.console import Console
 
-    from semlt3d_ros.evaluation import EvaluationSettings, evaluate
-    from semlt3d_ros.student.detector import Detector, default_checkpoint
+    from semlt3d_ros.evaluation import evaluate
 
-    detector = Detector.load(given.checkpoint or default_checkpoint())
-    settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
+    detector, settings = load(given.checkpoint)
     reports = {
         mix: evaluate(pairs(detector, given.drives, given.frames, exponent), settings)
         for mix, exponent in MIXES.items()

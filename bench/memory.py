@@ -7,13 +7,15 @@ weights, so the difference is what was remembered.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.accuracy import MIN_VISIBLE_PIXELS, RANGE_M, prepared
+from bench.accuracy import load, options, prepared
+
+if TYPE_CHECKING:
+    from semlt3d_ros.evaluation import EvaluationSettings
+    from semlt3d_ros.student.detector import Detector
 
 FIRST_SEED = 3_200_000
 INTERVALS: dict[str, float | tuple[float, float]] = {
@@ -25,14 +27,14 @@ INTERVALS: dict[str, float | tuple[float, float]] = {
 }
 
 
-def compare(detector, drives: int, frames: int, interval: float | tuple[float, float]) -> dict[str, Any]:  # type: ignore[no-untyped-def]
+def compare(
+    detector: Detector, settings: EvaluationSettings, drives: int, frames: int, interval: float | tuple[float, float]
+) -> dict[str, Any]:
     """Figures with and without memory on the later frames of drives at one interval."""
-    from semlt3d_ros.evaluation import EvaluationSettings
     from semlt3d_ros.evaluation.evaluator import Evaluator
     from semlt3d_ros.sensing.preparation import ImagePreparation
     from semlt3d_ros.simulation.drive import Drive, DriveConfig
 
-    settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
     preparation = ImagePreparation(detector.image_spec)
     evaluators = {"with memory": Evaluator(settings), "without": Evaluator(settings)}
     for seed in range(FIRST_SEED, FIRST_SEED + drives):
@@ -57,20 +59,13 @@ def compare(detector, drives: int, frames: int, interval: float | tuple[float, f
 
 def main() -> None:
     """Print mean average precision and errors with and without memory, by frame interval."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=main.__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="default: the one that comes with the package")
-    parser.add_argument("--drives", type=int, default=25, help="drives per interval")
-    parser.add_argument("--frames", type=int, default=6, help="frames per drive")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    given = parser.parse_args()
+    given = options("memory", main.__doc__, drives=25, frames=6)
 
     from rich.console import Console
     from rich.table import Table
 
-    from semlt3d_ros.student.detector import Detector, default_checkpoint
-
-    detector = Detector.load(given.checkpoint or default_checkpoint())
-    figures = {name: compare(detector, given.drives, given.frames, gap) for name, gap in INTERVALS.items()}
+    detector, settings = load(given.checkpoint)
+    figures = {name: compare(detector, settings, given.drives, given.frames, gap) for name, gap in INTERVALS.items()}
     print(file=sys.stderr)
     if given.json:
         print(json.dumps({"model": detector.model_version, "intervals": figures}, indent=1))
