@@ -13,8 +13,13 @@ EXAMPLE = "semlt3d train config/recipes/demo.yaml -o build/demo.safetensors"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
+    add_training_arguments(parser, "checkpoint to write (default: build/<name>.safetensors)")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, out_help: str) -> None:
+    """Declare the options of a command that trains by a recipe; ``out_help`` says what it writes."""
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file: model, data, schedule, seed")
-    parser.add_argument("-o", "--out", type=Path, help="checkpoint to write (default: the one the recipe names)")
+    parser.add_argument("-o", "--out", type=Path, help=out_help)
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the recipe stopped")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, print_json
+from semlt3d_ros.commands.train import add_training_arguments
 
 HELP = "train the tiny CLIP of the simulated world, on balanced crops and captions"
 EXAMPLE = "semlt3d train-clip config/recipes/tiny_clip.yaml -o build/tiny_clip.safetensors"
@@ -13,10 +14,7 @@ EXAMPLE = "semlt3d train-clip config/recipes/tiny_clip.yaml -o build/tiny_clip.s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file: model, data, schedule, seed")
-    parser.add_argument("-o", "--out", type=Path, help="weights to write (default: build/<name>_clip.safetensors)")
-    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the recipe stopped")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_training_arguments(parser, "weights to write (default: build/<name>_clip.safetensors)")
 
 
 def run(options: argparse.Namespace) -> int:
