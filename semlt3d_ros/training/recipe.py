@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.config import StudentConfig
@@ -132,6 +133,11 @@ class Recipe:
         for first, second in itertools.pairwise(parts):
             if first.first_seed + first.drives > second.first_seed:
                 raise ConfigurationError(f"recipe '{self.name}': two parts of the data share seed {second.first_seed}")
+        if self.student.class_names != CLASS_NAMES:
+            raise ConfigurationError(
+                f"recipe '{self.name}': class_names of the student are not those of the labels; leave them out to "
+                f"train for {', '.join(CLASS_NAMES)}"
+            )
         if self.frozen_images and self.initial is None:
             raise ConfigurationError(f"recipe '{self.name}': frozen_images needs an initial checkpoint")
         if self.loss_weights.distillation > 0 and not self.student.language_width:
