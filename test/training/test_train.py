@@ -101,7 +101,10 @@ def test_learning_rate_warms_up_and_decays() -> None:
         (("frames: 16, batch: 2", "frames: 1, batch: 2"), "do not fill one batch"),
         (("top_crop: 0.25\n", "top_crop: 0.5\n"), "top_crop of train, validation and student differ"),
         (("frames: 16, batch: 2", "frames: 16, restart_after: 16"), "restart_after is 16"),
-        (("student:", "student:\n  class_names: [car, tram]"), "class_names of the student are not those of the labels"),
+        (
+            ("student:", "student:\n  class_names: [car, tram]"),
+            "class_names of the student are not those of the labels",
+        ),
         (("student:", "student: ["), "not YAML"),
         (("schedule: {frames", "schedule: 3 #"), "must be a mapping"),
     ],
