@@ -82,7 +82,6 @@ def start(context: LaunchContext) -> list[Node]:
             ],
             ros_arguments=["--log-level", value("log_level")],
             output="screen",
-            emulate_tty=True,
         )
     ]
     if truth("rviz", value("rviz")):

@@ -73,7 +73,6 @@ def play(context: LaunchContext) -> list[ExecuteProcess]:
             name="semlt3d_player",
             parameters=[parameters],
             output="screen",
-            emulate_tty=True,
             on_exit=on_exit,
         )
     ]
