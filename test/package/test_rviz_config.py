@@ -19,9 +19,7 @@ DISPLAYS: list[dict[str, Any]] = MANAGER["Displays"]
 
 COMMON = {"Class", "Name", "Enabled", "Value"}
 TOPIC = {"Depth", "Durability Policy", "History Policy", "Reliability Policy", "Value"}
-CLOUD = (
-    "Alpha, Channel Name, Color Transformer, Decay Time, Position Transformer, Selectable, Size (Pixels), Style, Topic"
-)
+CLOUD = {"Alpha", "Channel Name", "Color Transformer", "Decay Time", "Position Transformer", "Size (Pixels)", "Style"}
 PROPERTIES = {
     "Grid": {"Alpha", "Cell Size", "Color", "Line Style", "Normal Cell Count", "Plane", "Plane Cell Count"}
     | {"Reference Frame"},
