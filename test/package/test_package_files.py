@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import yaml
 
 import semlt3d_ros
 from semlt3d_ros.messages import topics
@@ -87,6 +88,14 @@ def test_launch_files_need_nothing_but_ros(path: Path):
         for module in modules:
             package = module.split(".")[0]
             assert package in known or package in sys.stdlib_module_names, module
+
+
+@pytest.mark.parametrize("name", ["detector.yaml", "model.yaml"])
+def test_ros_can_read_the_parameter_files(name: str):
+    """rcl gives an empty list no type, and the node could then not be made."""
+    for section in yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")).values():
+        for parameter, value in section["ros__parameters"].items():
+            assert value not in ([], None), parameter
 
 
 def test_generated_messages_of_a_workspace_are_found_from_the_source_tree(tmp_path: Path):
