@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-import yaml
-
 from semlt3d_ros.commands.output import log_to_stderr
 from semlt3d_ros.core.errors import ConfigurationError
 
@@ -25,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask the node, and print its answer."""
+    import yaml
+
     from semlt3d_ros.middleware.dds import DdsMiddleware
     from semlt3d_ros.middleware.topic_requests import set_parameter
     from semlt3d_ros.nodes.detector import NODE_NAME

@@ -179,8 +179,9 @@ class DetectorNode:
                 self._outputs.use(self._parameters)
                 raise
             self._vocabulary_rejected = ""
-            self._outputs.publish_labels(self._detector.class_names)
         self._use(parameters)
+        if changed & {"vocabulary_file", "score_threshold"}:
+            self._outputs.publish_labels(self._detector.class_names)
 
     def _use(self, parameters: DetectorParameters) -> None:
         self._parameters = parameters
@@ -311,7 +312,7 @@ class DetectorNode:
             report.sets_entry(counted, rates["processed"], rates["lost"]),
             report.latency_entry(self._latencies),
             self._watchdog.entry(now, self._pipeline.under_way_since if self.lifecycle.state == "active" else None),
-            report.messages_entry(drops, builder.resets, builder.waiting, rates["dropped"]),
+            report.messages_entry(drops, builder.resets, builder.waiting, rates["dropped"], builder.faults),
             report.model_entry(
                 detector.model_version,
                 self._device_now,

@@ -103,7 +103,11 @@ def latency_entry(latencies: StageLatencies) -> Entry:
 
 
 def messages_entry(
-    drops: Mapping[str, int], resets: Mapping[str, int], waiting: int, drop_rate_hz: float | None = None
+    drops: Mapping[str, int],
+    resets: Mapping[str, int],
+    waiting: int,
+    drop_rate_hz: float | None = None,
+    faults: Mapping[str, str] | None = None,
 ) -> Entry:
     """Messages that went into no set, by reason; time jumps and gaps; images that wait. WARN where any was dropped.
 
@@ -113,8 +117,10 @@ def messages_entry(
         waiting: images that are neither in a set nor dropped yet.
         drop_rate_hz: messages dropped per second since the last report, so that the warning ends with the drops; None
             warns of any since the start.
+        faults: by reason, what was wrong with the newest message dropped.
     """
     values = {"waiting": str(waiting), **_counts("drops.", drops), **_counts("resets.", resets)}
+    values.update({f"fault.{reason}": text for reason, text in sorted((faults or {}).items())})
     dropped = sum(drops.values())
     recent = dropped if drop_rate_hz is None else drop_rate_hz
     return MESSAGES, WARN if recent else OK, f"{dropped} messages dropped", values

@@ -47,6 +47,7 @@ class FrameBuilder:
         tree: the transforms learnt so far.
         sets_in: sets of images that came together, whether or not they became frames.
         frames_out: frames given out.
+        faults: by reason, what was wrong with the newest message that belongs to no camera and was dropped.
     """
 
     def __init__(
@@ -91,7 +92,11 @@ class FrameBuilder:
             rig, self.tree, self._assembler.min_cameras, self._points, self._labels, settings
         )
         self._handlers = self._make_handlers()
+        self._image_since_poll = False
+        self._last_image: int | None = None
+        self._silent_s = 0.0
         self._drops: Counter[str] = Counter()
+        self.faults: dict[str, str] = {}
         self._resets: OrderedDict[int, str] = OrderedDict()
 
     @property
@@ -142,7 +147,7 @@ class FrameBuilder:
         """Status of every camera, in the rig's order."""
         newest, faults = self._assembler.newest, self._finisher.transform_faults
         return {
-            name: camera.status(newest, self._assembler.stalled_s, self._stopped_after_s, faults.get(name), self._rates)
+            name: camera.status(newest, self._silent_s, self._stopped_after_s, faults.get(name), self._rates)
             for name, camera in self._cameras.items()
         }
 
@@ -161,7 +166,7 @@ class FrameBuilder:
         try:
             frames = handler(type_name, message)
         except InputRejected as error:
-            self._drops[error.reason] += 1
+            self._reject(error)
             return []
         return self._counted(frames + self._finisher.resolve(self._assembler.newest))
 
@@ -170,6 +175,9 @@ class FrameBuilder:
 
         Call it from a timer of the live node, with nanoseconds of any one clock; a bag does not need it.
         """
+        if self._image_since_poll or self._last_image is None or now < self._last_image:
+            self._image_since_poll, self._last_image = False, now
+        self._silent_s = (now - self._last_image) * 1e-9
         frames = self._finish(self._assembler.poll(now))
         stalled = self._assembler.stalled_s
         final = stalled >= max(self._assembler.config.stall_s, self._wait_s)
@@ -199,6 +207,8 @@ class FrameBuilder:
 
     def _image_handler(self, camera: CameraInput) -> Callable[[str, Any], list[Frame]]:
         def handle(type_name: str, message: Any) -> list[Frame]:
+            # Also images that become part of no set: what is rejected or waits has not stopped.
+            self._image_since_poll, self._silent_s = True, 0.0
             former = camera.last_stamp
             frames = self._assemble(camera, camera.add_image(type_name, message))
             camera.seen_at = self._assembler.newest
@@ -238,8 +248,12 @@ class FrameBuilder:
             try:
                 self.tree.add(item.parent, item.child, item.stamp, item.matrix, static)
             except InputRejected as error:
-                self._drops[error.reason] += 1
+                self._reject(error)
         return []
+
+    def _reject(self, error: InputRejected) -> None:
+        self._drops[error.reason] += 1
+        self.faults[error.reason] = str(error)
 
     def _add_odometry(self, message: Any) -> list[Frame]:
         item = decode.decode_odometry(message)

@@ -332,3 +332,15 @@ def test_qos_follows_the_parameters(live_node: LiveNode) -> None:
     assert (image.reliable, image.depth) == (False, 7)
     assert node.middleware.subscriptions[topics.TF_STATIC].qos.transient_local
     assert node.middleware.subscriptions[topics.TF].qos.reliable
+
+
+def test_cameras_without_calibration_have_not_stopped(live_node: LiveNode, recording: Any) -> None:
+    node = live_node(camera_timeout_s=1.0)
+    node.middleware.followers = 0  # as live, where the stream is watched by the clock
+    for index in range(15):
+        node.feed(recording.set_messages(index)[1:])
+        node.middleware.clock += 100_000_000
+        node.middleware.poll()
+    assert node.report()["camera CAM_FRONT"]["state"] == "waiting_camera_info"
+    node.stall(3.0)
+    assert node.report()["camera CAM_FRONT"]["state"] == "stopped"

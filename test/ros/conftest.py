@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,7 @@ class Graph:
         self.recording = recording
         self.statuses: dict[str, dict[str, str]] = {}
         self.answers: list[Any] = []
+        self._history: dict[str, list[str]] = {}
         self._publishers: dict[str, Any] = {}
         self._next = 0
         self.listen(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, self._take_diagnostics)
@@ -47,7 +49,13 @@ class Graph:
         return self.listen(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, self.answers.append)
 
     def until(self, holds: Callable[[], Any], timeout_s: float = 60.0) -> None:
-        assert self.middleware.spin(lambda: bool(holds()), timeout_s), self.statuses
+        assert self.middleware.spin(lambda: bool(holds()), timeout_s), json.dumps(
+            [self._history, self.statuses], indent=1
+        )
+
+    def seen(self, camera: str) -> list[str]:
+        """The states that a camera was in, in their order."""
+        return self._history.get(f"semlt3d: camera {camera}", [])
 
     def state(self, camera: str) -> str:
         return self.statuses.get(f"semlt3d: camera {camera}", {}).get("state", "")
@@ -63,6 +71,8 @@ class Graph:
                 self._publishers[topic] = self.middleware.create_publisher(topic, type_name, qos)
                 if topic != topics.TF_STATIC:
                     self.middleware.spin(lambda topic=topic: self._publishers[topic].matched > 0, 10)
+                    # Matched here is not yet matched there, and best effort loses what comes too early.
+                    self.middleware.spin(timeout_s=0.5)
             self._publishers[topic].publish(message)
 
     def drive(self, sets: int, *cameras: str, first: int | None = None, period_s: float = 0.1) -> None:
@@ -80,6 +90,9 @@ class Graph:
     def _take_diagnostics(self, message: Any) -> None:
         for status in message.status:
             values = {entry.key: entry.value for entry in status.values}
+            history = self._history.setdefault(status.name, [])
+            if history[-1:] != [values.get("state", "")]:
+                history.append(values.get("state", ""))
             self.statuses[status.name] = {**values, "level": str(status.level), "message": status.message}
 
 
@@ -112,6 +125,10 @@ def ros2(ros_environment: dict[str, str]) -> Callable[..., str]:
 @pytest.fixture
 def detector(ros_environment: dict[str, str], recording: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Starts the detector with the checkpoint that comes with the package; ``name:=value`` sets parameters."""
+    from ament_index_python.packages import get_package_prefix
+
+    # Not through `ros2 run`, which takes the signals that are meant for the node.
+    program = Path(get_package_prefix("semlt3d_ros"), "lib", "semlt3d_ros", "detector")
     processes: list[subprocess.Popen[str]] = []
 
     def start(*overrides: str, remap: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -120,7 +137,7 @@ def detector(ros_environment: dict[str, str], recording: Any, tmp_path: Path) ->
         words = [word for text in given for word in ("-p", text)] + [word for text in remap for word in ("-r", text)]
         log = open(tmp_path / f"detector_{len(processes)}.log", "w", encoding="utf-8")  # noqa: SIM115
         process = subprocess.Popen(
-            ["ros2", "run", "semlt3d_ros", "detector", "--ros-args", *words],
+            [str(program), "--ros-args", *words],
             env=ros_environment,
             stdout=log,
             stderr=subprocess.STDOUT,

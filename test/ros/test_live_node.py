@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import time
@@ -89,7 +88,7 @@ def test_parameters_while_the_node_runs(graph: Any, detector: Start, ros2: Ros2)
     refused = ros2("param", "set", NODE, "class_thresholds", "['car=lots']")
     assert "'car=lots' is not of the form 'class=score'" in refused
     assert "can only be changed before the node is configured" in ros2("param", "set", NODE, "rig_file", "x.yaml")
-    assert "is not from 0 to 1" in ros2("param", "set", NODE, "marker_threshold", "7.0")
+    assert "Max: 1.0" in ros2("param", "set", NODE, "marker_threshold", "7.0")
     assert "do not exist" in ros2("param", "set", NODE, "vocabulary_file", "/nowhere.safetensors")
     graph.until(lambda: "do not exist" in graph.value("model", "vocabulary_rejected"))
     described = ros2("param", "describe", NODE, "marker_threshold")
@@ -142,27 +141,31 @@ def test_diagnostics_tell_the_story_of_each_camera(graph: Any, detector: Start) 
     graph.listen_to_answers()
     front, back = graph.recording.cameras
     transforms, front_info, back_info = graph.recording.static_messages()
-    graph.until(lambda: graph.state(front) == graph.state(back) == "never_seen")
-    graph.drive(3)
-    graph.until(lambda: graph.state(front) == graph.state(back) == "waiting_camera_info")
+
+    def was(state: str) -> Callable[[], bool]:
+        return lambda: all(state in graph.seen(name) for name in (front, back))
+
+    graph.until(was("never_seen"))
+    graph.drive(6)
+    graph.until(was("waiting_camera_info"))
     graph.send(front_info, back_info)
     graph.drive(8)
-    graph.until(lambda: graph.state(front) == graph.state(back) == "waiting_tf")
+    graph.until(was("waiting_tf"))
     graph.send(transforms)
     graph.drive(8)
-    graph.until(lambda: graph.state(front) == graph.state(back) == "ok")
+    graph.until(was("ok"))
     graph.until(lambda: graph.answers)
     graph.drive(15, front)
-    graph.until(lambda: (graph.state(front), graph.state(back)) == ("ok", "stopped"))
+    graph.until(lambda: "stopped" in graph.seen(back)[graph.seen(back).index("ok") :])
     missing = decode_long_tail(graph.answers[-1]).missing
     assert missing == (back,)
-    graph.drive(12)
-    graph.until(lambda: graph.state(back) == "ok")
-    topic, kind, image, stamp = graph.recording.image_message(back, 50)
+    before = len(graph.seen(back))
+    graph.drive(50)
+    graph.until(lambda: "ok" in graph.seen(back)[before:])
+    topic, kind, image, stamp = graph.recording.image_message(back, 500)
     image.data = np.frombuffer(b"not an image", np.uint8)
-    graph.drive(2)
     graph.send((topic, kind, image, stamp))
-    graph.until(lambda: graph.state(back) == "rejected")
+    graph.until(lambda: "rejected" in graph.seen(back))
     # a recording that starts again
     graph.drive(8, first=0)
     graph.until(lambda: graph.value("messages", "resets.time_jump") == "1")
@@ -202,7 +205,7 @@ def test_signals_during_inference_end_it_within_two_seconds(
     graph.drive(10)
     graph.until(lambda: graph.answers)
     graph.drive(3, period_s=0.01)
-    os.killpg(process.pid, number)
+    process.send_signal(number)
     begin = time.monotonic()
     assert process.wait(20) == 0, process.log()
     assert time.monotonic() - begin < 2.0
@@ -247,7 +250,7 @@ def test_tf_loops_and_leading_slashes_do_no_harm(graph: Any, detector: Start) ->
     graph.until(lambda: graph.answers)
     graph.send((topics.TF_STATIC, topics.TF_TYPE, loop, 0))
     graph.drive(8)
-    graph.until(lambda: any(key.startswith("drops.") and "tf" in key for key in graph.statuses["semlt3d: messages"]))
+    graph.until(lambda: "would close a loop" in graph.value("messages", "fault.transform"))
     before = len(graph.answers)
     graph.drive(5)
     graph.until(lambda: len(graph.answers) > before)
