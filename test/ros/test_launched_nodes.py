@@ -1,0 +1,147 @@
+"""What the launch files start, and how."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode import stamp_of
+
+SHOWS_ITS_ARGUMENTS = """#!/bin/sh
+printf '%s\\n' "$@" > "{file}.part"
+mv "{file}.part" "{file}"
+exec sleep 600
+"""
+
+
+@pytest.fixture
+def launch(ros_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Launches something and gives its log; at the end all of it is gone."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **environment: str) -> Path:
+        log = tmp_path / "launch.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                ["ros2", "launch", *arguments],
+                env={**ros_environment, "ROS_LOG_DIR": str(tmp_path / "log"), **environment},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        processes.append(process)
+        return log
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Callable[[str], tuple[str, Path]]:
+    """An installed package of one program that notes its arguments; gives the prefix path with it, and the note."""
+
+    def install(package: str) -> tuple[str, Path]:
+        prefix, file = tmp_path / package, tmp_path / f"{package}.arguments"
+        marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / package
+        program = prefix / "lib" / package / package
+        for path in (marker, program):
+            path.parent.mkdir(parents=True)
+        marker.touch()
+        program.write_text(SHOWS_ITS_ARGUMENTS.format(file=file), encoding="utf-8")
+        program.chmod(0o755)
+        return f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}", file
+
+    return install
+
+
+def until(holds: Callable[[], Any], log: Path, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, log.read_text(encoding="utf-8")
+        time.sleep(0.1)
+
+
+def test_rviz_looks_at_the_node_wherever_it_is(
+    launch: Callable[..., Path], stand_in: Callable[[str], tuple[str, Path]]
+) -> None:
+    prefix_path, file = stand_in("rviz2")
+    where = ("autostart:=false", "namespace:=front", "name:=eyes", "rviz:=true")
+    log = launch("semlt3d_ros", "detector.launch.py", *where, AMENT_PREFIX_PATH=prefix_path)
+    until(file.exists, log)
+    given = file.read_text(encoding="utf-8").split()
+    assert Path(given[given.index("-d") + 1]).name == "semlt3d.rviz"
+    for topic in (topics.MARKERS, *(f"/semlt3d/debug/{name}/image" for name in topics.NUSCENES_CAMERAS)):
+        assert f"{topic}:={topic.replace('/semlt3d', '/front/eyes')}" in given
+
+
+def test_without_being_asked_rviz_stays_away(
+    launch: Callable[..., Path], stand_in: Callable[[str], tuple[str, Path]], graph: Any
+) -> None:
+    prefix_path, file = stand_in("rviz2")
+    launch("semlt3d_ros", "detector.launch.py", "autostart:=false", AMENT_PREFIX_PATH=prefix_path)
+    graph.until(lambda: graph.statuses.get("semlt3d: lifecycle", {}).get("state") == "unconfigured")
+    assert not file.exists()
+
+
+def test_remaps_of_a_launch_file_that_includes_ours_reach_the_node(
+    launch: Callable[..., Path], graph: Any, tmp_path: Path
+) -> None:
+    reports: list[Any] = []
+    graph.listen("/front/diagnostics", topics.DIAGNOSTIC_TYPE, reports.append)
+    file = tmp_path / "vehicle.launch.py"
+    file.write_text(
+        """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch_ros.actions import SetRemap
+from launch_ros.substitutions import FindPackageShare
+
+
+def generate_launch_description():
+    detector = IncludeLaunchDescription(
+        [FindPackageShare("semlt3d_ros"), "/launch/detector.launch.py"],
+        launch_arguments={"autostart": "false"}.items(),
+    )
+    return LaunchDescription([GroupAction([SetRemap("/diagnostics", "/front/diagnostics"), detector])])
+""",
+        encoding="utf-8",
+    )
+    launch(str(file))
+    graph.until(lambda: reports)
+    assert not graph.statuses
+
+
+def test_a_recording_replayed_by_launch_is_detected_on_its_own_time(
+    launch: Callable[..., Path], graph: Any, recording: Any, tmp_path: Path
+) -> None:
+    bag = recording.of_sets(tmp_path / "drive.mcap", 5)
+    rig = tmp_path / "rig.yaml"
+    rig.write_text("cameras:\n" + "".join(f"  - name: {name}\n" for name in recording.cameras), encoding="utf-8")
+    reported: list[int] = []
+    graph.listen(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, lambda message: reported.append(message.header.stamp.sec))
+    graph.listen_to_answers()
+    arguments = (f"bag:={bag}", f"rig:={rig}", "device:=cpu", "rate:=0.5", "exit_when_played:=true")
+    log = launch("semlt3d_ros", "replay.launch.py", *arguments)
+    graph.until(lambda: log.read_text(encoding="utf-8").count("process has finished cleanly") == 2, 90)
+    stamps = [stamp_of(answer) for answer in graph.answers]
+    assert stamps and set(stamps) <= {recording.stamp_of_set(index) for index in range(5)}
+    begin = recording.start // 1_000_000_000
+    assert any(begin <= second < begin + 10 for second in reported), "the node's clock is the recording's"
+    text = log.read_text(encoding="utf-8")
+    assert "ERROR" not in text and "WARN" not in text
