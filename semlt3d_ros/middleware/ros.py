@@ -30,6 +30,11 @@ try:
     from rclpy.task import Future
     from rosidl_runtime_py.utilities import get_message
     from std_srvs.srv import Trigger
+
+    try:
+        from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+    except ImportError:  # Humble
+        from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError as error:
     raise ConfigurationError(
         f"running as a ROS 2 node needs a sourced ROS 2 workspace whose Python is this one ({error}); "
@@ -208,7 +213,12 @@ class RosMiddleware:
 
     def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> RosPublisher:
         """See the port."""
-        publisher = self._node.create_publisher(_ros_type(type_name), topic, _profile(qos))
+        publisher = self._node.create_publisher(
+            _ros_type(type_name),
+            topic,
+            _profile(qos),
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+        )
         self._watch.add_publisher(publisher.topic_name, type_name, qos)
         return RosPublisher(self._node, publisher, type_name)
 
@@ -224,7 +234,15 @@ class RosMiddleware:
             else:
                 self._guarded(lambda: callback(_decoded(subscription, data), received))
 
-        created = self._node.create_subscription(_ros_type(type_name), topic, take, _profile(qos), raw=True)
+        created = self._node.create_subscription(
+            _ros_type(type_name),
+            topic,
+            take,
+            _profile(qos),
+            # GraphWatch tells more than rclpy's own warnings, which the executor would wait for at every turn.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            raw=True,
+        )
         self._watch.add_subscription(created.topic_name, type_name, qos)
         subscription = RosSubscription(self._node, created, type_name, self._watch)
         return subscription

@@ -30,7 +30,7 @@ from semlt3d_ros.sensing.frame_builder import Completeness
 NODE_NAME = "semlt3d"
 RESET_MEMORY = "~/reset_memory"
 RELOAD_MODEL = "~/reload_model"
-_POLL_PERIOD_S = 0.02
+_POLL_PERIOD_S = 0.05
 _SHUTDOWN_S = 1.5
 
 
