@@ -30,6 +30,8 @@ _STALLED_NS = 1_000_000_000
 """After so long without images the node has given up on every incomplete set."""
 _STOP_S = 60.0
 _SHOWN_LINES = 15
+_RELIABLE = ("-p", "image_reliability:=reliable")
+"""The player offers it, and then a busy machine makes images late but loses none."""
 
 
 class ChildProcess:
@@ -188,7 +190,7 @@ def record_live_run(
         recorder = BagRecorder(middleware, sink, {topic: topics.default_type(topic) or "" for topic in recorded})
         middleware.create_subscription(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, report.take)
         middleware.create_timer(0.2, lambda: progress(recorder.recorded[topics.LONG_TAIL], sets))
-        node = stack.enter_context(child("detector node", ["node", *node_options], out.with_name("node.log")))
+        node = stack.enter_context(child("detector node", ["node", *_RELIABLE, *node_options], out.with_name("node.log")))
         play = ["play", str(drive), "--rate", str(rate)]
         player = stack.enter_context(child("player", play, out.with_name("player.log")))
         if not middleware.spin(lambda: not (player.running and node.running), _LONGEST_RUN_S):
