@@ -42,8 +42,8 @@ from semlt3d_ros.middleware.dds_domain import (
 )
 from semlt3d_ros.middleware.dds_graph import MismatchWatch
 from semlt3d_ros.middleware.dds_types import dds_topic_name, dds_type
+from semlt3d_ros.middleware.guard import CallbackGuard
 from semlt3d_ros.middleware.names import resolve_name
-from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.middleware.topic_requests import TopicParameters, serve_trigger
 
 _LONGEST_WAIT_S = 0.2
@@ -199,8 +199,8 @@ class DdsMiddleware:
         self._parameter_input = tuple(parameter_files), tuple(parameter_overrides)
         self.logger = logging.getLogger(name)
         self.domain_id = domain_id_from_environment() if domain_id is None else checked_domain_id(domain_id)
-        self.errors: Counter[str] = Counter()
-        self._log = ThrottledLog(self.logger)
+        self._guarded = CallbackGuard(self.logger)
+        self.errors = self._guarded.errors
         try:
             self._participant = create_participant(self.domain_id)
         except DDSException as error:
@@ -335,13 +335,3 @@ class DdsMiddleware:
             self._subscriptions.remove(subscription)
             self._waitset.detach(subscription.condition)
             subscription.release()
-
-    def _guarded(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except InputRejected as error:
-            self.errors[error.reason] += 1
-            self._log.warning(error.reason, str(error))
-        except Exception as error:
-            self.errors[type(error).__name__] += 1
-            self.logger.exception("a callback failed; going on")

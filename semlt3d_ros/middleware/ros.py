@@ -41,10 +41,10 @@ except ImportError as error:
         "without ROS, use `semlt3d node`"
     ) from error
 
+from semlt3d_ros.middleware.guard import CallbackGuard
 from semlt3d_ros.middleware.ros_graph import GraphWatch
 from semlt3d_ros.middleware.ros_logging import ros_logger
 from semlt3d_ros.middleware.ros_parameters import RosParameters
-from semlt3d_ros.middleware.throttle import ThrottledLog
 
 _LONGEST_WAIT_S = 0.2
 """Python runs signal handlers only between waits."""
@@ -174,7 +174,6 @@ class RosMiddleware:
         self, name: str, arguments: Sequence[str] = (), lifecycle: bool = False, domain_id: int | None = None
     ) -> None:
         self.types: MessageTypes = message_class
-        self.errors: Counter[str] = Counter()
         self._context = Context()
         try:
             rclpy.init(
@@ -190,7 +189,8 @@ class RosMiddleware:
             raise ConfigurationError(f"the ROS node '{name}' cannot be made: {error}") from error
         self.node_name: str = self._node.get_name()
         self.logger = ros_logger(self._node)
-        self._log = ThrottledLog(self.logger)
+        self._guarded = CallbackGuard(self.logger)
+        self.errors = self._guarded.errors
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._wake = self._node.create_guard_condition(lambda: None)
@@ -322,16 +322,6 @@ class RosMiddleware:
     def _trigger_wake(self) -> None:
         if self._context.ok():
             self._wake.trigger()
-
-    def _guarded(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except InputRejected as error:
-            self.errors[error.reason] += 1
-            self._log.warning(error.reason, str(error))
-        except Exception as error:
-            self.errors[type(error).__name__] += 1
-            self.logger.exception("a callback failed; going on")
 
 
 def _decoded(subscription: RosSubscription, data: bytes) -> Any:
