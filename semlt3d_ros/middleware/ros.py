@@ -7,7 +7,6 @@ used.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import Counter, deque
@@ -23,7 +22,7 @@ try:
     from rclpy.clock import Clock, ClockType
     from rclpy.context import Context
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+    from rclpy.lifecycle import TransitionCallbackReturn
     from rclpy.node import Node
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
     from rclpy.signals import SignalHandlerOptions
@@ -43,6 +42,7 @@ except ImportError as error:
 
 from semlt3d_ros.middleware.guard import CallbackGuard
 from semlt3d_ros.middleware.ros_graph import GraphWatch
+from semlt3d_ros.middleware.ros_lifecycle import ManagedNode
 from semlt3d_ros.middleware.ros_logging import ros_logger
 from semlt3d_ros.middleware.ros_parameters import RosParameters
 
@@ -120,40 +120,6 @@ class RosTimer:
         self._node.destroy_timer(self._timer)
 
 
-class _ManagedNode(LifecycleNode):
-    """Hands the transitions to whoever manages the node; a transition that fails leaves the state as it was."""
-
-    transition: Callable[[str], None] = staticmethod(lambda name: None)
-
-    def on_configure(self, state: Any) -> Any:
-        return self._run("configure")
-
-    def on_activate(self, state: Any) -> Any:
-        return self._run("activate")
-
-    def on_deactivate(self, state: Any) -> Any:
-        return self._run("deactivate")
-
-    def on_cleanup(self, state: Any) -> Any:
-        return self._run("cleanup")
-
-    def on_shutdown(self, state: Any) -> Any:
-        return self._run("shutdown")
-
-    def _run(self, name: str) -> Any:
-        # rclpy swallows what a transition raises (rclpy#1696), so nothing may leave here but a return code.
-        logger = logging.getLogger(self.get_name())
-        try:
-            self.transition(name)
-        except ConfigurationError as error:
-            logger.error("%s failed: %s", name, error)
-            return TransitionCallbackReturn.FAILURE
-        except Exception:
-            logger.exception("%s failed", name)
-            return TransitionCallbackReturn.FAILURE
-        return TransitionCallbackReturn.SUCCESS
-
-
 class RosMiddleware:
     """A node of a ROS 2 graph with a single-threaded executor; see ``port.Middleware``.
 
@@ -182,11 +148,13 @@ class RosMiddleware:
                 domain_id=domain_id,
                 signal_handler_options=SignalHandlerOptions.NO,
             )
-            kind = _ManagedNode if lifecycle else Node
+            kind = ManagedNode if lifecycle else Node
             self._node: Any = kind(name, context=self._context, automatically_declare_parameters_from_overrides=True)
         except Exception as error:
             self._context.try_shutdown()
-            raise ConfigurationError(f"the ROS node '{name}' cannot be made: {error}") from error
+            # rcl reads [] as a parameter without a type, and names neither the parameter nor the file.
+            hint = "; is there an empty list in a parameter file? leave it out" if "NOT_SET" in str(error) else ""
+            raise ConfigurationError(f"the ROS node '{name}' cannot be made: {error}{hint}") from error
         self.node_name: str = self._node.get_name()
         self.logger = ros_logger(self._node)
         self._guarded = CallbackGuard(self.logger)
