@@ -190,7 +190,9 @@ def record_live_run(
         recorder = BagRecorder(middleware, sink, {topic: topics.default_type(topic) or "" for topic in recorded})
         middleware.create_subscription(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE, report.take)
         middleware.create_timer(0.2, lambda: progress(recorder.recorded[topics.LONG_TAIL], sets))
-        node = stack.enter_context(child("detector node", ["node", *_RELIABLE, *node_options], out.with_name("node.log")))
+        node = stack.enter_context(
+            child("detector node", ["node", *_RELIABLE, *node_options], out.with_name("node.log"))
+        )
         play = ["play", str(drive), "--rate", str(rate)]
         player = stack.enter_context(child("player", play, out.with_name("player.log")))
         if not middleware.spin(lambda: not (player.running and node.running), _LONGEST_RUN_S):
