@@ -67,15 +67,8 @@ class DetectorNode:
         self._device = ""
         self._vocabulary_rejected = ""
         self._reload = ModelReload(middleware, open_detector, self._take_model)
-        self._memory_resets: Counter[str] = Counter()
-        self._counters = SetCounters()
-        self._latencies = StageLatencies()
         self._watchdog = Watchdog()
-        self._rejected: Counter[str] = Counter()
-        self._completeness = Completeness()
-        self._processed_rate, self._lost_rate, self._dropped_rate = (
-            report.RateMeter(middleware.now()) for _ in range(3)
-        )
+        self._start_counting()
         self._last_received = 0
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
@@ -94,7 +87,7 @@ class DetectorNode:
 
     def close(self) -> bool:
         """Publish the last diagnostics and end the detection; returns whether it ended in time."""
-        ended = self._pipeline.close(_SHUTDOWN_S) if self.lifecycle.state == "active" else True
+        ended = self._stop_detection() if self.lifecycle.state == "active" else True
         self.publish_report()
         return ended
 
@@ -102,7 +95,7 @@ class DetectorNode:
         """Publish diagnostics and progress."""
         stamp = self._middleware.stamp()
         self._diagnostics.publish(encode_diagnostics(self._report_entries(), stamp, types=self._middleware.types))
-        if self.lifecycle.state == "active" and not self._pipeline.busy:
+        if self.lifecycle.state == "active" and not self._pipeline.in_flight:
             self._progress.publish()
 
     # Transitions
@@ -115,6 +108,7 @@ class DetectorNode:
         self._builder = frame_builder_of(parameters, rig, detector)
         self._outputs = Outputs(self._middleware, rig, parameters)
         self._rig, self._detector = rig, detector
+        self._start_counting()
         self._use(parameters)
         self._report_timer.cancel()
         self._report_timer = self._middleware.create_timer(parameters.diagnostics_period_s, self.publish_report)
@@ -130,16 +124,26 @@ class DetectorNode:
         self._watchdog.reset()
         wanted = self._rig.topics()
         self._progress = ProgressReport(self._middleware, tuple(wanted))
-        self._subscriptions = [self._subscribe(topic, type_name) for topic, type_name in wanted.items()]
+        try:
+            for topic, type_name in wanted.items():
+                self._subscriptions.append(self._subscribe(topic, type_name))
+        except Exception:
+            self._stop_input()
+            self._stop_detection()
+            raise
         self._timers = [self._middleware.create_timer(_POLL_PERIOD_S, self._poll)]
 
     def _deactivate(self) -> None:
         self._stop_input()
-        if not self._pipeline.close(_SHUTDOWN_S):
-            self._middleware.logger.warning("the set under way did not end within %.1f s", _SHUTDOWN_S)
         assert self._detector is not None
-        self._detector.reset()
-        self._detector.move_to("cpu")
+        if self._stop_detection():
+            self._detector.reset()
+            self._detector.move_to("cpu")
+        else:
+            # Its weights cannot be taken from under it.
+            self._middleware.logger.warning(
+                "the set under way did not end within %g s; the GPU stays in use", _SHUTDOWN_S
+            )
 
     def _cleanup(self) -> None:
         self._outputs.close()
@@ -158,6 +162,21 @@ class DetectorNode:
             subscription.close()
         self._progress.close()
         self._timers, self._subscriptions = [], []
+
+    def _stop_detection(self) -> bool:
+        ended = self._pipeline.close(_SHUTDOWN_S)
+        self._counters.drop("stopped", self._pipeline.in_flight)
+        return ended
+
+    def _start_counting(self) -> None:
+        self._memory_resets: Counter[str] = Counter()
+        self._counters = SetCounters()
+        self._latencies = StageLatencies()
+        self._rejected: Counter[str] = Counter()
+        self._completeness = Completeness()
+        self._processed_rate, self._lost_rate, self._dropped_rate = (
+            report.RateMeter(self._middleware.now()) for _ in range(3)
+        )
 
     # Parameters and triggers
 
@@ -285,7 +304,7 @@ class DetectorNode:
         self._watchdog.add(total_ms, published)
 
     def _tell_progress(self) -> None:
-        if self.lifecycle.state == "active" and not self._pipeline.busy and self._progress.followed:
+        if self.lifecycle.state == "active" and not self._pipeline.in_flight and self._progress.followed:
             self._progress.publish()
 
     def _report_entries(self) -> list[report.Entry]:

@@ -76,6 +76,7 @@ class DetectionPipeline:
         self._epoch = self._detector_epoch = 0
         self._in_flight = 0
         self._worked_on: DetectionJob | None = None
+        self._closed = False
         # In lockstep nothing is superseded, and one message can complete two sets: the second waits here.
         self._backlog: deque[DetectionJob] = deque()
         self._worker = LatestWorker("detector", self._detect)
@@ -87,9 +88,9 @@ class DetectionPipeline:
         return None if job is None else job.received
 
     @property
-    def busy(self) -> bool:
-        """Whether any set is under way."""
-        return self._in_flight > 0
+    def in_flight(self) -> int:
+        """Sets that were taken and neither finished nor superseded."""
+        return self._in_flight
 
     def forget(self) -> None:
         """What comes next does not follow what came before."""
@@ -116,7 +117,8 @@ class DetectionPipeline:
         return superseded
 
     def close(self, timeout_s: float) -> bool:
-        """Take no more sets; returns whether the one in progress ended within ``timeout_s`` seconds."""
+        """Finish no more sets; returns whether the one in progress ended within ``timeout_s`` seconds."""
+        self._closed = True
         self._backlog.clear()
         return self._worker.close(timeout_s)
 
@@ -139,6 +141,8 @@ class DetectionPipeline:
         self._middleware.call_soon(partial(self._end, job))
 
     def _end(self, job: DetectionJob) -> None:
+        if self._closed:
+            return
         self._in_flight -= 1
         if self._backlog:
             self._worker.submit(self._backlog.popleft())

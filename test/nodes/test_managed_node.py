@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +71,52 @@ def test_a_deactivated_node_hears_nothing_and_goes_on_afresh(live_node: LiveNode
     node.node.lifecycle.run("deactivate")
     node.node.lifecycle.run("cleanup")
     assert set(node.report()) == {"lifecycle"}
+
+
+def test_a_set_under_way_is_accounted_for_when_the_node_is_deactivated(live_node: LiveNode, recording: Any) -> None:
+    node = live_node()
+    started, release = threading.Event(), threading.Event()
+    detect = node.detector.detect
+
+    def slow(frame: Any) -> Any:
+        started.set()
+        assert release.wait(60)
+        return detect(frame)
+
+    node.detector.detect = slow
+    node.middleware.feed(recording.static_messages() + recording.set_messages(0))
+    assert started.wait(60)
+    threading.Timer(0.1, release.set).start()
+    node.node.lifecycle.run("deactivate")
+    node.middleware.run(1)  # what it found comes too late
+    sets = node.report()["sets"]
+    assert (sets["sets_in"], sets["sets_processed"], sets["drops.stopped"]) == ("1", "0", "1")
+    assert node.answers == []
+    for transition in ("cleanup", "configure"):
+        node.next_detectors = [node.detector]
+        node.node.lifecycle.run(transition)
+    assert node.report()["sets"]["sets_in"] == "0"
+
+
+def test_a_topic_that_cannot_be_subscribed_to_leaves_the_node_inactive(live_node: LiveNode) -> None:
+    node = live_node(start=False)
+    node.node.lifecycle.run("configure")
+    create, made = node.middleware.create_subscription, []
+
+    def create_two(topic: str, *arguments: Any, **options: Any) -> Any:
+        if len(made) == 2:
+            raise ConfigurationError("message type x/msg/Y is not installed here")
+        made.append(topic)
+        return create(topic, *arguments, **options)
+
+    node.middleware.create_subscription = create_two
+    with pytest.raises(ConfigurationError, match="not installed"):
+        node.node.lifecycle.run("activate")
+    assert node.node.lifecycle.state == "inactive"
+    assert not set(made) & set(node.middleware.subscriptions)
+    node.middleware.create_subscription = create
+    node.node.lifecycle.run("activate")
+    assert node.report()["camera CAM_FRONT"]["state"] == "never_seen"
 
 
 def test_a_model_that_does_not_load_is_told_in_diagnostics_from_the_start(live_node: LiveNode) -> None:
