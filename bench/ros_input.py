@@ -7,10 +7,10 @@ Two ROS 2 nodes listen to the same publisher, one after the other, each in a pro
 * theirs: the usual Python way: rclpy, message_filters' ApproximateTimeSynchronizer, cv_bridge, cv2.resize,
   normalisation, stack.
 
-CPU time is that of the whole process, by set that came through, between the first one and the last. Needs a sourced
-ROS 2 workspace with message_filters and cv_bridge.
+CPU time is that of the whole process, by set that came through, between the first one and the last; medians of several
+rounds. Needs a sourced ROS 2 workspace with message_filters and cv_bridge.
 
-    python -m bench.ros_input [--seconds 30] [--json]
+    python -m bench.ros_input [--seconds 12] [--rounds 5] [--json]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import json
 import os
 import resource
 import signal
+import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -118,7 +119,7 @@ def run_ours() -> None:
     from semlt3d_ros.nodes.ros_main import detector_main
 
     usage = Usage()
-    arguments = ["ours", "--ros-args", "-r", "__node:=ours", "-p", "device:=cpu", "-p", "image_reliability:=reliable"]
+    arguments = ["ours", "--ros-args", "-r", "__node:=ours", "-p", "device:=cpu"]
     detector_main(arguments, lambda path, device: NoModel(usage))
     usage.report()
 
@@ -210,20 +211,27 @@ def _picture(seed: int) -> np.ndarray:
     ].ravel()
 
 
-def measure(seconds: float, their_python: str) -> dict[str, Any]:
-    """Run a publisher for each listener, and compare."""
+def measure(seconds: float, rounds: int, their_python: str) -> dict[str, Any]:
+    """Run a publisher for each listener in turn, several times; the medians are compared."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "OMP_NUM_THREADS": "1"}
     command = ["-m", "bench.ros_input", "--seconds", str(seconds), "--role"]
-    figures: dict[str, Any] = {"sets_sent": round(seconds * RATE_HZ)}
-    for role, python, end in (("ours", sys.executable, signal.SIGTERM), ("theirs", their_python, signal.SIGINT)):
-        listener = subprocess.Popen([python, *command, role], env=environment, stdout=subprocess.PIPE, text=True)
-        try:
-            subprocess.run([sys.executable, *command, "publisher"], env=environment, check=True, timeout=seconds + 120)
-        finally:
-            listener.send_signal(end)
-        result = json.loads(listener.communicate(timeout=60)[0].splitlines()[-1])
-        figures.update({f"{role}_{key}": value for key, value in result.items()})
-        figures[f"{role}_lost_share"] = 1 - result["sets"] / figures["sets_sent"]
+    results: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    for _ in range(rounds):
+        for role, python, end in (("ours", sys.executable, signal.SIGTERM), ("theirs", their_python, signal.SIGINT)):
+            listener = subprocess.Popen([python, *command, role], env=environment, stdout=subprocess.PIPE, text=True)
+            publisher = [sys.executable, *command, "publisher"]
+            try:
+                subprocess.run(publisher, env=environment, check=True, timeout=seconds + 120)
+            finally:
+                listener.send_signal(end)
+            results[role].append(json.loads(listener.communicate(timeout=60)[0].splitlines()[-1]))
+    sent = rounds * round(seconds * RATE_HZ)
+    figures: dict[str, Any] = {"sets_sent": sent}
+    for role, all_rounds in results.items():
+        spent = [result["cpu_ms_per_set"] for result in all_rounds]
+        figures[f"{role}_cpu_ms_per_set"] = statistics.median(spent)
+        figures[f"{role}_cpu_ms_per_set_rounds"] = spent
+        figures[f"{role}_lost_share"] = 1 - sum(result["sets"] for result in all_rounds) / sent
     figures["ratio"] = figures["theirs_cpu_ms_per_set"] / figures["ours_cpu_ms_per_set"]
     return figures
 
@@ -241,7 +249,8 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long to publish")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long to publish to each, in each round")
+    parser.add_argument("--rounds", type=int, default=5, help="how often")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.add_argument(
         "--their-python",
@@ -260,7 +269,7 @@ def main() -> None:
     elif options.role == "publisher":
         run_publisher(options.seconds)
     else:
-        result = measure(options.seconds, options.their_python)
+        result = measure(options.seconds, options.rounds, options.their_python)
         print(json.dumps(result)) if options.json else show(result)
 
 
