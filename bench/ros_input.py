@@ -47,8 +47,8 @@ from semlt3d_ros.messages.decode import StampedTransform
 from semlt3d_ros.middleware.port import LATCHED, QoS
 
 SIZE = (1920, 1080)
-BATCH_SIZE = (704, 256)
-TOP_CROP = 0.35
+BATCHES = {"224x96": ImageSpec(224, 96, 0.25), "704x256": ImageSpec(704, 256, 0.35)}
+"""The model's images: the shipped checkpoint's, and those of the published models on ResNet-50."""
 RATE_HZ = 10.0
 MEAN, SCALE = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 _NEEDED = ("rclpy", "message_filters", "cv_bridge")
@@ -78,13 +78,13 @@ class Usage:
 class NoModel:
     """A detector that makes the batch and finds nothing."""
 
-    image_spec = ImageSpec(*BATCH_SIZE, TOP_CROP)
     model_version = "none"
     class_names = CLASS_NAMES
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: Usage, image_spec: ImageSpec) -> None:
         import torch
 
+        self.image_spec = image_spec
         self._usage = usage
         self._mean, self._scale = (torch.from_numpy(values) for values in (MEAN, SCALE))
         self.last_timings = {"batch": 0.0, "forward": 0.0, "decode": 0.0}
@@ -95,7 +95,11 @@ class NoModel:
         from semlt3d_ros.student.batch import collate
         from semlt3d_ros.student.features import normalize
 
-        normalize(collate([frame], *BATCH_SIZE).images.flatten(0, 1), self._mean, self._scale)
+        normalize(
+            collate([frame], self.image_spec.width, self.image_spec.height).images.flatten(0, 1),
+            self._mean,
+            self._scale,
+        )
         self._usage.add()
         return Detections(frame.stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32))
 
@@ -114,17 +118,17 @@ class NoModel:
         return {}
 
 
-def run_ours() -> None:
+def run_ours(spec: ImageSpec) -> None:
     """This package's node."""
     from semlt3d_ros.nodes.ros_main import detector_main
 
     usage = Usage()
-    arguments = ["ours", "--ros-args", "-r", "__node:=ours", "-p", "device:=cpu"]
-    detector_main(arguments, lambda path, device: NoModel(usage))
+    arguments = ["ours", "--ros-args", "-r", "__node:=ours", "-p", "device:=cpu", "-p", "image_reliability:=reliable"]
+    detector_main(arguments, lambda path, device: NoModel(usage, spec))
     usage.report()
 
 
-def run_theirs() -> None:
+def run_theirs(spec: ImageSpec) -> None:
     """The usual Python way."""
     import message_filters
     import rclpy
@@ -135,7 +139,7 @@ def run_theirs() -> None:
     rclpy.init()
     node = rclpy.create_node("theirs")
     bridge, usage = CvBridge(), Usage()
-    width, height = BATCH_SIZE
+    width, height = spec.width, spec.height
     whole = round(SIZE[1] * width / SIZE[0])
 
     def on_set(*messages: Any) -> None:
@@ -211,10 +215,10 @@ def _picture(seed: int) -> np.ndarray:
     ].ravel()
 
 
-def measure(seconds: float, rounds: int, their_python: str) -> dict[str, Any]:
+def measure(size: str, seconds: float, rounds: int, their_python: str) -> dict[str, Any]:
     """Run a publisher for each listener in turn, several times; the medians are compared."""
     environment = {**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "OMP_NUM_THREADS": "1"}
-    command = ["-m", "bench.ros_input", "--seconds", str(seconds), "--role"]
+    command = ["-m", "bench.ros_input", "--size", size, "--seconds", str(seconds), "--role"]
     results: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
     for _ in range(rounds):
         for role, python, end in (("ours", sys.executable, signal.SIGTERM), ("theirs", their_python, signal.SIGINT)):
@@ -226,7 +230,7 @@ def measure(seconds: float, rounds: int, their_python: str) -> dict[str, Any]:
                 listener.send_signal(end)
             results[role].append(json.loads(listener.communicate(timeout=60)[0].splitlines()[-1]))
     sent = rounds * round(seconds * RATE_HZ)
-    figures: dict[str, Any] = {"sets_sent": sent}
+    figures: dict[str, Any] = {"size": size, "sets_sent": sent}
     for role, all_rounds in results.items():
         spent = [result["cpu_ms_per_set"] for result in all_rounds]
         figures[f"{role}_cpu_ms_per_set"] = statistics.median(spent)
@@ -238,7 +242,7 @@ def measure(seconds: float, rounds: int, their_python: str) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title=f"six cameras, {SIZE[0]}x{SIZE[1]} JPEG, {RATE_HZ:g} Hz to {BATCH_SIZE[0]}x{BATCH_SIZE[1]}")
+    table = Table(title=f"six cameras, {SIZE[0]}x{SIZE[1]} JPEG, {RATE_HZ:g} Hz to {result['size']}")
     for heading in ("node", "CPU ms per set", "sets lost"):
         table.add_column(heading, justify="left" if heading == "node" else "right")
     for role, name in (("ours", "semlt3d_ros"), ("theirs", "message_filters + cv_bridge + cv2")):
@@ -251,6 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=12.0, help="how long to publish to each, in each round")
     parser.add_argument("--rounds", type=int, default=5, help="how often")
+    parser.add_argument("--size", choices=tuple(BATCHES), help="of the model's images; default: each in turn")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.add_argument(
         "--their-python",
@@ -263,14 +268,15 @@ def main() -> None:
     if missing:
         print(f"skipped: it needs a sourced ROS 2 workspace with {', '.join(missing)}")
     elif options.role == "ours":
-        run_ours()
+        run_ours(BATCHES[options.size])
     elif options.role == "theirs":
-        run_theirs()
+        run_theirs(BATCHES[options.size])
     elif options.role == "publisher":
         run_publisher(options.seconds)
     else:
-        result = measure(options.seconds, options.rounds, options.their_python)
-        print(json.dumps(result)) if options.json else show(result)
+        for size in [options.size] if options.size else BATCHES:
+            result = measure(size, options.seconds, options.rounds, options.their_python)
+            print(json.dumps(result)) if options.json else show(result)
 
 
 if __name__ == "__main__":
