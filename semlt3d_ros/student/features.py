@@ -98,8 +98,8 @@ class ImageFeatures(nn.Module):
 def normalize(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """Images (N, 3, H, W) uint8 less ``mean`` (3,), divided by ``deviation`` (3,), float32, in channels-last memory.
 
-    Whole rows at once: broadcasting three numbers along the innermost axis takes three times as long. Multiplying by the
-    reciprocal takes a quarter of the time of dividing.
+    Whole rows at once: broadcasting three numbers along the innermost axis takes three times as long. Multiplying by
+    the reciprocal takes a quarter of the time of dividing.
     """
     width = images.shape[-1]
     rows = images.permute(0, 2, 3, 1).flatten(2).float()
