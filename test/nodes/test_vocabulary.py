@@ -212,6 +212,10 @@ def test_a_student_learns_names_over_dds_and_keeps_its_own_when_they_do_not_fit(
         file = anchor_file("wheelchair")
         assert main(["set", f"vocabulary_file:={file}"]) == 0
         assert capsys.readouterr().out == f"vocabulary_file = '{file}'\n"
+        assert main(["call", "reset_memory"]) == 0
+        assert capsys.readouterr().out == "what was seen is forgotten before the next set\n"
+        assert main(["call", "reload_model"]) == 2
+        assert "model_folder is empty" in capsys.readouterr().err
         with pytest.raises(Semlt3dError, match=r"/semlt3d/set_parameter: .*dimension 3"):
             set_parameter(shell, NODE_NAME, "vocabulary_file", str(anchor_file("tree", width=3)), 60)
         Player(player, bag, options).play()
