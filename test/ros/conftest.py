@@ -22,9 +22,12 @@ if find_spec("rclpy") is None:
 
 
 @pytest.fixture(scope="session")
-def ros_environment(domain: int) -> dict[str, str]:
+def ros_environment(domain: int) -> Iterator[dict[str, str]]:
     """For the processes that a test starts: that domain, on loopback alone."""
-    return {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    yield environment
+    # `ros2` leaves one behind for each domain.
+    subprocess.run(["ros2", "daemon", "stop"], env=environment, capture_output=True, timeout=60)
 
 
 class Graph:
