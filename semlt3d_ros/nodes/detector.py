@@ -64,6 +64,7 @@ class DetectorNode:
         self._source = middleware.declare_parameters(DetectorParameters, self._accept)
         self._parameters = DetectorParameters()
         self._detector: FrameDetector | None = None
+        self._pipeline: DetectionPipeline | None = None  # while the node is active
         self._device = ""
         self._vocabulary_rejected = ""
         self._reload = ModelReload(middleware, open_detector, self._take_model)
@@ -87,7 +88,7 @@ class DetectorNode:
 
     def close(self) -> bool:
         """Publish the last diagnostics and end the detection; returns whether it ended in time."""
-        ended = self._stop_detection() if self.lifecycle.state == "active" else True
+        ended = self._stop_detection() if self._pipeline is not None else True
         self.publish_report()
         return ended
 
@@ -95,7 +96,7 @@ class DetectorNode:
         """Publish diagnostics and progress."""
         stamp = self._middleware.stamp()
         self._diagnostics.publish(encode_diagnostics(self._report_entries(), stamp, types=self._middleware.types))
-        if self.lifecycle.state == "active" and not self._pipeline.in_flight:
+        if self._pipeline is not None and not self._pipeline.in_flight:
             self._progress.publish()
 
     # Transitions
@@ -164,8 +165,10 @@ class DetectorNode:
         self._timers, self._subscriptions = [], []
 
     def _stop_detection(self) -> bool:
-        ended = self._pipeline.close(_SHUTDOWN_S)
-        self._counters.drop("stopped", self._pipeline.in_flight)
+        assert self._pipeline is not None
+        pipeline, self._pipeline = self._pipeline, None  # it holds the model, which cleanup shall free
+        ended = pipeline.close(_SHUTDOWN_S)
+        self._counters.drop("stopped", pipeline.in_flight)
         return ended
 
     def _start_counting(self) -> None:
@@ -207,7 +210,7 @@ class DetectorNode:
         self._watchdog.set_limits(parameters.latency_budget_ms, parameters.latency_patience_s)
 
     def _on_reset_memory(self, answer: Answer) -> None:
-        if self.lifecycle.state != "active":
+        if self._pipeline is None:
             answer(False, f"there is no memory while the node is {self.lifecycle.state}")
             return
         self._pipeline.forget()
@@ -224,7 +227,7 @@ class DetectorNode:
             raise ConfigurationError("the node was cleaned up meanwhile")
         detector.move_to(self._device_now)
         former, self._detector = self._detector, detector
-        if self.lifecycle.state == "active":
+        if self._pipeline is not None:
             self._pipeline.detector = detector
         else:
             former.move_to("cpu")
@@ -264,6 +267,7 @@ class DetectorNode:
                 self._submit(frame, self._last_received, now)
 
     def _submit(self, frame: Frame, received: int, taken_up: int) -> None:
+        assert self._pipeline is not None
         if self._builder.reset_before(frame):
             self._pipeline.forget()
         if not self._outputs.wanted:
@@ -304,7 +308,7 @@ class DetectorNode:
         self._watchdog.add(total_ms, published)
 
     def _tell_progress(self) -> None:
-        if self.lifecycle.state == "active" and not self._pipeline.in_flight and self._progress.followed:
+        if self._pipeline is not None and not self._pipeline.in_flight and self._progress.followed:
             self._progress.publish()
 
     def _report_entries(self) -> list[report.Entry]:
@@ -330,7 +334,7 @@ class DetectorNode:
             report.input_entry(self._completeness, before),
             report.sets_entry(counted, rates["processed"], rates["lost"]),
             report.latency_entry(self._latencies),
-            self._watchdog.entry(now, self._pipeline.under_way_since if self.lifecycle.state == "active" else None),
+            self._watchdog.entry(now, self._pipeline.under_way_since if self._pipeline is not None else None),
             report.messages_entry(drops, builder.resets, builder.waiting, rates["dropped"], builder.faults),
             report.model_entry(
                 detector.model_version,

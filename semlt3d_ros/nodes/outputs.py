@@ -43,6 +43,7 @@ class Outputs:
     def __init__(self, middleware: Middleware, rig: Rig, parameters: DetectorParameters) -> None:
         self._middleware = middleware
         self._frame_id = rig.base_frame
+        self._optical_frames = {camera.name: camera.frame_id or camera.name for camera in rig.cameras}
         self.use(parameters)
         self._detections = middleware.create_publisher(parameters.detections_topic, topics.DETECTION_3D_TYPE)
         self._long_tail = middleware.create_publisher(parameters.long_tail_topic, topics.LONG_TAIL_TYPE)
@@ -90,7 +91,7 @@ class Outputs:
         for view in frame.views:
             if self._images[view.name].matched:
                 image = annotate(view, kept, self._marker_options.threshold)
-                self._images[view.name].publish(encode_image(image, view.stamp, view.name, types))
+                self._images[view.name].publish(encode_image(image, view.stamp, self._optical_frames[view.name], types))
 
     def publish_labels(self, class_names: tuple[str, ...]) -> None:
         """Tell the names of the classes, also to whoever comes later."""

@@ -6,9 +6,10 @@ import logging
 import queue
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -197,6 +198,24 @@ class LiveNode:
             self.node.lifecycle.run(transition)
         self.detector.resets = 0
         return self
+
+    @contextmanager
+    def held(self) -> Iterator[threading.Event]:
+        """Holds the detector in its next set until the context ends; gives what tells that it has begun."""
+        started, release = threading.Event(), threading.Event()
+        detect = self.detector.detect
+
+        def wait(frame: Any) -> Any:
+            started.set()
+            assert release.wait(60)
+            return detect(frame)
+
+        self.detector.detect = wait
+        try:
+            yield started
+        finally:
+            release.set()
+            self.detector.detect = detect
 
     def _open(self, path: Path | None, device: str) -> Any:
         self.opened.append((path, device))

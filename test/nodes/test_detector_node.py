@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -72,21 +71,12 @@ def test_rate_is_that_since_the_last_report(live_node: LiveNode, recording: Any)
 def test_newest_set_wins_while_the_detector_is_busy(live_node: LiveNode, recording: Any) -> None:
     node = live_node()
     node.middleware.followers = 0
-    started, release = threading.Event(), threading.Event()
-    detect = node.detector.detect
-
-    def slow(frame: Any) -> Any:
-        started.set()
-        assert release.wait(60)
-        return detect(frame)
-
-    node.detector.detect = slow
-    node.middleware.feed(recording.static_messages() + recording.set_messages(0))
-    assert started.wait(60)
-    for index in range(1, 5):
-        node.middleware.feed(recording.set_messages(index))
-    assert node.report()["sets"]["sets_processed"] == "0"
-    release.set()
+    with node.held() as started:
+        node.middleware.feed(recording.static_messages() + recording.set_messages(0))
+        assert started.wait(60)
+        for index in range(1, 5):
+            node.middleware.feed(recording.set_messages(index))
+        assert node.report()["sets"]["sets_processed"] == "0"
     node.middleware.run(2)
     assert node.answers == [recording.stamp_of_set(0), recording.stamp_of_set(4)]
     sets = node.report()["sets"]

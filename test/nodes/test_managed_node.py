@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -75,19 +77,12 @@ def test_a_deactivated_node_hears_nothing_and_goes_on_afresh(live_node: LiveNode
 
 def test_a_set_under_way_is_accounted_for_when_the_node_is_deactivated(live_node: LiveNode, recording: Any) -> None:
     node = live_node()
-    started, release = threading.Event(), threading.Event()
-    detect = node.detector.detect
-
-    def slow(frame: Any) -> Any:
-        started.set()
-        assert release.wait(60)
-        return detect(frame)
-
-    node.detector.detect = slow
-    node.middleware.feed(recording.static_messages() + recording.set_messages(0))
-    assert started.wait(60)
-    threading.Timer(0.1, release.set).start()
-    node.node.lifecycle.run("deactivate")
+    with node.held() as started:
+        node.middleware.feed(recording.static_messages() + recording.set_messages(0))
+        assert started.wait(60)
+        ending = threading.Thread(target=node.node.lifecycle.run, args=("deactivate",))
+        ending.start()
+    ending.join(60)
     node.middleware.run(1)  # what it found comes too late
     sets = node.report()["sets"]
     assert (sets["sets_in"], sets["sets_processed"], sets["drops.stopped"]) == ("1", "0", "1")
@@ -96,6 +91,17 @@ def test_a_set_under_way_is_accounted_for_when_the_node_is_deactivated(live_node
         node.next_detectors = [node.detector]
         node.node.lifecycle.run(transition)
     assert node.report()["sets"]["sets_in"] == "0"
+
+
+def test_cleanup_frees_the_model(live_node: LiveNode, recording: Any) -> None:
+    node = live_node()
+    node.feed(recording.static_messages() + recording.set_messages(0))
+    for transition in ("deactivate", "cleanup"):
+        node.node.lifecycle.run(transition)
+    model = weakref.ref(node.detector)
+    node.detector = None
+    gc.collect()
+    assert model() is None
 
 
 def test_a_topic_that_cannot_be_subscribed_to_leaves_the_node_inactive(live_node: LiveNode) -> None:
