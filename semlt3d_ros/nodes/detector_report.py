@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from semlt3d_ros.core.faults import Fault
 from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLatencies
 from semlt3d_ros.sensing.camera_input import CameraStatus
 from semlt3d_ros.sensing.frame_builder import Completeness
@@ -107,7 +108,7 @@ def messages_entry(
     resets: Mapping[str, int],
     waiting: int,
     drop_rate_hz: float | None = None,
-    faults: Mapping[str, str] | None = None,
+    faults: Iterable[Fault] = (),
 ) -> Entry:
     """Messages that went into no set, by reason; time jumps and gaps; images that wait. WARN where any was dropped.
 
@@ -117,10 +118,10 @@ def messages_entry(
         waiting: images that are neither in a set nor dropped yet.
         drop_rate_hz: messages dropped per second since the last report, so that the warning ends with the drops; None
             warns of any since the start.
-        faults: by reason, what was wrong with the newest message dropped.
+        faults: what was wrong with messages.
     """
     values = {"waiting": str(waiting), **_counts("drops.", drops), **_counts("resets.", resets)}
-    values.update({f"fault.{reason}": text for reason, text in sorted((faults or {}).items())})
+    values.update({f"fault.{fault.place}.{fault.reason}": str(fault) for fault in faults})
     dropped = sum(drops.values())
     recent = dropped if drop_rate_hz is None else drop_rate_hz
     return MESSAGES, WARN if recent else OK, f"{dropped} messages dropped", values

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.messages import decode, topics
 from semlt3d_ros.sensing.delivery import DeliveryRates
 from semlt3d_ros.sensing.preparation import Image, ImagePreparation, decoded_camera
@@ -66,21 +67,23 @@ class CameraInput:
     Attributes:
         config: the camera.
         preparation: what makes the student's images, or None for whole images as they are.
+        faults: gets what was wrong with images.
         images: images received.
         last_stamp: newest image's stamp in nanoseconds, or None.
         drops: images dropped here, by reason.
         calibrations_scaled: images whose camera_info had another size of the same aspect ratio.
-        rejection: the last image's or calibration's fault, until a good one comes.
+        rejection: the last image's or calibration's fault with its topic, until a good one comes.
         seen_at: the newest stamp of all cameras when its last image came, or None.
     """
 
     config: CameraConfig
     preparation: ImagePreparation | None
+    faults: FaultLog = field(default_factory=FaultLog)
     images: int = 0
     last_stamp: int | None = None
     drops: Counter[str] = field(default_factory=Counter)
     calibrations_scaled: int = 0
-    rejection: InputRejected | None = None
+    rejection: Fault | None = None
     seen_at: int | None = None
     _calibration: CameraModel | None = None
     _waiting: tuple[str, Any] | None = None
@@ -94,7 +97,7 @@ class CameraInput:
         try:
             self._calibration = decode.decode_camera_info(message)
         except InputRejected as error:
-            self.rejection = error
+            self.rejection = Fault(self.config.info_topic, error.reason, str(error))
             raise
         waiting, self._waiting = self._waiting, None
         return self._prepare(*waiting) if waiting else None
@@ -126,7 +129,8 @@ class CameraInput:
             prepared = self._decode(type_name, message)
         except InputRejected as error:
             self.drops[error.reason] += 1
-            self.rejection = error
+            self.faults.reject(self.config.image_topic, error)
+            self.rejection = Fault(self.config.image_topic, error.reason, str(error))
             return None
         self.rejection = None
         return decode.stamp_of(message), prepared
@@ -200,7 +204,7 @@ class CameraInput:
         if age_s > stopped_after_s:
             return "stopped", "stopped", f"no image on {self.config.image_topic} for {age_s:.1f} s"
         if self.rejection is not None:
-            return "rejected", self.rejection.reason, str(self.rejection)
+            return "rejected", self.rejection.reason, self.rejection.line
         if self._calibration is None:
             return "waiting_camera_info", "no_camera_info", f"no camera_info on {self.config.info_topic} yet"
         if self.seen_at is not None and abs(self.last_stamp - self.seen_at) > _WRONG_CLOCK_S * _SECOND:

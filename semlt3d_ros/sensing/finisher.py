@@ -10,6 +10,7 @@ import numpy as np
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.messages import decode
 from semlt3d_ros.sensing.assembler import AssembledSet
@@ -83,8 +84,9 @@ class FrameFinisher:
         points: Companions | None,
         labels: Companions | None,
         config: BuilderConfig,
+        faults: FaultLog,
     ) -> None:
-        """Set up for a rig; ``points`` and ``labels`` are None where frames need none."""
+        """Set up for a rig; ``points`` and ``labels`` are None where frames need none; ``faults`` gets what is lost."""
         self.drops: Counter[str] = Counter()
         self.dropped_sets: Counter[str] = Counter()
         self.transform_faults: dict[str, TransformError] = {}
@@ -94,6 +96,7 @@ class FrameFinisher:
         self._points = points
         self._labels = labels
         self._config = config
+        self._faults = faults
         self._pending: deque[ImageSet] = deque()
 
     @property
@@ -155,6 +158,8 @@ class FrameFinisher:
         self.transform_faults.update(poses.camera_faults)
         if poses.ego_fault:
             self.transform_faults.update(dict.fromkeys(pending.images, poses.ego_fault))
+        for fault in dict.fromkeys([poses.ego_fault] if poses.ego_fault else poses.camera_faults.values()):
+            self._faults.reject(self._rig.tf_topic, fault)
         usable = 0 if poses.ego_fault else len(poses.cameras)
         points, labels = self._take_points(pending.stamp), self._take_labels(pending.stamp)
         if usable < self._min_cameras:
@@ -194,6 +199,10 @@ class FrameFinisher:
     def _cloud_pose(self, message: Any, frame_stamp: int) -> rigid.Matrix:
         return self._pose(message.header.frame_id, decode.stamp_of(message), frame_stamp)
 
+    @property
+    def _points_place(self) -> str:
+        return self._rig.points_topic or "points"
+
     def _take_points(self, stamp: int) -> PointCloud | None:
         message = self._points.nearest(stamp) if self._points else None
         if self._points is None or message is None:
@@ -202,11 +211,13 @@ class FrameFinisher:
         try:
             T_ego_sensor = self._cloud_pose(message, stamp)
             cloud = decode.decode_point_cloud(message)
-        except TransformError:
+        except TransformError as error:
             self.drops["points_no_transform"] += 1
+            self._faults.add(self._points_place, "points_no_transform", str(error))
             return None
         except InputRejected as error:
             self.drops[error.reason] += 1
+            self._faults.reject(self._points_place, error)
             return None
         shift = np.float32((decode.stamp_of(message) - stamp) / _SECOND)
         xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
@@ -221,4 +232,5 @@ class FrameFinisher:
             return decode.decode_labels(message)[0]
         except InputRejected as error:
             self.drops[error.reason] += 1
+            self._faults.reject(self._rig.labels_topic or "labels", error)
             return None

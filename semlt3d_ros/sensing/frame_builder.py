@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.messages import decode
 from semlt3d_ros.sensing.assembler import AssembledSet, AssemblerConfig, FrameAssembler
@@ -47,7 +48,7 @@ class FrameBuilder:
         tree: the transforms learnt so far.
         sets_in: sets of images that came together, whether or not they became frames.
         frames_out: frames given out.
-        faults: by reason, what was wrong with the newest message that belongs to no camera and was dropped.
+        faults: what was wrong with messages, by topic, and with what they say together.
     """
 
     def __init__(
@@ -82,21 +83,21 @@ class FrameBuilder:
             {camera.name: camera.time_offset_s for camera in rig.cameras}, rig.anchor, assembler_config
         )
         preparation = ImagePreparation(image_spec) if image_spec else None
+        self.faults = FaultLog()
         self._wait_s = settings.wait_s
         self._stopped_after_s = settings.stopped_after_s
-        self._cameras = {camera.name: CameraInput(camera, preparation) for camera in rig.cameras}
+        self._cameras = {camera.name: CameraInput(camera, preparation, self.faults) for camera in rig.cameras}
         self._rates = DeliveryRates(rig.camera_names, rig.anchor)
         self._points = Companions("points", settings.points_tolerance_s) if with_points else None
         self._labels = Companions("labels", settings.labels_tolerance_s) if with_labels else None
         self._finisher = FrameFinisher(
-            rig, self.tree, self._assembler.min_cameras, self._points, self._labels, settings
+            rig, self.tree, self._assembler.min_cameras, self._points, self._labels, settings, self.faults
         )
         self._handlers = self._make_handlers()
         self._image_since_poll = False
         self._last_image: int | None = None
         self._silent_s = 0.0
         self._drops: Counter[str] = Counter()
-        self.faults: dict[str, str] = {}
         self._resets: OrderedDict[int, str] = OrderedDict()
 
     @property
@@ -166,7 +167,7 @@ class FrameBuilder:
         try:
             frames = handler(type_name, message)
         except InputRejected as error:
-            self._reject(error)
+            self._reject(topic, error)
             return []
         return self._counted(frames + self._finisher.resolve(self._assembler.newest))
 
@@ -192,8 +193,8 @@ class FrameBuilder:
 
     def _make_handlers(self) -> dict[str, Callable[[str, Any], list[Frame]]]:
         handlers: dict[str, Callable[[str, Any], list[Frame]]] = {
-            self.rig.tf_topic: lambda _, message: self._add_transforms(message, static=False),
-            self.rig.tf_static_topic: lambda _, message: self._add_transforms(message, static=True),
+            self.rig.tf_topic: lambda _, message: self._add_transforms(self.rig.tf_topic, message),
+            self.rig.tf_static_topic: lambda _, message: self._add_transforms(self.rig.tf_static_topic, message),
         }
         if self.rig.odometry_topic:
             handlers[self.rig.odometry_topic] = lambda _, message: self._add_odometry(message)
@@ -243,17 +244,17 @@ class FrameBuilder:
         self._missing.update(name for frame in frames for name in frame.missing)
         return frames
 
-    def _add_transforms(self, message: Any, static: bool) -> list[Frame]:
+    def _add_transforms(self, topic: str, message: Any) -> list[Frame]:
         for item in decode.decode_transforms(message):
             try:
-                self.tree.add(item.parent, item.child, item.stamp, item.matrix, static)
+                self.tree.add(item.parent, item.child, item.stamp, item.matrix, topic == self.rig.tf_static_topic)
             except InputRejected as error:
-                self._reject(error)
+                self._reject(topic, error)
         return []
 
-    def _reject(self, error: InputRejected) -> None:
+    def _reject(self, topic: str, error: InputRejected) -> None:
         self._drops[error.reason] += 1
-        self.faults[error.reason] = str(error)
+        self.faults.reject(topic, error)
 
     def _add_odometry(self, message: Any) -> list[Frame]:
         item = decode.decode_odometry(message)

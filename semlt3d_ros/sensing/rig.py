@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.messages import topics
 
 _MAX_OFFSET_S = 1.0
+_RECTIFIED = re.compile(r"/image_rect(_\w+)?(/|$)")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class CameraConfig:
         frame_id: the camera's optical frame; None takes it from each image's header.
         reliability: ``"reliable"`` or ``"best_effort"``, the QoS asked of this camera's topics; None leaves it to the
             node's parameter ``image_reliability``.
+        rectified: whether the images are rectified already, so that P of their ``CameraInfo`` holds and not K and D;
+            None tells it by the topic's name (``is_rectified``).
     """
 
     name: str
@@ -38,6 +42,12 @@ class CameraConfig:
     time_offset_s: float = 0.0
     frame_id: str | None = None
     reliability: str | None = None
+    rectified: bool | None = None
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the images are rectified; unless the rig says so, those of ``image_rect*`` (image_proc's names)."""
+        return bool(_RECTIFIED.search(self.image_topic)) if self.rectified is None else self.rectified
 
 
 @dataclass(frozen=True)
@@ -221,6 +231,8 @@ def _camera_faults(camera: CameraConfig) -> list[str]:
             faults.append(f"{key} must be a topic that begins with '/', not {value!r}")
     if not isinstance(camera.compressed, bool):
         faults.append(f"compressed must be true or false, not {camera.compressed!r}")
+    if camera.rectified is not None and not isinstance(camera.rectified, bool):
+        faults.append(f"rectified must be true, false or null, not {camera.rectified!r}")
     offset = camera.time_offset_s
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= _MAX_OFFSET_S:
         faults.append(f"time_offset_s must be a number of seconds within +-{_MAX_OFFSET_S:g}, not {offset!r}")

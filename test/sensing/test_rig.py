@@ -125,3 +125,18 @@ def test_no_camera_names_what_there_is():
 def test_a_rig_built_in_code_is_checked_too():
     with pytest.raises(ConfigurationError, match="anchor"):
         Rig((CameraConfig("A", "/a", "/b"),), anchor="B")
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified", "expected"),
+    [
+        ("/camera0/image_rect_color", None, True),
+        ("/camera0/image_rect/compressed", None, True),
+        ("/camera0/image_raw", None, False),
+        ("/camera0/rectangle/image", None, False),
+        ("/camera0/image_rect", False, False),
+        ("/camera0/image", True, True),
+    ],
+)
+def test_rectified_images_are_known_by_their_topic_unless_the_rig_says_otherwise(topic, rectified, expected):
+    assert CameraConfig("A", topic, "/info", rectified=rectified).is_rectified is expected
