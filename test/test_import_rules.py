@@ -34,6 +34,7 @@ MAY_IMPORT = {
         "teacher",
     },
     "viewing": {"core", "messages", "sensing", "data"},
+    "checking": {"core", "messages", "sensing"},
 }
 """Rooms to the rooms they may import besides themselves. ``nodes``, ``commands`` and ``cli`` may import everything."""
 

@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or save."""
-    from semlt3d_ros.sensing.rig import load_rig
+    from semlt3d_ros.sensing.rig import default_rig, load_rig
     from semlt3d_ros.viewing import view_bags
 
     rig = load_rig(options.rig) if options.rig else None
     if options.bags:
         view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig)
     else:
-        _view_live(rig or _default_rig(), options)
+        _view_live(rig or default_rig(), options)
     return 0
 
 
@@ -54,13 +54,3 @@ def _view_live(rig: Rig, options: argparse.Namespace) -> None:
         view_live(subscribe, middleware.spin, rig, save=options.save, score_threshold=options.min_score)
     finally:
         middleware.shutdown()
-
-
-def _default_rig() -> Rig:
-    from semlt3d_ros.messages import topics
-    from semlt3d_ros.sensing.rig import rig_from_topics
-
-    expected = [topics.TF, topics.POINTS, topics.TRUTH_LONG_TAIL]
-    for name in topics.NUSCENES_CAMERAS:
-        expected += [topics.camera_image_topic(name), topics.camera_info_topic(name)]
-    return rig_from_topics({topic: topics.default_type(topic) or "" for topic in expected})

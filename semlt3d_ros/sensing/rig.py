@@ -163,6 +163,14 @@ def rig_from_topics(available: Mapping[str, str]) -> Rig:
     )
 
 
+def default_rig() -> Rig:
+    """The rig of nuScenes' cameras on this package's own topics, with LiDAR, labels and ego motion on tf."""
+    expected = [topics.TF, topics.POINTS, topics.TRUTH_LONG_TAIL]
+    for name in topics.NUSCENES_CAMERAS:
+        expected += [topics.camera_image_topic(name), topics.camera_info_topic(name)]
+    return rig_from_topics({topic: topics.default_type(topic) or "" for topic in expected})
+
+
 def _rig_of(data: Any) -> Rig:
     if not isinstance(data, dict):
         raise ConfigurationError("a mapping with the key 'cameras' is expected")
