@@ -81,6 +81,7 @@ def main() -> None:
     from rich.console import Console
 
     from semlt3d_ros.evaluation import evaluate
+    from semlt3d_ros.evaluation.table import report_table
 
     detector, settings = load(given.checkpoint)
     reports = {
@@ -93,7 +94,7 @@ def main() -> None:
         print(json.dumps({"model": detector.model_version, **figures}, indent=1))
         return
     for mix, report in reports.items():
-        Console().print(report.to_table(f"{detector.model_version}, {mix} mix, within {RANGE_M:g} m"))
+        Console().print(report_table(report, f"{detector.model_version}, {mix} mix, within {RANGE_M:g} m"))
 
 
 if __name__ == "__main__":

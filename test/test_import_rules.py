@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,8 @@ def room(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path):
-    """Dotted names a file imports, anywhere in it: (line, name)."""
+def imports(path, members=False):
+    """Dotted names a file imports, anywhere in it: (line, name); those of the ``members`` of modules too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -80,6 +81,8 @@ def imports(path):
                 yield from ((node.lineno, f"semlt3d_ros.{alias.name}") for alias in node.names)
             else:
                 yield node.lineno, node.module
+            if members:
+                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
 def offences(allowed):
@@ -116,6 +119,15 @@ def test_rooms_import_only_the_rooms_below_them():
         return other in MAY_IMPORT[mine] | FILE_MAY_IMPORT.get(place(path), set())
 
     assert offences(allowed) == []
+
+
+def test_no_files_import_each_other():
+    """Not even within functions: a cycle of files is one file that was cut in the wrong place."""
+    modules = {f"semlt3d_ros.{place(path).removesuffix('.py').replace('/', '.')}": path for path in SOURCES}
+    needs = {
+        name: {other for _, other in imports(path, members=True) if other in modules} for name, path in modules.items()
+    }
+    assert len(list(TopologicalSorter(needs).static_order())) == len(SOURCES)
 
 
 def test_torch_stays_in_the_rooms_of_models():

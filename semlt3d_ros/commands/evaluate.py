@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_named
     from semlt3d_ros.evaluation.bags import pair_bags
     from semlt3d_ros.evaluation.results_file import sample_results, write_results
+    from semlt3d_ros.evaluation.table import report_table
 
     settings = EvaluationSettings(
         protocol_named(options.protocol),
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report.to_json())
     else:
-        print_table(report.to_table())
+        print_table(report_table(report))
     return 0
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,6 @@ from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.calibration import Reliability, reliability
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
 from semlt3d_ros.evaluation.settings import EvaluationSettings
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def _no_predictions() -> Reliability:
@@ -178,12 +175,6 @@ class Report:
         """Write ``to_json()`` to a file; its folder is made if need be."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
-
-    def to_table(self, title: str | None = None) -> Table:
-        """A table of the classes, the groups and the means, for a terminal."""
-        from semlt3d_ros.evaluation.table import report_table
-
-        return report_table(self, title)
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:
