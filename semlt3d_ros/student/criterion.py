@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
@@ -130,9 +131,14 @@ def query_losses(
     target = torch.cat([columns for _, columns in matches])
     wanted = torch.zeros_like(layer.logits, dtype=torch.float32)
     wanted[frame, query, targets.classes[frame, target]] = 1.0
-    losses = {"classes": (focal_loss(layer.logits.float(), wanted) * counted[..., None]).sum() / count}
+
+    def focal(logits: Tensor) -> Tensor:
+        each = sigmoid_focal_loss(logits.float(), wanted, FOCAL_ALPHA, FOCAL_GAMMA)
+        return (each * counted[..., None]).sum() / count
+
+    losses = {"classes": focal(layer.logits)}
     if layer.aligned is not None:
-        losses["alignment"] = (focal_loss(layer.aligned.float(), wanted) * counted[..., None]).sum() / count
+        losses["alignment"] = focal(layer.aligned)
 
     codes = encode_boxes(targets.boxes[frame, target], layer.references[frame, query])
     error = (layer.codes[frame, query].float() - codes.nan_to_num()).abs()
@@ -142,14 +148,6 @@ def query_losses(
     losses["boxes"] = (error * _CODE_WEIGHTS.to(error.device)).sum() / count
     losses["scale"] = likelihood.sum() / count
     return losses
-
-
-def focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Sigmoid focal loss, elementwise, of logits and targets in {0, 1} of any shape."""
-    probability = logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    right = probability * wanted + (1 - probability) * (1 - wanted)
-    return (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted)) * (1 - right) ** FOCAL_GAMMA * entropy
 
 
 def image_losses(image: ImageOutput, targets: Targets, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,13 @@
 """Matching, losses and denoising on cases with known answers."""
 
+import math
 from dataclasses import replace
 
+import pytest
 import torch
 
 from semlt3d_ros.student.batch import collate
-from semlt3d_ros.student.criterion import Criterion, LossWeights, depth_loss, focal_loss, image_losses
+from semlt3d_ros.student.criterion import Criterion, LossWeights, depth_loss, image_losses, query_losses
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.denoising import Denoiser
 from semlt3d_ros.student.geometry import encode_boxes, project
@@ -76,10 +78,22 @@ def test_targets_leave_out_far_and_hidden_objects(frames) -> None:
     assert (collate_targets([frame], radius, 6).classes >= 0).sum() == near.sum()
 
 
-def test_focal_loss_known_values() -> None:
-    # At probability 1/2 the modulating factor is 1/4 and the entropy log 2.
-    loss = focal_loss(torch.zeros(2), torch.tensor([1.0, 0.0]))
-    assert torch.allclose(loss, torch.log(torch.tensor(2.0)) * 0.25 * torch.tensor([0.25, 0.75]))
+def test_class_losses_are_focal_with_known_values_and_gradients(frames) -> None:
+    targets = collate_targets(frames[:1], 30.0, 0)
+    layer = perfect_layer(targets)
+    logits = torch.zeros_like(layer.logits).requires_grad_()
+    matches, counted = match(layer, targets), torch.ones(logits.shape[:2], dtype=torch.bool)
+    losses = query_losses(replace(layer, logits=logits, aligned=logits), targets, matches, counted)
+    objects, others = len(matches[0][0]), logits.numel() - len(matches[0][0])
+    # At probability 1/2 the modulating factor is 1/4 and the entropy log 2; alpha is 1/4 for objects, else 3/4.
+    expected = math.log(2) / 4 * (0.25 * objects + 0.75 * others) / objects
+    assert losses["classes"].item() == pytest.approx(expected) and torch.equal(losses["alignment"], losses["classes"])
+    (gradient,) = torch.autograd.grad(losses["classes"] * objects, logits)
+    # d/dx of -(1 - p)^2 log p is -p (1 - p)^2 (2 log(1/p)) - (1 - p)^3, at 1/2: -(log 2) / 4 - 1 / 8; mirrored else.
+    slope = math.log(2) / 4 + 1 / 8
+    (rows, _), wanted = matches[0], gradient < 0
+    assert wanted.sum() == objects and wanted[0, rows].any(dim=-1).all()
+    assert torch.allclose(gradient, torch.where(wanted, -0.25, 0.75) * slope)
 
 
 def test_image_losses_vanish_on_the_truth_and_depth_takes_the_nearest_point(config, frames) -> None:
