@@ -64,12 +64,12 @@ def read_config(path: Path) -> StudentConfig:
     Raises:
         ConfigurationError: the file cannot be read, or is no student config.
     """
-    from semlt3d_ros.student.checkpoint import read_header
+    from semlt3d_ros.student import checkpoint
     from semlt3d_ros.student.config import StudentConfig
     from semlt3d_ros.training.recipe import read_yaml
 
     if path.suffix == ".safetensors":
-        return StudentConfig.from_dict({**read_header(path)["config"], "pretrained": False})
+        return checkpoint.read_config(path)
     values = read_yaml(path, "model config")
     if not isinstance(values, dict):
         raise ConfigurationError(f"model config '{path}' must be a mapping of entries; see config/models for examples")

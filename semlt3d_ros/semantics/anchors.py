@@ -15,11 +15,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES, prompts_for
 
 FORMAT = 1
@@ -98,8 +99,8 @@ def load_anchors(path: Path) -> LanguageAnchors:
     if not path.is_file():
         raise ConfigurationError(f"language anchors '{path}' do not exist; make them with 'semlt3d anchors NAME ...'")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata, rows = file.metadata() or {}, file.get_tensor(_TENSOR)
+        content, metadata = read_tensor_file(path)
+        rows = load(content)[_TENSOR]
         header = json.loads(metadata[_ENTRY])
         number, source = header["format"], str(header["source"])
         names, prompts = (tuple(map(str, header[key])) for key in ("names", "prompts"))

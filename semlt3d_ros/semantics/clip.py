@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.tensor_file import read_tensor_file
 
 TINY = "tiny"
 """Name of the CLIP that comes with the package; it knows the simulated world and nothing else."""
@@ -161,19 +163,7 @@ def read_file_header(path: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: the file is absent, damaged, or not a CLIP that ``semlt3d train-clip`` wrote.
     """
-    if not path.is_file():
-        raise ConfigurationError(f"CLIP weights '{path}' do not exist; train them with 'semlt3d train-clip RECIPE'")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[FILE_ENTRY])
-        number = header["format"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"'{path}' is not a readable CLIP of this package ({error}); train one with 'semlt3d train-clip RECIPE'"
-        ) from error
-    if number != FILE_FORMAT:
-        raise ConfigurationError(f"CLIP '{path}' has format {number}; this version reads format {FILE_FORMAT}")
-    return dict(header)
+    return _read_file(path)[1]
 
 
 def load_file(path: Path, device: str = "cpu") -> ClipEncoder:
@@ -182,18 +172,34 @@ def load_file(path: Path, device: str = "cpu") -> ClipEncoder:
     Raises:
         ConfigurationError: the file is absent or damaged, or open_clip is not installed.
     """
-    header = read_file_header(path)
+    tensors, header = _read_file(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a dict)
         model, preprocess, tokenizer = build(header["config"])
-        model.load_state_dict(tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
+        model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    except (KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise ConfigurationError(
             f"CLIP '{path}' is damaged ({reason}); train it again with 'semlt3d train-clip RECIPE'"
         ) from error
     return ClipEncoder(model, preprocess, tokenizer, str(header["name"]), device)
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in a CLIP's file, and its header."""
+    if not path.is_file():
+        raise ConfigurationError(f"CLIP weights '{path}' do not exist; train them with 'semlt3d train-clip RECIPE'")
+    try:
+        content, metadata = read_tensor_file(path)
+        tensors = load(content)
+        header = json.loads(metadata[FILE_ENTRY])
+        number = header["format"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"'{path}' is not a readable CLIP of this package ({error}); train one with 'semlt3d train-clip RECIPE'"
+        ) from error
+    if number != FILE_FORMAT:
+        raise ConfigurationError(f"CLIP '{path}' has format {number}; this version reads format {FILE_FORMAT}")
+    return tensors, dict(header)
 
 
 def build(config: dict[str, Any]) -> tuple[Any, Any, Any]:

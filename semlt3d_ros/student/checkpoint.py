@@ -10,17 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
@@ -65,39 +68,100 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     os.replace(temporary, path)
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """A checkpoint's header.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything in a checkpoint, from one reading of the file: a promotion in the meantime changes nothing of it.
+
+    Attributes:
+        path: where it was, for messages.
+        header: format, name, config, provenance and what else ``save_checkpoint`` wrote.
+        config: of the student.
+        tensors: its weights and language anchors, by name.
+        version: ``"<name>@<first ten digits of the file's SHA-256>"``.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    config: StudentConfig
+    tensors: dict[str, Tensor]
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The first half of the version."""
+        return str(self.header["name"])
+
+    @property
+    def language_source(self) -> str:
+        """Identity of the CLIP that the language anchors are from; ``""`` where unknown."""
+        return str((self.header.get("language") or {}).get("source", ""))
+
+    def calibration(self) -> Calibration | None:
+        """The calibration of its confidences, None where there is none.
+
+        Raises:
+            ConfigurationError: there is one that cannot be used.
+        """
+        values = self.header.get("calibration")
+        try:
+            return None if values is None else Calibration.from_json(values, len(self.config.class_names))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"checkpoint '{self.path}': {error}") from error
+
+    def student(self, device: torch.device | str = "cpu") -> Student:
+        """A student with its weights, in evaluation mode.
+
+        Raises:
+            ConfigurationError: the checkpoint names other classes than this package's, or its tensors do not fit its
+                config.
+        """
+        if self.config.class_names != CLASS_NAMES:
+            unknown = sorted(set(self.config.class_names) - set(CLASS_NAMES))
+            missing = sorted(set(CLASS_NAMES) - set(self.config.class_names))
+            raise ConfigurationError(
+                f"checkpoint '{self.path}' was made for other classes "
+                f"(unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
+                f"order equal: {not unknown and not missing}); use one trained for: {', '.join(CLASS_NAMES)}"
+            )
+        student = Student(self.config)
+        try:
+            student.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()
+            raise ConfigurationError(
+                f"checkpoint '{self.path}' does not fit its own config: {' '.join(reason[:2])}"
+            ) from error
+        return student.eval().to(device)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, once and as a whole.
 
     Raises:
         ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
     """
-    if not path.is_file():
-        raise ConfigurationError(f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
-    try:
-        header = json.loads(metadata[_ENTRY])
-        number = header["format"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
-        ) from error
-    if number != FORMAT:
-        raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
-    return header
+    with _explained(path):
+        content, metadata = read_tensor_file(path)
+        tensors = load(content)
+    header, config = _header_of(path, metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    return Checkpoint(path, header, config, tensors, f"{header['name']}@{digest[:10]}")
 
 
-def calibration_of(header: dict[str, Any]) -> Calibration | None:
-    """The calibration in a checkpoint's header, None where there is none.
+def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
+    """A student in evaluation mode and its model version; raises the same as reading and making it."""
+    checkpoint = read_checkpoint(path)
+    return checkpoint.student(device), checkpoint.version
 
-    Raises:
-        ConfigurationError: there is one that cannot be used.
-    """
-    values = header.get("calibration")
-    return None if values is None else Calibration.from_json(values, len(header["config"]["class_names"]))
+
+def read_config(path: Path) -> StudentConfig:
+    """The student's config in a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
+    return _header_of(path, _metadata_of(path))[1]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """A checkpoint's header, without the rest of the file; raises the same as ``read_checkpoint``."""
+    return _header_of(path, _metadata_of(path))[0]
 
 
 def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:
@@ -108,43 +172,47 @@ def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:
     Raises:
         ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
     """
-    read_header(path)
     own = student.state_dict()
-    with safe_open(path, framework="pt") as file:
-        names = [key for key in file.keys() if key in own and key.startswith(tuple(parts) or "")]  # noqa: SIM118
-        fitting = {
-            key: file.get_tensor(key) for key in names if tuple(file.get_slice(key).get_shape()) == own[key].shape
-        }
+    fitting = {
+        key: value
+        for key, value in read_checkpoint(path).tensors.items()
+        if key in own and key.startswith(tuple(parts) or "") and value.shape == own[key].shape
+    }
     if not fitting:
         raise ConfigurationError(f"checkpoint '{path}': none of its tensors fits this student; start from another one")
     student.load_state_dict(fitting, strict=False)
     return sorted(set(own) - set(fitting))
 
 
-def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
-    """A student in evaluation mode and its model version, ``"<name>@<first ten digits of the file's SHA-256>"``.
+def _metadata_of(path: Path) -> dict[str, str]:
+    with _explained(path), safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
 
-    Raises:
-        ConfigurationError: the file cannot be read, names other classes than this package's, or its tensors do not fit
-            its config.
-    """
-    header = read_header(path)
-    config = StudentConfig.from_dict({**header["config"], "pretrained": False})
-    if config.class_names != CLASS_NAMES:
-        unknown = sorted(set(config.class_names) - set(CLASS_NAMES))
-        missing = sorted(set(CLASS_NAMES) - set(config.class_names))
-        raise ConfigurationError(
-            f"checkpoint '{path}' was made for other classes "
-            f"(unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
-            f"order equal: {not unknown and not missing}); use one trained for: {', '.join(CLASS_NAMES)}"
-        )
-    student = Student(config)
-    with safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say what is the matter with a file that cannot be read."""
     try:
-        student.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()
-        raise ConfigurationError(f"checkpoint '{path}' does not fit its own config: {' '.join(reason[:2])}") from error
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return student.eval().to(device), f"{header['name']}@{digest[:10]}"
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConfigurationError(
+            f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'"
+        ) from error
+    except (SafetensorError, OSError) as error:
+        raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
+
+
+def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:
+    try:
+        header = json.loads(metadata[_ENTRY])
+        number, _, config = header["format"], header["name"], header["config"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
+        ) from error
+    if number != FORMAT:
+        raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
+    try:
+        return header, replace(StudentConfig.from_dict(config), pretrained=False)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint '{path}': {error}") from error

@@ -17,7 +17,7 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.calibration import Calibration
-from semlt3d_ros.student.checkpoint import calibration_of, load_student, read_header
+from semlt3d_ros.student.checkpoint import read_checkpoint
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.memory import RESETS, Memory
 from semlt3d_ros.student.postprocess import postprocess
@@ -86,13 +86,9 @@ class Detector:
             ConfigurationError: the checkpoint cannot be used, or the device is not there.
         """
         checked_device(device)
-        student, version = load_student(Path(path), device)
-        header = read_header(Path(path))
-        source = (header.get("language") or {}).get("source", "")
-        try:
-            return cls(student, version, device, calibration_of(header), source)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+        checkpoint = read_checkpoint(Path(path))
+        calibration, student = checkpoint.calibration(), checkpoint.student(device)
+        return cls(student, checkpoint.version, device, calibration, checkpoint.language_source)
 
     @property
     def class_names(self) -> tuple[str, ...]:

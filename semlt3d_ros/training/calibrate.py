@@ -20,7 +20,7 @@ from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.selection import select_predictions, select_truth
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.student.calibration import Calibration, fit, fit_scaling
-from semlt3d_ros.student.checkpoint import load_student, read_header, save_checkpoint
+from semlt3d_ros.student.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.postprocess import postprocess
@@ -147,13 +147,13 @@ def calibrate_checkpoint(checkpoint: Path, recipe_path: Path, out: Path) -> dict
     Raises:
         ConfigurationError: the checkpoint or the recipe cannot be used, or the recipe's images are not the student's.
     """
-    header, recipe = read_header(checkpoint), load_recipe(recipe_path)
-    student, _ = load_student(checkpoint)
+    recipe, origin = load_recipe(recipe_path), read_checkpoint(checkpoint)
+    student = origin.student()
     with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
         fitted = calibrate(student, frames, settings_of(recipe))
     student.config = fitted.config
-    provenance = {**header["provenance"], "calibrated_on": recipe_path.name}
-    save_checkpoint(out, student, header["name"], provenance, header.get("language"), fitted.calibration)
+    provenance = {**origin.header["provenance"], "calibrated_on": recipe_path.name}
+    save_checkpoint(out, student, origin.name, provenance, origin.header.get("language"), fitted.calibration)
     return {"checkpoint": str(out), "map": fitted.report.map, **fitted.summary()}
 
 

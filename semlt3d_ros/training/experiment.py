@@ -15,7 +15,7 @@ import torch
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.simulation.generate import GenerationRecipe
-from semlt3d_ros.student.checkpoint import load_student, read_header, save_checkpoint
+from semlt3d_ros.student.checkpoint import read_checkpoint, read_header, save_checkpoint
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
@@ -251,12 +251,13 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
 
 
 def _evaluate(recipe: Recipe, checkpoint: Path, test: GenerationRecipe) -> dict[str, Any]:
-    student, version = load_student(checkpoint, _device())
+    trained = read_checkpoint(checkpoint)
+    student = trained.student(_device())
     student.config = recipe.student
     if recipe.frozen_images:
         student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
     with RenderedFrames(recipe.data_folder, [test]) as frames:
-        report = evaluate(detected(Detector(student, version, _device()), frames), settings_of(recipe))
+        report = evaluate(detected(Detector(student, trained.version, _device()), frames), settings_of(recipe))
     return {"nds": report.nds, **report.to_json()}
 
 

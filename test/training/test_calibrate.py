@@ -9,7 +9,7 @@ import torch
 
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.student.checkpoint import calibration_of, load_student, read_header, save_checkpoint
+from semlt3d_ros.student.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import LANGUAGE_SHARES, Judged, calibrate, calibration_errors
@@ -76,11 +76,10 @@ def test_the_command_writes_a_checkpoint_that_differs_in_its_confidences_alone(
     assert main(["calibrate", str(source), str(recipe_path), "-o", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["checkpoint"] == str(out) and result["language_share"] == 0
-    header = read_header(out)
-    assert header["provenance"] == {"seed": 0, "calibrated_on": "tiny.yaml"} and header["language"]["source"] == "x"
-    assert calibration_of(read_header(source)) is None and len(calibration_of(header).scale) == 18
-    first, second = load_student(source)[0].state_dict(), load_student(out)[0].state_dict()
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    first, second = read_checkpoint(source), read_checkpoint(out)
+    assert second.header["provenance"] == {"seed": 0, "calibrated_on": "tiny.yaml"} and second.language_source == "x"
+    assert first.calibration() is None and len(second.calibration().scale) == 18
+    assert all(torch.equal(value, second.tensors[name]) for name, value in first.tensors.items())
     with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
         plain, mapped = (Detector.load(path).detect(frames[0]) for path in (source, out))
     assert sorted(plain.boxes.centers[:, 0]) == sorted(mapped.boxes.centers[:, 0])
