@@ -1,18 +1,20 @@
-"""Boxes to markers for RViz."""
+"""Boxes to markers for RViz, as the CDR bytes that are published."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
-from semlt3d_ros.messages.building import build_header, build_pose, build_vector, numeric_sequence
-from semlt3d_ros.messages.typestore import MessageTypes, message_class
+from semlt3d_ros.messages.cdr import serialize_records
+from semlt3d_ros.messages.encode_detections import group_of, header_values
+from semlt3d_ros.messages.topics import MARKER_TYPE
+from semlt3d_ros.messages.typestore import Serialized, message_class
 
 GROUP_COLORS: dict[str, tuple[float, float, float]] = {
     "many": (0.20, 0.60, 1.00),
@@ -55,12 +57,22 @@ class MarkerOptions:
 _DEFAULT_OPTIONS = MarkerOptions()
 
 
-def encode_markers(
-    detections: Detections,
-    frame_id: str,
-    options: MarkerOptions = _DEFAULT_OPTIONS,
-    types: MessageTypes = message_class,
-) -> Any:
+Floats = NDArray[np.float64]
+
+
+class _Shapes(NamedTuple):
+    """Markers of one kind, one for each of N boxes."""
+
+    namespace: str
+    kind: int
+    rows: NDArray[np.int64]
+    """Of which boxes (N,)."""
+    numbers: Floats
+    """Position, quaternion, scale and colour (N, 14)."""
+    texts: Sequence[str]
+
+
+def encode_markers(detections: Detections, frame_id: str, options: MarkerOptions = _DEFAULT_OPTIONS) -> Serialized:
     """``visualization_msgs/MarkerArray``: a DELETEALL, then the markers of each box.
 
     Namespaces: ``boxes`` (cubes, the more opaque the more confident), ``names`` (texts), ``velocities`` (arrows),
@@ -73,132 +85,106 @@ def encode_markers(
         detections: boxes in ``frame_id``; distances are from its origin.
         frame_id: frame of the boxes.
         options: what is drawn.
-        types: gives the message classes.
     """
-    marker = types("visualization_msgs/msg/Marker")
-    blank = _blank_marker(types, detections.stamp, frame_id)
-    markers = [marker(**(blank | {"action": marker.DELETEALL}))]
-    blank["lifetime"] = _duration(types, options.lifetime_s)
+    marker = message_class("visualization_msgs/msg/Marker")
     boxes = detections.boxes
     drawable = np.isfinite(boxes.centers).all(axis=1) & np.isfinite(boxes.sizes).all(axis=1) & np.isfinite(boxes.yaw)
-    for row in np.flatnonzero(drawable & (detections.scores >= options.threshold)):
-        shapes = _shapes(types, detections, int(row), options)
-        markers += [marker(**(blank | {"ns": space, "id": int(row)} | fields)) for space, fields in shapes.items()]
-    return types("visualization_msgs/msg/MarkerArray")(markers=markers)
-
-
-def _shapes(types: MessageTypes, detections: Detections, row: int, options: MarkerOptions) -> dict[str, dict[str, Any]]:
-    """By namespace, the fields in which the markers of one box differ from a blank one."""
-    confidences, boxes = detections.confidences[row], detections.boxes
-    best = int(confidences.argmax())
-    name = detections.class_names[best]
-    rgb = GROUP_COLORS[CLASSES[CLASS_INDEX[name]].group if name in CLASS_INDEX else ""]
-    center, size = boxes.centers[row], boxes.sizes[row]
-    shapes = {
-        "boxes": _cube(types, center, size, float(boxes.yaw[row]), _color(types, rgb, 0.25 + 0.5 * confidences[best])),
-        "names": _text(types, center, size, _best_classes(detections, row, options.text_classes)),
+    rows = np.flatnonzero(drawable & (detections.scores >= options.threshold))
+    nothing = np.zeros(3)
+    delete_all = _made("", 0, np.array([-1]), (nothing, _UPRIGHT, nothing, np.zeros(4)))
+    shapes = [delete_all, *_shapes(detections[rows], rows, options)]
+    # Box by box, after the DELETEALL, whose row is -1.
+    all_rows = np.concatenate([each.rows for each in shapes])
+    order = np.argsort(all_rows, kind="stable")
+    kinds = np.repeat([each.kind for each in shapes], [len(each.rows) for each in shapes])
+    namespaces = [each.namespace for each in shapes for _ in each.rows]
+    texts = [text for each in shapes for text in each.texts]
+    numbers = np.concatenate([each.numbers for each in shapes])[order]
+    is_box = all_rows[order] >= 0
+    sec, nanosec = divmod(round(options.lifetime_s * 1e9), 1_000_000_000)
+    values = {
+        "header": header_values(detections.stamp, frame_id),
+        "ns": [namespaces[index] for index in order.tolist()],
+        "id": np.where(is_box, all_rows[order], 0),
+        "type": kinds[order],
+        "action": np.where(is_box, marker.ADD, marker.DELETEALL),
+        "pose": numbers[:, :7],
+        "scale": numbers[:, 7:10],
+        "color": numbers[:, 10:],
+        "lifetime": {"sec": np.where(is_box, sec, 0), "nanosec": np.where(is_box, nanosec, 0)},
+        "text": [texts[index] for index in order.tolist()],
     }
-    speed = float(np.hypot(*boxes.velocity[row]))
-    if options.velocities and _SLOWEST_ARROW <= speed < np.inf:
-        shapes["velocities"] = _arrow(types, center, boxes.velocity[row], speed, _color(types, rgb, 0.9))
-    distance, deviation = float(np.linalg.norm(center)), float(detections.depth_uncertainty[row])
-    if options.covariance and 0 < deviation < np.inf and distance > 0:
-        shapes["covariance"] = _ellipsoid(types, center, center / distance, deviation, _color(types, rgb, 0.3))
+    return serialize_records(message_class(MARKER_TYPE)(markers=[]), MARKER_TYPE, len(order), values)
+
+
+def _made(
+    namespace: str, kind: int, rows: NDArray[np.int64], parts: Sequence[ArrayLike], texts: Sequence[str] | None = None
+) -> _Shapes:
+    """Markers of position, quaternion, scale and colour, each (N, width), or (width,) for all of them."""
+    widths = (3, 4, 3, 4)
+    numbers = [np.broadcast_to(part, (len(rows), width)) for part, width in zip(parts, widths, strict=True)]
+    return _Shapes(namespace, kind, rows, np.hstack(numbers), [""] * len(rows) if texts is None else texts)
+
+
+def _shapes(drawn: Detections, rows: NDArray[np.int64], options: MarkerOptions) -> list[_Shapes]:
+    """All markers of the boxes that are drawn; ``rows`` says how they are numbered."""
+    marker = message_class("visualization_msgs/msg/Marker")
+    boxes = drawn.boxes
+    centers, sizes, velocity = boxes.centers, boxes.sizes, boxes.velocity
+    colors = np.array([GROUP_COLORS[group_of(name)] for name in drawn.class_names])[drawn.class_ids].reshape(-1, 3)
+    opacity = 0.25 + 0.5 * drawn.scores.astype(np.float64)
+    cubes = (centers, quaternion_from_yaw(boxes.yaw), np.maximum(sizes, _LEAST_EXTENT_M), _rgba(colors, opacity))
+    above = np.column_stack([centers[:, :2], centers[:, 2] + sizes[:, 2] / 2 + 0.5])
+    names = (above, _UPRIGHT, (0.0, 0.0, 0.6), np.ones(4))
+    shapes = [
+        _made("boxes", marker.CUBE, rows, cubes),
+        _made("names", marker.TEXT_VIEW_FACING, rows, names, _best_classes(drawn, options.text_classes)),
+    ]
+    if options.velocities:
+        speed = np.hypot(velocity[:, 0], velocity[:, 1])
+        moving = (speed >= _SLOWEST_ARROW) & (speed < np.inf)
+        headings = quaternion_from_yaw(np.arctan2(velocity[:, 1], velocity[:, 0]))
+        widths = np.full(len(rows), 0.15)
+        arrows = (centers, headings, np.column_stack([speed, widths, widths]), _rgba(colors, 0.9))
+        shapes.append(_made("velocities", marker.ARROW, rows[moving], [part[moving] for part in arrows]))
+    if options.covariance:
+        distance, deviation = _lengths(centers), drawn.depth_uncertainty.astype(np.float64)
+        known = (deviation > 0) & (deviation < np.inf) & (distance > 0)
+        ellipsoids = _ellipsoids(centers[known], distance[known], deviation[known])
+        parts = (*ellipsoids, _rgba(colors[known], 0.3))
+        shapes.append(_made("covariance", marker.SPHERE, rows[known], parts))
     return shapes
 
 
-def _best_classes(detections: Detections, row: int, count: int) -> str:
-    """A line such as ``"stroller 0.87"`` for each of the ``count`` best classes of a box; the best is always there."""
-    confidences = detections.confidences[row]
-    ranked = np.argsort(-confidences, kind="stable")[: max(count, 1)]
-    return "\n".join(
-        f"{detections.class_names[index]} {confidences[index]:.2f}"
-        for rank, index in enumerate(ranked)
-        if rank == 0 or confidences[index] >= _LEAST_SCORE
-    )
-
-
-def _cube(
-    types: MessageTypes, center: NDArray[np.float64], size: NDArray[np.float64], yaw: float, color: Any
-) -> dict[str, Any]:
-    return {
-        "type": types("visualization_msgs/msg/Marker").CUBE,
-        "pose": build_pose(types, center, quaternion_from_yaw(yaw)),
-        "scale": build_vector(types, np.maximum(size, _LEAST_EXTENT_M)),
-        "color": color,
-    }
-
-
-def _text(types: MessageTypes, center: NDArray[np.float64], size: NDArray[np.float64], text: str) -> dict[str, Any]:
-    above = (center[0], center[1], center[2] + size[2] / 2 + 0.5)
-    return {
-        "type": types("visualization_msgs/msg/Marker").TEXT_VIEW_FACING,
-        "pose": build_pose(types, above, _UPRIGHT),
-        "scale": build_vector(types, (0.0, 0.0, 0.6)),
-        "color": _color(types, (1.0, 1.0, 1.0), 1.0),
-        "text": text,
-    }
-
-
-def _arrow(
-    types: MessageTypes, center: NDArray[np.float64], velocity: NDArray[np.float64], speed: float, color: Any
-) -> dict[str, Any]:
-    heading = quaternion_from_yaw(np.arctan2(velocity[1], velocity[0]))
-    return {
-        "type": types("visualization_msgs/msg/Marker").ARROW,
-        "pose": build_pose(types, center, heading),
-        "scale": build_vector(types, (speed, 0.15, 0.15)),
-        "color": color,
-    }
-
-
-def _ellipsoid(
-    types: MessageTypes, center: NDArray[np.float64], ray: NDArray[np.float64], deviation: float, color: Any
-) -> dict[str, Any]:
+def _ellipsoids(centers: Floats, distance: Floats, deviation: Floats) -> tuple[Floats, Floats, Floats]:
+    """Centres, quaternions and extents of uncertainties along the viewing rays."""
+    rays = centers / distance[:, None]
     # Half the turn from the x axis to the ray; straight back has no axis of its own, any upright one will do.
-    turn = np.array([0.0, -ray[2], ray[1], 1.0 + ray[0]])
-    length = float(np.linalg.norm(turn))
-    quaternion = turn / length if length > 1e-6 else np.array([0.0, 0.0, 1.0, 0.0])
-    extent = (max(2 * deviation, _LEAST_EXTENT_M), _UNCERTAINTY_WIDTH_M, _UNCERTAINTY_WIDTH_M)
-    return {
-        "type": types("visualization_msgs/msg/Marker").SPHERE,
-        "pose": build_pose(types, center, quaternion),
-        "scale": build_vector(types, extent),
-        "color": color,
-    }
+    turns = np.column_stack([np.zeros(len(rays)), -rays[:, 2], rays[:, 1], 1.0 + rays[:, 0]])
+    lengths = _lengths(turns)[:, None]
+    clear = lengths > 1e-6
+    quaternions = np.where(clear, turns / np.where(clear, lengths, 1.0), (0.0, 0.0, 1.0, 0.0))
+    widths = np.full(len(rays), _UNCERTAINTY_WIDTH_M)
+    return centers, quaternions, np.column_stack([np.maximum(2 * deviation, _LEAST_EXTENT_M), widths, widths])
 
 
-def _color(types: MessageTypes, rgb: tuple[float, float, float], alpha: float) -> Any:
-    return types("std_msgs/msg/ColorRGBA")(r=rgb[0], g=rgb[1], b=rgb[2], a=float(alpha))
+def _best_classes(detections: Detections, count: int) -> list[str]:
+    """A line such as ``"stroller 0.87"`` for each of the ``count`` best classes of a box; the best is always there."""
+    ranked = np.argsort(-detections.confidences, axis=1, kind="stable")[:, : max(count, 1)]
+    scores = np.take_along_axis(detections.confidences, ranked, axis=1)
+    return [
+        "\n".join(
+            f"{detections.class_names[index]} {score:.2f}"
+            for rank, (index, score) in enumerate(zip(*box, strict=True))
+            if rank == 0 or score >= _LEAST_SCORE
+        )
+        for box in zip(ranked.tolist(), scores.tolist(), strict=True)
+    ]
 
 
-def _duration(types: MessageTypes, seconds: float) -> Any:
-    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
-    return types("builtin_interfaces/msg/Duration")(sec=sec, nanosec=nanosec)
+def _rgba(colors: Floats, alpha: ArrayLike) -> Floats:
+    return np.column_stack([colors, np.broadcast_to(alpha, len(colors))])
 
 
-def _blank_marker(types: MessageTypes, stamp: int, frame_id: str) -> dict[str, Any]:
-    """Every field of a marker, made once for all markers: rosbags' classes have no defaults."""
-    image, mesh = types("sensor_msgs/msg/CompressedImage"), types("visualization_msgs/msg/MeshFile")
-    nothing = np.zeros(0, np.uint8)
-    return {
-        "header": build_header(types, stamp, frame_id),
-        "ns": "",
-        "id": 0,
-        "type": 0,
-        "action": 0,
-        "pose": build_pose(types, (0.0, 0.0, 0.0), _UPRIGHT),
-        "scale": build_vector(types, (0.0, 0.0, 0.0)),
-        "color": _color(types, (0.0, 0.0, 0.0), 0.0),
-        "lifetime": _duration(types, 0.0),
-        "frame_locked": False,
-        "points": [],
-        "colors": [],
-        "texture_resource": "",
-        "texture": image(header=build_header(types, 0, ""), format="", data=numeric_sequence(image, nothing)),
-        "uv_coordinates": [],
-        "text": "",
-        "mesh_resource": "",
-        "mesh_file": mesh(filename="", data=numeric_sequence(mesh, nothing)),
-        "mesh_use_embedded_materials": False,
-    }
+def _lengths(vectors: Floats) -> Floats:
+    return np.sqrt((vectors * vectors).sum(axis=1))

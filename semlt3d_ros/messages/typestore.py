@@ -79,6 +79,22 @@ def message_class(type_name: str) -> Any:
         ) from None
 
 
+class Serialized(bytes):
+    """The CDR bytes of a message, written by this package: nobody need check that they are one.
+
+    Attributes:
+        type_name: the message's type.
+    """
+
+    type_name: str
+
+    def __new__(cls, data: bytes, type_name: str) -> Serialized:
+        """``data`` as a message of the type."""
+        made = super().__new__(cls, data)
+        made.type_name = type_name
+        return made
+
+
 def serialize(message: object, type_name: str) -> bytes:
     """CDR bytes (little endian, with the four-byte header) of a message of rosbags' classes."""
     message_class(type_name)

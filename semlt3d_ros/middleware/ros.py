@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
-from semlt3d_ros.messages.typestore import MessageTypes, deserialize, message_class, serialize
+from semlt3d_ros.messages.typestore import MessageTypes, Serialized, deserialize, message_class, serialize
 from semlt3d_ros.middleware.port import RELIABLE, Accept, Answer, Callback, P, QoS
 
 try:
@@ -62,7 +62,9 @@ class RosPublisher:
 
     def publish(self, message: Any) -> None:
         """See the port."""
-        if isinstance(message, (bytes, memoryview)):
+        if isinstance(message, Serialized) and message.type_name == self.type_name:
+            self._publisher.publish(message)
+        elif isinstance(message, (bytes, memoryview)):
             try:
                 deserialize(message, self.type_name)  # rmw would send whatever it is given
             except InputRejected as error:

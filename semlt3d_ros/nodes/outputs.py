@@ -81,17 +81,17 @@ class Outputs:
     def publish(self, frame: Frame, detections: Detections) -> None:
         """Publish a set's detections in the forms that somebody listens to."""
         kept = self._above_thresholds(detections)
-        types = self._middleware.types
         if self._long_tail.matched:
-            self._long_tail.publish(encode_long_tail(kept, self._frame_id, types))
+            self._long_tail.publish(encode_long_tail(kept, self._frame_id))
         if self._detections.matched:
-            self._detections.publish(encode_detection3d(kept, self._frame_id, self._top_k, types))
+            self._detections.publish(encode_detection3d(kept, self._frame_id, self._top_k))
         if self._markers.matched:
-            self._markers.publish(encode_markers(kept, self._frame_id, self._marker_options, types))
+            self._markers.publish(encode_markers(kept, self._frame_id, self._marker_options))
         for view in frame.views:
             if self._images[view.name].matched:
                 image = annotate(view, kept, self._marker_options.threshold)
-                self._images[view.name].publish(encode_image(image, view.stamp, self._optical_frames[view.name], types))
+                frame_id, types = self._optical_frames[view.name], self._middleware.types
+                self._images[view.name].publish(encode_image(image, view.stamp, frame_id, types))
 
     def publish_labels(self, class_names: tuple[str, ...]) -> None:
         """Tell the names of the classes, also to whoever comes later."""

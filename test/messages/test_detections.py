@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.encoding import detection3d_by_field, long_tail_by_field
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import wrap_angle
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
-from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.messages.encode import (
     encode_detection3d,
@@ -22,8 +22,13 @@ from semlt3d_ros.messages.encode import (
     encode_labels_detection3d,
     encode_long_tail,
 )
+from semlt3d_ros.messages.typestore import Serialized, deserialize
 
 STAMP = 1_700_000_000_000_000_123
+
+
+def read(encoded: Serialized) -> Any:
+    return deserialize(encoded, encoded.type_name)
 
 
 def boxes(count: int, rng: np.random.Generator) -> Boxes3D:
@@ -55,9 +60,9 @@ def assert_same_boxes(one: Boxes3D, other: Boxes3D, with_velocity: bool = True) 
 
 @given(st.integers(0, 6), st.sampled_from([0, 3]), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
-def test_long_tail_detections_round_trip(sent: Callable[[Any, str], Any], count: int, experts: int, seed: int) -> None:
+def test_long_tail_detections_round_trip(count: int, experts: int, seed: int) -> None:
     given_ = detections(count, np.random.default_rng(seed), experts)
-    back = decode_long_tail(sent(encode_long_tail(given_, "base_link"), topics.LONG_TAIL_TYPE))
+    back = decode_long_tail(read(encode_long_tail(given_, "base_link")))
     order = np.argsort(-given_.scores, kind="stable")
     assert_same_boxes(back.boxes, given_.boxes[order])
     np.testing.assert_array_equal(back.confidences, given_.confidences[order])
@@ -71,7 +76,7 @@ def test_long_tail_detections_round_trip(sent: Callable[[Any, str], Any], count:
 
 @given(st.integers(0, 6), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
-def test_labels_round_trip(sent: Callable[[Any, str], Any], count: int, seed: int) -> None:
+def test_labels_round_trip(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = Labels(
         boxes(count, rng),
@@ -80,36 +85,41 @@ def test_labels_round_trip(sent: Callable[[Any, str], Any], count: int, seed: in
         rng.integers(-1, 500, count),
         rng.integers(-1, 90_000, count),
     )
-    back, stamp = decode_labels(sent(encode_labels(labels, STAMP, "base_link"), topics.LONG_TAIL_TYPE))
+    back, stamp = decode_labels(read(encode_labels(labels, STAMP, "base_link")))
     assert stamp == STAMP and back.track_ids == labels.track_ids
     assert_same_boxes(back.boxes, labels.boxes)
     for name in ("class_ids", "lidar_points", "visible_pixels"):
         np.testing.assert_array_equal(getattr(back, name), getattr(labels, name))
-    as_detections = decode_long_tail(encode_labels(labels, STAMP, "base_link"))
+    as_detections = decode_long_tail(read(encode_labels(labels, STAMP, "base_link")))
     np.testing.assert_array_equal(as_detections.class_ids, labels.class_ids)
     assert (as_detections.scores == 1).all()
 
 
-def test_both_families_of_classes_carry_the_same(types: Any) -> None:
-    rng = np.random.default_rng(1)
-    given_ = detections(5, rng)
+def test_detections_for_other_tools_round_trip() -> None:
+    given_ = detections(5, np.random.default_rng(1))
     order = np.argsort(-given_.scores, kind="stable")
-    assert_same_boxes(decode_long_tail(encode_long_tail(given_, "base_link", types=types)).boxes, given_.boxes[order])
-    back = decode_detection3d(encode_detection3d(given_, "base_link", top_k=18, types=types))
+    back = decode_detection3d(read(encode_detection3d(given_, "base_link", top_k=18)))
     assert_same_boxes(back.boxes, given_.boxes[order], with_velocity=False)
     np.testing.assert_allclose(back.confidences, given_.confidences[order])
     labels = Labels(given_.boxes, np.arange(5))
-    decoded, _ = decode_labels(encode_labels(labels, STAMP, "base_link", types=types))
-    assert_same_boxes(decoded.boxes, labels.boxes)
-    truth = decode_detection3d(encode_labels_detection3d(labels, STAMP, "base_link", types=types))
+    truth = decode_detection3d(read(encode_labels_detection3d(labels, STAMP, "base_link")))
     np.testing.assert_array_equal(truth.class_ids, labels.class_ids)
+
+
+def test_messages_of_ros_classes_are_read_alike(types: Any) -> None:
+    given_ = detections(5, np.random.default_rng(1))
+    order = np.argsort(-given_.scores, kind="stable")
+    back = decode_long_tail(long_tail_by_field(given_, "base_link", types=types))
+    assert_same_boxes(back.boxes, given_.boxes[order])
+    others = decode_detection3d(detection3d_by_field(given_, "base_link", 18, types=types))
+    np.testing.assert_allclose(others.confidences, given_.confidences[order])
 
 
 @pytest.mark.parametrize("top_k", [0, 1, 3, 50])
 def test_every_detection_has_hypotheses_best_first_with_readable_names(top_k: int) -> None:
     given_ = detections(6, np.random.default_rng(2))
     given_.confidences[2] = 0.0
-    message = encode_detection3d(given_, "base_link", top_k=top_k)
+    message = read(encode_detection3d(given_, "base_link", top_k=top_k))
     best = []
     for item in message.detections:
         scores = [result.hypothesis.score for result in item.results]
@@ -123,7 +133,7 @@ def test_every_detection_has_hypotheses_best_first_with_readable_names(top_k: in
 
 def test_ground_truth_for_other_tools_has_tracks() -> None:
     labels = Labels(boxes(2, np.random.default_rng(3)), np.array([9, 15]), ("a", "b"))
-    message = encode_labels_detection3d(labels, STAMP, "base_link")
+    message = read(encode_labels_detection3d(labels, STAMP, "base_link"))
     assert [item.id for item in message.detections] == ["a", "b"]
     assert [[r.hypothesis.class_id for r in item.results] for item in message.detections] == [["child"], ["debris"]]
 
@@ -132,35 +142,35 @@ def test_groups_follow_the_taxonomy_and_other_classes_have_none() -> None:
     given_ = Detections(
         STAMP, boxes(2, np.random.default_rng(4)), np.array([[0.9, 0.1], [0.2, 0.8]]), ("child", "tank")
     )
-    message = encode_long_tail(given_, "base_link")
+    message = read(encode_long_tail(given_, "base_link"))
     assert [(item.class_name, item.group) for item in message.detections] == [("child", "few"), ("tank", "")]
 
 
-def test_classes_added_by_language_travel_beside_the_trained_ones(sent: Callable[[Any, str], Any]) -> None:
+def test_classes_added_by_language_travel_beside_the_trained_ones() -> None:
     rng = np.random.default_rng(8)
     names = (*CLASS_NAMES, "wheelchair", "fallen tree")
     confidences = rng.random((4, len(names))) * 0.5
     confidences[0, 19] = 0.9
     given_ = Detections(STAMP, boxes(4, rng), confidences, names)
-    message = sent(encode_long_tail(given_, "base_link"), topics.LONG_TAIL_TYPE)
+    message = read(encode_long_tail(given_, "base_link"))
     assert (message.detections[0].class_name, message.detections[0].group) == ("fallen tree", "")
     back, order = decode_long_tail(message), np.argsort(-given_.scores, kind="stable")
     assert back.class_names == names
     np.testing.assert_array_equal(back.confidences, given_.confidences[order])
-    others = decode_detection3d(encode_detection3d(given_, "base_link", top_k=len(names)))
+    others = decode_detection3d(read(encode_detection3d(given_, "base_link", top_k=len(names))))
     columns = [others.class_names.index(name) for name in names]
     np.testing.assert_array_equal(others.confidences[:, columns], back.confidences)
 
 
 def test_foreign_class_names_are_kept_beside_the_known_ones() -> None:
     given_ = Detections(STAMP, boxes(2, np.random.default_rng(5)), np.array([[0.9, 0.1], [0.2, 0.8]]), ("car", "7"))
-    back = decode_detection3d(encode_detection3d(given_, "base_link"))
+    back = decode_detection3d(read(encode_detection3d(given_, "base_link")))
     assert back.class_names == (*CLASS_NAMES, "7")
     np.testing.assert_allclose(back.confidences[:, [CLASS_INDEX["car"], -1]], given_.confidences)
 
 
 def test_unknown_classes_in_ground_truth_are_rejected() -> None:
-    message = encode_labels(Labels(boxes(1, np.random.default_rng(6)), np.array([3])), STAMP, "base_link")
+    message = read(encode_labels(Labels(boxes(1, np.random.default_rng(6)), np.array([3])), STAMP, "base_link"))
     message.detections[0].class_name = "tank"
     with pytest.raises(InputRejected, match="tank") as caught:
         decode_labels(message)
@@ -182,7 +192,7 @@ def test_unknown_classes_in_ground_truth_are_rejected() -> None:
     ],
 )
 def test_detections_that_do_not_fit_are_rejected(change: Callable[[Any], Any], reason: str) -> None:
-    message = encode_long_tail(detections(3, np.random.default_rng(7)), "base_link")
+    message = read(encode_long_tail(detections(3, np.random.default_rng(7)), "base_link"))
     change(message.detections[1])
     with pytest.raises(InputRejected) as caught:
         decode_long_tail(message)

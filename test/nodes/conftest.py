@@ -83,12 +83,14 @@ def node_process(domain: int, recording: Any) -> Iterator[Callable[..., subproce
 
 
 class MemoryPublisher:
-    def __init__(self, middleware: MemoryMiddleware, topic: str) -> None:
+    def __init__(self, middleware: MemoryMiddleware, topic: str, type_name: str) -> None:
         self._middleware = middleware
         self.topic = topic
+        self.type_name = type_name
 
     def publish(self, message: Any) -> None:
-        self._middleware.published[self.topic].append(message)
+        read = deserialize(message, self.type_name) if isinstance(message, bytes) else message
+        self._middleware.published[self.topic].append(read)
 
     @property
     def matched(self) -> int:
@@ -121,7 +123,7 @@ class MemoryMiddleware:
         self.published.setdefault(topic, [])
         unheard = 0 if "/debug/" in topic else 1
         self.listeners.setdefault(topic, unheard)
-        return MemoryPublisher(self, topic)
+        return MemoryPublisher(self, topic, type_name)
 
     def create_subscription(
         self, topic: str, type_name: str, callback: Callable[[Any, int], None], qos: QoS = RELIABLE, raw: bool = False

@@ -15,7 +15,6 @@ from semlt3d_ros.core.errors import Semlt3dError
 from semlt3d_ros.data.bags import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_long_tail
-from semlt3d_ros.messages.typestore import serialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import QoS
 from semlt3d_ros.nodes.player import Player, PlayerOptions, PlayerSummary
@@ -39,7 +38,7 @@ def offline(bag: Path, detector: Any) -> list[bytes]:
     for frame in frames + builder.flush():
         if builder.reset_before(frame):
             detector.reset()
-        answers.append(serialize(encode_long_tail(detector.detect(frame), "base_link"), topics.LONG_TAIL_TYPE))
+        answers.append(encode_long_tail(detector.detect(frame), "base_link"))
     return answers
 
 

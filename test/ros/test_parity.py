@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bench import encoding
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
@@ -38,10 +39,11 @@ def ros_class(type_name: str) -> Any:
 
 
 def read_by_ros(message: Any, type_name: str) -> Any:
-    """A message of rosbags' classes, sent as this package sends it and read as ROS reads it."""
+    """A message of rosbags' classes, or its bytes, sent as this package sends it and read as ROS reads it."""
     from rclpy.serialization import deserialize_message
 
-    return deserialize_message(serialize(message, type_name), ros_class(type_name))
+    data = message if isinstance(message, bytes) else serialize(message, type_name)
+    return deserialize_message(data, ros_class(type_name))
 
 
 def sent_by_ros(message: Any) -> bytes:
@@ -109,20 +111,26 @@ OPTIONS = encode.MarkerOptions(covariance=True)
 MESSAGES: dict[str, tuple[str, Callable[[MessageTypes], Any]]] = {
     "detections": (
         topics.DETECTION_3D_TYPE,
-        lambda types: encode.encode_detection3d(detections(), "base_link", 3, types),
+        lambda types: encoding.detection3d_by_field(detections(), "base_link", 3, types),
     ),
-    "no detections": (topics.DETECTION_3D_TYPE, lambda types: encode.encode_detection3d(detections(0), "b", 3, types)),
+    "no detections": (
+        topics.DETECTION_3D_TYPE,
+        lambda types: encoding.detection3d_by_field(detections(0), "b", 3, types),
+    ),
     "true objects": (
         topics.DETECTION_3D_TYPE,
-        lambda types: encode.encode_labels_detection3d(labels(), STAMP, "base_link", types),
+        lambda types: encoding.labels_detection3d_by_field(labels(), STAMP, "base_link", types),
     ),
     "label info": (
         topics.LABEL_INFO_TYPE,
         lambda types: encode.encode_label_info(CLASS_NAMES, STAMP, "base_link", 0.25, types),
     ),
-    "long tail": (topics.LONG_TAIL_TYPE, lambda types: encode.encode_long_tail(detections(), "base_link", types)),
-    "truth": (topics.LONG_TAIL_TYPE, lambda types: encode.encode_labels(labels(), STAMP, "base_link", types)),
-    "markers": (topics.MARKER_TYPE, lambda types: encode.encode_markers(detections(), "base_link", OPTIONS, types)),
+    "long tail": (topics.LONG_TAIL_TYPE, lambda types: encoding.long_tail_by_field(detections(), "base_link", types)),
+    "truth": (
+        topics.LONG_TAIL_TYPE,
+        lambda types: encoding.labels_long_tail_by_field(labels(), STAMP, "base_link", types),
+    ),
+    "markers": (topics.MARKER_TYPE, lambda types: encoding.markers_by_field(detections(), "base_link", OPTIONS, types)),
     "diagnostics": (
         topics.DIAGNOSTIC_TYPE,
         lambda types: encode.encode_diagnostics([("a", 2, "b", {"c": 1.5})], STAMP, types=types),
@@ -156,6 +164,22 @@ def test_messages_of_ros_arrive_here_as_they_were_meant(name: str) -> None:
     type_name, build = MESSAGES[name]
     arrived = deserialize(sent_by_ros(build(ros_class)), type_name)
     assert serialize(arrived, type_name) == serialize(build(message_class), type_name)
+
+
+WRITTEN_FROM_ARRAYS: dict[str, Callable[[], bytes]] = {
+    "detections": lambda: encode.encode_detection3d(detections(), "base_link", 3),
+    "no detections": lambda: encode.encode_detection3d(detections(0), "b", 3),
+    "true objects": lambda: encode.encode_labels_detection3d(labels(), STAMP, "base_link"),
+    "long tail": lambda: encode.encode_long_tail(detections(), "base_link"),
+    "truth": lambda: encode.encode_labels(labels(), STAMP, "base_link"),
+    "markers": lambda: encode.encode_markers(detections(), "base_link", OPTIONS),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_FROM_ARRAYS)
+def test_what_is_written_from_arrays_is_what_ros_writes(name: str) -> None:
+    _, build = MESSAGES[name]
+    assert WRITTEN_FROM_ARRAYS[name]() == sent_by_ros(build(ros_class))
 
 
 def test_vision_messages_have_the_fields_that_rviz_reads() -> None:

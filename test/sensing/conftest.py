@@ -15,6 +15,7 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import Frame, Labels, PointCloud
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
+from semlt3d_ros.messages.typestore import deserialize
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import CameraConfig, Rig
 
@@ -86,8 +87,8 @@ class Drive:
 
     def labels(self, stamp: int) -> tuple[str, str, Any]:
         boxes = Boxes3D(np.array([[8.0, 1.0, 1.0]]), np.array([[4.0, 2.0, 1.5]]), np.zeros(1), np.zeros((1, 2)))
-        message = encode.encode_labels(Labels(boxes, np.array([3])), stamp, "base_link")
-        return topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, message
+        encoded = encode.encode_labels(Labels(boxes, np.array([3])), stamp, "base_link")
+        return topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, deserialize(encoded, topics.LONG_TAIL_TYPE)
 
 
 def _fed(builder: FrameBuilder, messages: list[tuple[str, str, Any]]) -> list[Frame]:

@@ -11,6 +11,7 @@ import pytest
 from semlt3d_ros.data.bags import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_long_tail
+from semlt3d_ros.messages.typestore import deserialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import LATCHED, RELIABLE
 from semlt3d_ros.sensing.rig import rig_from_topics
@@ -33,7 +34,8 @@ def rig(entries):
 @pytest.fixture
 def answer(detections):
     def make(stamp):
-        return topics.LONG_TAIL, topics.LONG_TAIL_TYPE, encode_long_tail(replace(detections, stamp=stamp), "base_link")
+        encoded = encode_long_tail(replace(detections, stamp=stamp), "base_link")
+        return topics.LONG_TAIL, topics.LONG_TAIL_TYPE, deserialize(encoded, topics.LONG_TAIL_TYPE)
 
     return make
 
