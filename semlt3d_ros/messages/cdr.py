@@ -52,16 +52,22 @@ def serialize_records(message: Any, type_name: str, count: int, values: Values) 
     Raises:
         KeyError: ``values`` has a field that the records do not have.
     """
-    head = serialize(message, type_name)
-    start = len(head) - _HEADER
+    head = np.frombuffer(serialize(message, type_name), np.uint8)
     _, (_, ((_, record_type), _)) = _fields(type_name)[-1]
     columns: list[_Column] = []
     for column in _columns(record_type, values):
         if not columns or not columns[-1].takes_in(column):
             columns.append(column)
-    records = _records(start, count, columns)
-    # The head ends with the length of the empty array.
-    return Serialized(b"".join((head[:-4], count.to_bytes(4, "little"), records)), type_name)
+    start = len(head) - _HEADER
+    end, places = _places(start, count, columns)
+    # What is aligned is what follows the header.
+    whole = np.zeros(_GREATEST_ALIGNMENT + -(-end // _GREATEST_ALIGNMENT) * _GREATEST_ALIGNMENT, np.uint8)
+    data, message_start = whole[_GREATEST_ALIGNMENT:], _GREATEST_ALIGNMENT - _HEADER
+    whole[message_start : message_start + len(head)] = head
+    data[:start].view("<u4")[-1] = count  # the head ends with the length of the array
+    for column, begins in zip(columns, places, strict=True):
+        column.put(data, begins)
+    return Serialized(whole[message_start : _GREATEST_ALIGNMENT + end].data, type_name)
 
 
 class _Column(Protocol):
@@ -118,7 +124,7 @@ class _Text:
 class _Texts(_Text):
     def __init__(self, texts: Sequence[str]) -> None:
         encoded = [text.encode() + b"\0" for text in texts]
-        self._lengths = np.array([len(text) for text in encoded])
+        self._lengths = np.array([len(text) for text in encoded], np.int64)
         self._letters = np.frombuffer(b"".join(encoded), np.uint8)
         self.size: int | NDArray[np.int64] = 4 + self._lengths[:, None]
 
@@ -191,10 +197,8 @@ def _numbers(kind: Nodetype, detail: Any) -> tuple[str, int] | None:
     return kinds.pop(), sum(part[1] for part in parts if part is not None)
 
 
-def _records(start: int, count: int, columns: Sequence[_Column]) -> bytes:
-    """The records' bytes, where the first one begins at the offset ``start``."""
-    if not count:
-        return b""
+def _places(start: int, count: int, columns: Sequence[_Column]) -> tuple[int, list[NDArray[np.int64]]]:
+    """Where the records end, and where each column's fields (N,) begin, if the first record begins at ``start``."""
     # Where a field lies depends on where its record begins, but only by the remainder: all remainders at once (N, 8).
     ends = np.tile(np.arange(_GREATEST_ALIGNMENT, dtype=np.int32), (count, 1))
     begins = []
@@ -202,15 +206,11 @@ def _records(start: int, count: int, columns: Sequence[_Column]) -> bytes:
         begins.append((ends + (column.alignment - 1)) & -column.alignment)
         ends = begins[-1] + column.size
     # Which remainder it is, each record learns from the one before.
-    base = start - start % _GREATEST_ALIGNMENT
-    places, place = [], start - base
-    for end in ends.tolist():
-        places.append(place)
-        place += end[place % _GREATEST_ALIGNMENT] - place % _GREATEST_ALIGNMENT
-    first = np.array(places)
-    remainder = first % _GREATEST_ALIGNMENT
-    data = np.zeros(-(-place // _GREATEST_ALIGNMENT) * _GREATEST_ALIGNMENT, np.uint8)
-    chosen, rows = first - remainder, np.arange(count)
-    for column, begin in zip(columns, begins, strict=True):
-        column.put(data, chosen + begin[rows, remainder])
-    return data[start - base : place].tobytes()
+    firsts, first = [], start
+    for row in ends.tolist():
+        firsts.append(first)
+        remainder = first % _GREATEST_ALIGNMENT
+        first += row[remainder] - remainder
+    chosen = np.array(firsts, np.int64)
+    rows, remainders = np.arange(count), chosen % _GREATEST_ALIGNMENT
+    return first, [chosen - remainders + begin[rows, remainders] for begin in begins]

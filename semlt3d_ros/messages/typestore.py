@@ -88,7 +88,7 @@ class Serialized(bytes):
 
     type_name: str
 
-    def __new__(cls, data: bytes, type_name: str) -> Serialized:
+    def __new__(cls, data: bytes | memoryview, type_name: str) -> Serialized:
         """``data`` as a message of the type."""
         made = super().__new__(cls, data)
         made.type_name = type_name
