@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,7 +20,12 @@ def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
     """
     from semlt3d_ros.student.detector import Detector, default_checkpoint
 
-    return Detector.load(checkpoint or default_checkpoint(), device)
+    detector = Detector.load(checkpoint or default_checkpoint(), device)
+    # All that was imported and loaded stays; looking through it for garbage holds up a set for 0.1 s now and then.
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # some extension modules take what is not collected at the end for a leak, and say so
+    return detector
 
 
 def run_detector(

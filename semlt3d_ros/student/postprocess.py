@@ -55,13 +55,14 @@ def postprocess(
         calibration: of all classes given out; None leaves the confidences as they are.
         vocabulary: classes that language adds or replaces; None for the trained ones.
     """
-    scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(output.boxes()[..., :3].float())
+    boxes = output.boxes().float()
+    scale_m = output.log_scale.float().clamp(-4.0, 4.0).exp() * range_scale(boxes[..., :3])
     logits, names = class_logits(output, config), config.class_names
     if vocabulary is not None:
         logits, names = vocabulary.extended(logits, output), vocabulary.class_names
     confidences = logits.sigmoid() * localisation_confidence(scale_m)[..., None]
     weights = scale_m.new_zeros(*scale_m.shape, 0) if output.routing is None else output.routing.weights.float()
-    tensors = (output.boxes().float(), confidences, scale_m * 2**0.5, weights)
+    tensors = (boxes, confidences, scale_m * 2**0.5, weights)
     results = []
     for *frame, stamp in zip(*(tensor.cpu().numpy() for tensor in tensors), stamps, strict=True):
         rows, scores, sigma, experts = frame
@@ -89,8 +90,8 @@ def postprocess(
 def _suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDArray:
     """Scores (N, C) with those zeroed that a better box of the class within the radius makes redundant."""
     scores = np.where(scores >= config.score_floor, scores, 0.0).astype(np.float32)
-    distance = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
-    close = distance < config.suppression_radius_m
+    x, y = (centers[:, None] - centers[None]).transpose(2, 0, 1)
+    close = np.sqrt(x * x + y * y) < config.suppression_radius_m
     for column in range(scores.shape[1]):
         values = scores[:, column]
         for index in np.argsort(-values, kind="stable"):
