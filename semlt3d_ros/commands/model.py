@@ -7,11 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import print_json, print_table
-from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from semlt3d_ros.student.batch import Batch
@@ -64,16 +64,13 @@ def read_config(path: Path) -> StudentConfig:
     Raises:
         ConfigurationError: the file cannot be read, or is no student config.
     """
+    from semlt3d_ros.core.config import load
     from semlt3d_ros.student import checkpoint
     from semlt3d_ros.student.config import StudentConfig
-    from semlt3d_ros.training.recipe import read_yaml
 
     if path.suffix == ".safetensors":
         return checkpoint.read_config(path)
-    values = read_yaml(path, "model config")
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"model config '{path}' must be a mapping of entries; see config/models for examples")
-    return StudentConfig.from_dict({**values, "pretrained": False})
+    return replace(load(StudentConfig, path, "model config"), pretrained=False)
 
 
 def measure(config: StudentConfig) -> dict[str, Any]:

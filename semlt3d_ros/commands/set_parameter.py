@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ask the node, and print its answer."""
-    import yaml
-
+    from semlt3d_ros.core.yaml_file import yaml_value
     from semlt3d_ros.middleware.dds import DdsMiddleware
     from semlt3d_ros.middleware.topic_requests import set_parameter
     from semlt3d_ros.nodes.detector import NODE_NAME
@@ -34,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     if not separator:
         raise ConfigurationError(f"'{options.parameter}' is not of the form NAME:=VALUE")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = yaml_value(text)
+    except ConfigurationError as error:
         raise ConfigurationError(f"'{options.parameter}': the value is not YAML; put it in quotes") from error
     middleware = DdsMiddleware("semlt3d_set")
     try:

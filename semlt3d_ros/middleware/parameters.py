@@ -10,22 +10,14 @@ An adapter to a middleware with parameters of its own (rclpy) declares the same 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Any, TypeVar, get_type_hints
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.yaml_file import read_yaml, yaml_value
 
 P = TypeVar("P")
-
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-# YAML 1.1 reads 1e-3 as a text; ROS 2's reader takes it as the number everybody means.
-_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def parameter(
@@ -88,17 +80,23 @@ def check_values(kind: type, given: Mapping[str, tuple[Any, str]], faults: list[
         given: by name, a value and the place it comes from.
         faults: gets a line for each name that is not known and each value that does not fit.
     """
+    from semlt3d_ros.core.config import fitted, shown, unknown
+
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for name, (value, place) in given.items():
         if name not in fields:
-            faults.append(f"{place}: there is no parameter '{name}'{_suggestion(name, fields)}")
+            faults.append(f"{place}: there is no parameter '{name}', {unknown(name, fields)}")
             continue
         try:
-            values[name] = _checked(value, hints[name], fields[name].metadata)
+            values[name] = fitted(hints[name], value)
         except ValueError as error:
-            faults.append(f"{place}: {name} = {value!r} {error}")
+            faults.append(f"{place}: {name} = {shown(value)} is not {error}")
+            continue
+        if _beyond(values[name], fields[name].metadata):
+            faults.append(f"{place}: {name} = {shown(value)} is not {_limits(fields[name].metadata)}")
+            del values[name]
     return values
 
 
@@ -109,11 +107,13 @@ def live_parameters(kind: type) -> frozenset[str]:
 
 def describe_parameters(kind: type) -> list[tuple[str, str, Any, str]]:
     """Name, type, default and description (with the range) of every parameter."""
+    from semlt3d_ros.core.config import words
+
     hints = get_type_hints(kind)
     return [
         (
             field.name,
-            _type_words(hints[field.name]),
+            words(hints[field.name]),
             list(field.default) if isinstance(field.default, tuple) else field.default,
             field.metadata["description"] + _limits(field.metadata, " ({})"),
         )
@@ -122,13 +122,7 @@ def describe_parameters(kind: type) -> list[tuple[str, str, Any, str]]:
 
 
 def _from_file(file: Path, node_name: str, faults: list[str]) -> dict[str, tuple[Any, str]]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the parameter file '{file}': {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"the parameter file '{file}' is not YAML: {reason}") from error
+    content = read_yaml(file, "the parameter file")
     if not isinstance(content, Mapping) or not all(
         isinstance(section, Mapping) and isinstance(section.get("ros__parameters"), Mapping)
         for section in content.values()
@@ -155,41 +149,22 @@ def _from_overrides(overrides: Iterable[str], faults: list[str]) -> dict[str, tu
             faults.append(f"'{text}' is not of the form name:=value")
             continue
         try:
-            found[name.strip()] = (yaml.safe_load(value), f"'{text}'")
-        except yaml.YAMLError:
+            found[name.strip()] = (yaml_value(value), f"'{text}'")
+        except ConfigurationError:
             faults.append(f"'{text}': the value is not YAML; put it in quotes")
     return found
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean '{nearest[0]}'?" if nearest else f"; there are {', '.join(sorted(known))}"
-
-
-def _checked(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
-    if get_origin(hint) is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ValueError(f"is not {_type_words(hint)}")
-        return tuple(_checked(entry, get_args(hint)[0], metadata) for entry in value)
-    if hint is float:
-        if isinstance(value, str) and _EXPONENT.fullmatch(value):
-            value = float(value)
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-    if type(value) is not hint:
-        raise ValueError(f"is not {_type_words(hint)}")
+def _beyond(value: Any, metadata: Mapping[str, Any]) -> bool:
+    """Whether a value, or one in a list, is not among those allowed."""
+    if isinstance(value, tuple):
+        return any(_beyond(entry, metadata) for entry in value)
     low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
-    if choices is not None and value not in choices:
-        raise ValueError(f"is not {_limits(metadata)}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("is not finite")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"is not {_limits(metadata)}")
-    return value
-
-
-def _type_words(hint: Any) -> str:
-    return f"a list of {_WORDS[get_args(hint)[0]].split()[-1]}s" if get_origin(hint) is tuple else _WORDS[hint]
+    return (
+        (choices is not None and value not in choices)
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    )
 
 
 def _limits(metadata: Mapping[str, Any], form: str = "{}") -> str:

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import yaml
-
+from semlt3d_ros.core.checks import Check, Checked, Checks, rule, usable
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.messages import topics
 
 _MAX_OFFSET_S = 1.0
 _RECTIFIED = re.compile(r"/image_rect(_\w+)?(/|$)")
 
 
+def _named(entry: str, optional: bool = False) -> Check:
+    return rule(
+        lambda values: getattr(values, entry) or (optional and getattr(values, entry) is None),
+        f"{entry} must be a name{' or null' if optional else ''}, not {{0.{entry}!r}}",
+    )
+
+
+def _topic(entry: str) -> Check:
+    return rule(
+        lambda values: getattr(values, entry).startswith("/"),
+        f"{entry} must be a topic that begins with '/', not {{0.{entry}!r}}",
+    )
+
+
+def _cameras_apart(rig: Rig) -> Iterator[str]:
+    yield from _given_twice("name", usable(rig.cameras, "name"))
+    yield from _given_twice("topic", usable(rig.cameras, "image_topic", "info_topic"))
+
+
+def _anchored(rig: Rig) -> Iterator[str]:
+    names = list(usable(rig.cameras, "name"))
+    if names and rig.anchor not in names:
+        yield f"anchor '{rig.anchor}' is not one of the cameras ({', '.join(names)})"
+
+
+def _given_twice(kind: str, values: Iterable[str]) -> Iterator[str]:
+    doubled = sorted(value for value, count in Counter(values).items() if count > 1)
+    yield from (f"the {kind} '{value}' is given to more than one camera" for value in doubled)
+
+
 @dataclass(frozen=True)
-class CameraConfig:
+class CameraConfig(Checked):
     """One camera of a rig.
 
     Attributes:
@@ -35,13 +66,29 @@ class CameraConfig:
             None tells it by the topic's name (``is_rectified``).
     """
 
+    TITLE: ClassVar[str] = "camera '{0.name}'"
+    CHECKS: ClassVar[Checks] = (
+        _named("name"),
+        _named("frame_id", optional=True),
+        _topic("image_topic"),
+        _topic("info_topic"),
+        rule(
+            lambda camera: abs(camera.time_offset_s) <= _MAX_OFFSET_S,
+            f"time_offset_s must be within +-{_MAX_OFFSET_S:g} seconds, not {{0.time_offset_s}}",
+        ),
+        rule(
+            lambda camera: camera.reliability in (None, "reliable", "best_effort"),
+            "reliability must be reliable, best_effort or null, not {0.reliability!r}",
+        ),
+    )
+
     name: str
     image_topic: str
     info_topic: str
     compressed: bool = True
     time_offset_s: float = 0.0
     frame_id: str | None = None
-    reliability: str | None = None
+    reliability: Literal["reliable", "best_effort"] | None = None
     rectified: bool | None = None
 
     @property
@@ -51,7 +98,7 @@ class CameraConfig:
 
 
 @dataclass(frozen=True)
-class Rig:
+class Rig(Checked):
     """Cameras in the order in which frames list them, and where everything else comes from.
 
     Attributes:
@@ -67,6 +114,15 @@ class Rig:
         tf_topic, tf_static_topic: ``tf2_msgs/TFMessage``.
     """
 
+    TITLE: ClassVar[str] = "the rig does not fit"
+    CHECKS: ClassVar[Checks] = (
+        rule(lambda rig: rig.cameras, "there is no camera"),
+        _cameras_apart,
+        _anchored,
+        *(_named(name) for name in ("base_frame", "tf_topic", "tf_static_topic")),
+        *(_named(name, optional=True) for name in ("fixed_frame", "points_topic", "labels_topic", "odometry_topic")),
+    )
+
     cameras: tuple[CameraConfig, ...]
     anchor: str
     base_frame: str = topics.BASE_FRAME
@@ -76,11 +132,6 @@ class Rig:
     odometry_topic: str | None = None
     tf_topic: str = topics.TF
     tf_static_topic: str = topics.TF_STATIC
-
-    def __post_init__(self) -> None:
-        faults = _faults(self)
-        if faults:
-            raise ConfigurationError(f"the rig does not fit: {'; '.join(faults)}")
 
     @property
     def camera_names(self) -> tuple[str, ...]:
@@ -111,16 +162,9 @@ def load_rig(path: Path | str) -> Rig:
     Raises:
         ConfigurationError: the file cannot be read, or lists all its faults.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"rig '{path}' cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"rig '{path}' is not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return _rig_of(data)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"rig '{path}': {error}") from error
+    from semlt3d_ros.core.config import parse
+
+    return parse(Rig, _with_default_topics(read_yaml(Path(path), "rig")), f"rig '{path}'")
 
 
 def rig_from_topics(available: Mapping[str, str]) -> Rig:
@@ -171,81 +215,18 @@ def default_rig() -> Rig:
     return rig_from_topics({topic: topics.default_type(topic) or "" for topic in expected})
 
 
-def _rig_of(data: Any) -> Rig:
-    if not isinstance(data, dict):
-        raise ConfigurationError("a mapping with the key 'cameras' is expected")
-    known = {field.name for field in fields(Rig)}
-    faults = [f"unknown key '{key}' (known: {', '.join(sorted(known))})" for key in data if key not in known]
-    entries = data.get("cameras")
-    if not isinstance(entries, list) or not entries:
-        faults.append("'cameras' must be a list with at least one camera")
-        entries = []
-    cameras = tuple(_camera_of(entry, place, faults) for place, entry in enumerate(entries))
-    settings = {key: value for key, value in data.items() if key in known and key != "cameras"}
-    settings.setdefault("anchor", cameras[0].name if cameras else "")
-    unchecked = object.__new__(Rig)
-    defaults = {field.name: field.default for field in fields(Rig)}
-    for key, value in {**defaults, **settings, "cameras": cameras}.items():
-        object.__setattr__(unchecked, key, value)
-    faults += _faults(unchecked)
-    if faults:
-        raise ConfigurationError("; ".join(dict.fromkeys(faults)))
-    return Rig(cameras, **settings)
-
-
-def _camera_of(entry: Any, place: int, faults: list[str]) -> CameraConfig:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
-        faults.append(f"cameras[{place}] needs a 'name'")
-        return CameraConfig(f"#{place}", f"/#{place}/image", f"/#{place}/camera_info")
-    name = entry["name"]
-    known = {field.name for field in fields(CameraConfig)}
-    faults += [
-        f"camera '{name}': unknown key '{key}' (known: {', '.join(sorted(known))})" for key in entry if key not in known
-    ]
-    values = {key: value for key, value in entry.items() if key in known}
-    compressed = values.get("compressed", True)
-    values.setdefault("image_topic", topics.camera_image_topic(name, bool(compressed)))
-    values.setdefault("info_topic", topics.camera_info_topic(name))
-    return CameraConfig(**values)
-
-
-def _faults(rig: Rig) -> list[str]:
-    faults = [] if rig.cameras else ["there is no camera"]
-    for camera in rig.cameras:
-        faults += [f"camera '{camera.name}': {fault}" for fault in _camera_faults(camera)]
-    for kind, values in (
-        ("name", [camera.name for camera in rig.cameras]),
-        ("topic", [topic for camera in rig.cameras for topic in (camera.image_topic, camera.info_topic)]),
-    ):
-        doubled = {str(value) for value in values if values.count(value) > 1}
-        faults += [f"the {kind} '{value}' is given to more than one camera" for value in sorted(doubled)]
-    if rig.cameras and rig.anchor not in rig.camera_names:
-        faults.append(f"anchor '{rig.anchor}' is not one of the cameras ({', '.join(rig.camera_names)})")
-    for key in ("base_frame", "tf_topic", "tf_static_topic"):
-        if not isinstance(getattr(rig, key), str) or not getattr(rig, key):
-            faults.append(f"{key} must be a name, not {getattr(rig, key)!r}")
-    for key in ("fixed_frame", "points_topic", "labels_topic", "odometry_topic"):
-        value = getattr(rig, key)
-        if value is not None and (not isinstance(value, str) or not value):
-            faults.append(f"{key} must be a name or null, not {value!r}")
-    return faults
-
-
-def _camera_faults(camera: CameraConfig) -> list[str]:
-    faults = []
-    for key in ("image_topic", "info_topic"):
-        value = getattr(camera, key)
-        if not isinstance(value, str) or not value.startswith("/"):
-            faults.append(f"{key} must be a topic that begins with '/', not {value!r}")
-    if not isinstance(camera.compressed, bool):
-        faults.append(f"compressed must be true or false, not {camera.compressed!r}")
-    if camera.rectified is not None and not isinstance(camera.rectified, bool):
-        faults.append(f"rectified must be true, false or null, not {camera.rectified!r}")
-    offset = camera.time_offset_s
-    if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) <= _MAX_OFFSET_S:
-        faults.append(f"time_offset_s must be a number of seconds within +-{_MAX_OFFSET_S:g}, not {offset!r}")
-    if camera.reliability not in (None, "reliable", "best_effort"):
-        faults.append(f"reliability must be reliable, best_effort or null, not {camera.reliability!r}")
-    if camera.frame_id is not None and (not isinstance(camera.frame_id, str) or not camera.frame_id):
-        faults.append(f"frame_id must be a name or null, not {camera.frame_id!r}")
-    return faults
+def _with_default_topics(values: Any) -> Any:
+    """The entries of a rig with those that follow from the cameras' names; what does not fit is left as it is."""
+    if not isinstance(values, dict) or not isinstance(values.get("cameras"), list):
+        return values
+    cameras = []
+    for number, entry in enumerate(values["cameras"]):
+        if isinstance(entry, dict):
+            given = entry.get("name")
+            name = given if isinstance(given, str) else f"#{number}"
+            image = topics.camera_image_topic(name, entry.get("compressed", True) is not False)
+            cameras.append({"image_topic": image, "info_topic": topics.camera_info_topic(name), **entry})
+            values = {"anchor": name, **values}
+        else:
+            cameras.append(entry)
+    return {**values, "cameras": cameras}

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.data.shards import SHARD_SUFFIX, FrameRegions, write_shard
@@ -24,8 +26,15 @@ _REGION_MIN_PIXELS = 6
 """Objects that cover fewer pixels of the frame's images have no stored region."""
 
 
+def _can_be_simulated(recipe: GenerationRecipe) -> Iterator[str]:
+    try:
+        recipe.drive(recipe.first_seed)
+    except ConfigurationError as error:
+        yield str(error)
+
+
 @dataclass(frozen=True)
-class GenerationRecipe:
+class GenerationRecipe(Checked):
     """What to render.
 
     Attributes:
@@ -35,6 +44,14 @@ class GenerationRecipe:
         regions: whether to store the image regions of the objects too, for semantic distillation.
         image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
     """
+
+    TITLE: ClassVar[str] = "generation recipe"
+    CHECKS: ClassVar[Checks] = (
+        *positive("drives", "frames", "drives_per_shard"),
+        *not_negative("first_seed", "class_exponent", "rig_jitter"),
+        rule(lambda r: 0 <= r.objects[0] <= r.objects[1], "objects must be the least and the most, not {0.objects}"),
+        _can_be_simulated,
+    )
 
     first_seed: int = 10_000
     drives: int = 3000
@@ -48,9 +65,11 @@ class GenerationRecipe:
     rig_jitter: float = 0.5
     regions: bool = False
 
-    def __post_init__(self) -> None:
-        if min(self.drives, self.frames, self.drives_per_shard) < 1:
-            raise ConfigurationError("a generation recipe needs at least one drive, frame and drive per shard")
+    @property
+    def cropped_size(self) -> tuple[int, int]:
+        """Width and height of the images in pixels."""
+        width, height = self.image_size
+        return width, height - round(height * self.top_crop)
 
     def blocks(self) -> list[tuple[int, int]]:
         """First seed and the one after the last of every shard."""

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 
 _TOKEN_STRIDE = 16
 """The stride whose cells are the tokens of global attention, as in StreamPETR."""
 
 
+def _choice(name: str) -> Check:
+    def check(config: StudentConfig) -> list[str]:
+        allowed, value = get_args(get_type_hints(StudentConfig)[name]), getattr(config, name)
+        return [] if value in allowed else [f"{name} must be one of {', '.join(allowed)}, not {value!r}"]
+
+    return check
+
+
 @dataclass(frozen=True)
-class StudentConfig:
+class StudentConfig(Checked):
     """Sizes and choices of a student.
 
     Attributes:
@@ -54,6 +60,58 @@ class StudentConfig:
         max_boxes: at most this many boxes are given out.
     """
 
+    TITLE: ClassVar[str] = "student config"
+    CHECKS: ClassVar[Checks] = (
+        *positive("image_width", "image_height", "width", "layers", "heads", "depth_points", "feed_forward"),
+        *positive("key_points", "view_limit", "range_m", "depth_bins", "max_boxes"),
+        *not_negative("suppression_radius_m"),
+        *share("score_floor"),
+        _choice("cross_attention"),
+        _choice("block"),
+        rule(
+            lambda c: c.strides and c.strides[0] > 0 and list(c.strides) == sorted(set(c.strides)),
+            "strides must be given, finest first, not {0.strides}",
+        ),
+        rule(
+            lambda c: c.cross_attention != "global" or _TOKEN_STRIDE in c.strides,
+            f"cross_attention 'global' needs stride {_TOKEN_STRIDE} among strides {{0.strides}}",
+        ),
+        rule(
+            lambda c: c.block != "language_experts" or c.language_width > 0,
+            "block 'language_experts' needs language_width, the dimension of the language anchors",
+        ),
+        rule(
+            lambda c: c.block == "plain" or 1 <= c.experts_used <= c.experts,
+            "experts_used must lie in 1 to experts ({0.experts}), not {0.experts_used}",
+        ),
+        rule(
+            lambda c: c.block == "plain" or (c.expert_width > 0 and c.shared_width >= 0),
+            "expert_width must be positive, shared_width must not be negative",
+        ),
+        *not_negative("language_width", "memory_frames"),
+        rule(
+            lambda c: 0.0 <= c.language_share <= (1.0 if c.language_width else 0.0),
+            "language_share must lie in [0, 1], and be 0 without language_width",
+        ),
+        rule(
+            lambda c: not c.memory_frames or min(c.memory_queries, c.memory_gap_s) > 0,
+            "with memory_frames, memory_queries and memory_gap_s must be positive",
+        ),
+        rule(
+            lambda c: c.heads <= 0 or c.width % c.heads == 0,
+            "width {0.width} must be a multiple of heads {0.heads}",
+        ),
+        rule(
+            lambda c: min(c.anchors, c.proposals) >= 0 and c.anchors + c.proposals > 0,
+            "anchors and proposals must not be negative, and must not both be 0",
+        ),
+        rule(lambda c: 0.0 <= c.top_crop < 1.0, "top_crop must lie in [0, 1), not {0.top_crop}"),
+        rule(
+            lambda c: c.class_names and len(set(c.class_names)) == len(c.class_names),
+            "class_names must be unique and not empty",
+        ),
+    )
+
     image_width: int = 224
     image_height: int = 96
     top_crop: float = 0.25
@@ -88,53 +146,6 @@ class StudentConfig:
     score_floor: float = 0.01
     max_boxes: int = 200
 
-    def __post_init__(self) -> None:
-        faults = [
-            f"{name} must be positive, not {getattr(self, name)}"
-            for name in (
-                "image_width",
-                "image_height",
-                "width",
-                "layers",
-                "heads",
-                "depth_points",
-                "feed_forward",
-                "key_points",
-                "view_limit",
-                "range_m",
-                "depth_bins",
-            )
-            if getattr(self, name) <= 0
-        ]
-        if not self.strides or list(self.strides) != sorted(set(self.strides)):
-            faults.append(f"strides must be given, finest first, not {list(self.strides)}")
-        for name in ("cross_attention", "block"):
-            allowed = get_args(get_type_hints(type(self))[name])
-            if getattr(self, name) not in allowed:
-                faults.append(f"{name} must be one of {', '.join(allowed)}, not '{getattr(self, name)}'")
-        if self.cross_attention == "global" and _TOKEN_STRIDE not in self.strides:
-            faults.append(f"cross_attention 'global' needs stride {_TOKEN_STRIDE} among strides {list(self.strides)}")
-        if self.block == "language_experts" and self.language_width <= 0:
-            faults.append("block 'language_experts' needs language_width, the dimension of the language anchors")
-        if self.block != "plain" and not 1 <= self.experts_used <= self.experts:
-            faults.append(f"experts_used must lie in 1 to experts ({self.experts}), not {self.experts_used}")
-        if self.block != "plain" and (self.expert_width <= 0 or self.shared_width < 0):
-            faults.append("expert_width must be positive, shared_width must not be negative")
-        if not 0.0 <= self.language_share <= (1.0 if self.language_width else 0.0):
-            faults.append("language_share must lie in [0, 1], and be 0 without language_width")
-        if self.memory_frames < 0 or (self.memory_frames and min(self.memory_queries, self.memory_gap_s) <= 0):
-            faults.append("memory_frames must not be negative, memory_queries and memory_gap_s must be positive")
-        if self.width % self.heads:
-            faults.append(f"width {self.width} must be a multiple of heads {self.heads}")
-        if min(self.anchors, self.proposals) < 0 or self.anchors + self.proposals == 0:
-            faults.append("anchors and proposals must not be negative, and must not both be 0")
-        if not 0.0 <= self.top_crop < 1.0:
-            faults.append(f"top_crop must lie in [0, 1), not {self.top_crop}")
-        if len(set(self.class_names)) != len(self.class_names) or not self.class_names:
-            faults.append("class_names must be unique and not empty")
-        if faults:
-            raise ConfigurationError("student config: " + "; ".join(faults))
-
     @property
     def token_level(self) -> int:
         """Number of the feature level whose cells are the tokens of global attention."""
@@ -147,36 +158,15 @@ class StudentConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
-        """Build from JSON or YAML values; unknown names are refused with the nearest known one.
+        """Build from JSON or YAML values.
 
         Raises:
-            ConfigurationError: a name is unknown or a value does not fit.
+            ConfigurationError: names are unknown or values do not fit; all faults are named.
         """
-        known = {
-            entry.name: entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
-            for entry in dataclasses.fields(cls)
-        }
-        faults = []
-        for name, value in values.items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                faults.append(f"unknown entry '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
-            elif not _alike(value, known[name]):
-                faults.append(f"{name} must be like {json.dumps(known[name])}, not {value!r}")
-        if faults:
-            raise ConfigurationError("student config: " + "; ".join(faults))
-        tuples: dict[str, Any] = {name: tuple(values[name]) for name in ("strides", "class_names") if name in values}
-        return cls(**(values | tuples))
+        from semlt3d_ros.core.config import parse
+
+        return parse(cls, values, cls.TITLE)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""
         return dataclasses.asdict(self)
-
-
-def _alike(value: Any, example: Any) -> bool:
-    """Whether a YAML or JSON value is of the kind of ``example``."""
-    if isinstance(example, tuple):
-        return isinstance(value, (list, tuple)) and all(_alike(entry, example[0]) for entry in value)
-    if isinstance(example, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is type(example)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
@@ -24,7 +26,7 @@ _CODE_WEIGHTS = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class LossWeights(Checked):
     """Weights of the terms of the total loss.
 
     Attributes:
@@ -40,6 +42,13 @@ class LossWeights:
         balance: load balance of the experts (L_bal).
         temperature: of the similarity distributions that are distilled; the paper does not state one.
     """
+
+    TITLE: ClassVar[str] = "loss_weights"
+    CHECKS: ClassVar[Checks] = (
+        *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
+        *not_negative("alignment", "distillation", "balance"),
+        *positive("temperature"),
+    )
 
     classes: float = 2.0
     boxes: float = 0.75

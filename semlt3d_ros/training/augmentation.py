@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, share
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.targets import Targets
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """Chances and strengths.
 
     Attributes:
@@ -26,6 +28,12 @@ class Augmentation:
         noise: largest pixel noise in grey levels, uniform.
         drop_camera: chance that one camera of a frame goes missing.
     """
+
+    TITLE: ClassVar[str] = "augmentation"
+    CHECKS: ClassVar[Checks] = (
+        *share("mirror", "brightness", "contrast", "tint", "blur", "drop_camera"),
+        *not_negative("noise"),
+    )
 
     mirror: float = 0.5
     rotate: bool = True

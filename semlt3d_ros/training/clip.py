@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import semlt3d_ros
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.captions import caption
@@ -22,12 +23,11 @@ from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.tiny import TinyClip, ZeroShot, varied, zero_shot
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.training.clip_crops import ObjectCrops, render_crops
-from semlt3d_ros.training.recipe import build, read_yaml
 from semlt3d_ros.training.state import load_state, save_state
 
 
 @dataclass(frozen=True)
-class ClipSchedule:
+class ClipSchedule(Checked):
     """The optimisation: AdamW with a linear warm-up and a cosine decay.
 
     Attributes:
@@ -37,18 +37,23 @@ class ClipSchedule:
         save_every: steps between two saved states.
     """
 
+    TITLE: ClassVar[str] = "schedule"
+    CHECKS: ClassVar[Checks] = (
+        rule(
+            lambda s: s.batch >= 2 and s.images >= s.batch,
+            "a contrastive loss needs batches of 2 or more, and at least one of them, not {0.batch} of {0.images}",
+        ),
+        *positive("learning_rate", "save_every"),
+        *not_negative("weight_decay"),
+        *share("warmup"),
+    )
+
     images: int = 200_000
     batch: int = 128
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
     save_every: int = 100
-
-    def __post_init__(self) -> None:
-        if self.batch < 2 or self.images < self.batch or self.save_every < 1:
-            raise ConfigurationError(
-                "schedule: a contrastive loss needs batches of 2 or more, and at least one of them"
-            )
 
     @property
     def steps(self) -> int:
@@ -63,8 +68,14 @@ class ClipSchedule:
         return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm))))
 
 
+def _disjoint(recipe: ClipRecipe) -> Iterator[str]:
+    first, second = sorted((recipe.train, recipe.validation), key=lambda part: part.first_seed)
+    if first.first_seed + first.drives > second.first_seed:
+        yield f"train and validation share seed {second.first_seed}"
+
+
 @dataclass(frozen=True)
-class ClipRecipe:
+class ClipRecipe(Checked):
     """A tiny CLIP and how it comes about.
 
     Attributes:
@@ -77,6 +88,13 @@ class ClipRecipe:
         min_visible_pixels: objects that the student's images show with fewer pixels are left out.
     """
 
+    TITLE: ClassVar[str] = "recipe '{0.name}'"
+    CHECKS: ClassVar[Checks] = (
+        _disjoint,
+        rule(lambda r: {"model_cfg", "preprocess_cfg"} <= set(r.model), "model needs model_cfg and preprocess_cfg"),
+        *not_negative("seed", "min_visible_pixels"),
+    )
+
     name: str
     data_folder: Path
     train: GenerationRecipe
@@ -86,31 +104,14 @@ class ClipRecipe:
     schedule: ClipSchedule = field(default_factory=ClipSchedule)
     min_visible_pixels: int = 6
 
-    def __post_init__(self) -> None:
-        first, second = sorted((self.train, self.validation), key=lambda part: part.first_seed)
-        if first.first_seed + first.drives > second.first_seed:
-            raise ConfigurationError(f"recipe '{self.name}': train and validation share seed {second.first_seed}")
-        if not {"model_cfg", "preprocess_cfg"} <= set(self.model):
-            raise ConfigurationError(f"recipe '{self.name}': model needs model_cfg and preprocess_cfg")
-
 
 def load_clip_recipe(path: Path) -> ClipRecipe:
     """Read a recipe from YAML.
 
     Raises:
-        ConfigurationError: the file is absent or no YAML, or an entry is unknown, missing or does not fit.
+        ConfigurationError: the file is absent or no YAML, or entries are unknown, missing or do not fit; all are named.
     """
-    values = read_yaml(path, "recipe")
-    place = f"recipe '{path}'"
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{place} must be a mapping of entries")
-    values = dict(values)
-    for name, kind in (("train", GenerationRecipe), ("validation", GenerationRecipe), ("schedule", ClipSchedule)):
-        if name in values:
-            values[name] = build(kind, values[name], f"{place}, {name}")
-    if "data_folder" in values:
-        values["data_folder"] = Path(values["data_folder"])
-    return build(ClipRecipe, values, place)
+    return load(ClipRecipe, path, "recipe")
 
 
 Progress = Callable[[str, int, int], None]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
+from semlt3d_ros.core.checks import Checked, Checks, rule
+from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.simulation.generate import GenerationRecipe
@@ -20,7 +23,7 @@ from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer, detected
-from semlt3d_ros.training.recipe import Recipe, build, parse_recipe, read_yaml, settings_of
+from semlt3d_ros.training.recipe import Recipe, settings_of, unfit_images
 from semlt3d_ros.training.rendering import RenderedFrames
 
 
@@ -44,8 +47,49 @@ Run = tuple[Row, Row, int]
 """Base, row and seed."""
 
 
+def _rows_to_borrow_from(experiment: Experiment) -> Iterator[str]:
+    trained = {row.name for row in experiment.rows if not row.trained_as}
+    for row in experiment.rows:
+        if row.trained_as and row.trained_as not in trained:
+            yield (
+                f"row '{row.name}': trained_as names '{row.trained_as}', which is no row that is trained; use one of "
+                f"{', '.join(sorted(trained))}"
+            )
+
+
+def _names_apart(experiment: Experiment) -> Iterator[str]:
+    names = Counter(run_name(*run) for run in experiment.runs())
+    for name in (name for name, count in names.items() if count > 1):
+        yield f"the runs '{name}' would overwrite each other; give bases, rows and seeds different names"
+
+
+def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
+    """Every base and row gives a recipe whose student can be tested, on drives that it does not learn from."""
+    told: set[str] = set()
+    for base in experiment.bases:
+        for row in experiment.rows:
+            try:
+                faults = _misfits(experiment, parse(Recipe, experiment.entries_of(base, row, 0), "recipe"))
+            except ConfigurationFaults as error:
+                faults = list(error.faults)
+            # What is wrong with all recipes is told of the first of them.
+            yield from (f"{base.name}, {row.name}: {fault}" for fault in faults if fault not in told)
+            told.update(faults)
+
+
+def _misfits(experiment: Experiment, recipe: Recipe) -> list[str]:
+    faults = []
+    for test in (experiment.test, *experiment.more_tests.values()):
+        tested = range(test.first_seed, test.first_seed + test.drives)
+        for part in (*recipe.train, recipe.validation):
+            if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop:
+                faults.append(f"test seeds {tested} are among those of training or validation")
+        faults += unfit_images(test, recipe.student)
+    return faults
+
+
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Checked):
     """What to compare.
 
     Attributes:
@@ -58,6 +102,15 @@ class Experiment:
         rows: what is compared.
         title, notes: for the report.
     """
+
+    TITLE: ClassVar[str] = "experiment '{0.name}'"
+    CHECKS: ClassVar[Checks] = (
+        rule(lambda e: e.seeds and e.bases and e.rows, "needs at least one entry in each of seeds, bases and rows"),
+        rule(lambda e: min(e.seeds, default=0) >= 0, "seeds must not be negative, not {0.seeds}"),
+        _rows_to_borrow_from,
+        _names_apart,
+        _recipes_that_fit,
+    )
 
     name: str
     recipe: dict[str, Any]
@@ -82,10 +135,13 @@ class Experiment:
         Raises:
             ConfigurationError: an entry is unknown or does not fit.
         """
+        return parse(Recipe, self.entries_of(base, row, seed), f"experiment '{self.name}', {base.name}, {row.name}")
+
+    def entries_of(self, base: Row, row: Row, seed: int) -> dict[str, Any]:
+        """The entries of the recipe of one run."""
         trained = next((other for other in self.rows if other.name == row.trained_as), Row(""))
         values = merged(merged(merged(self.recipe, base.change), trained.change), row.change)
-        place = f"experiment '{self.name}', {base.name}, {row.name}"
-        return parse_recipe({**values, "name": run_name(base, row, seed), "seed": seed}, place)
+        return {**values, "name": run_name(base, row, seed), "seed": seed}
 
 
 def run_name(base: Row, row: Row, seed: int) -> str:
@@ -110,41 +166,10 @@ def load_experiment(path: Path) -> Experiment:
     """Read an experiment from YAML and check every recipe in it.
 
     Raises:
-        ConfigurationError: the file is absent or no YAML, an entry does not fit, or test seeds were trained on.
+        ConfigurationError: the file is absent or no YAML, entries do not fit, or test seeds were trained on; all are
+            named.
     """
-    values, place = read_yaml(path, "experiment"), f"experiment '{path}'"
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{place} must be a mapping of entries")
-    values = dict(values)
-    if "test" in values:
-        values["test"] = build(GenerationRecipe, values["test"], f"{place}, test")
-    if isinstance(values.get("more_tests"), dict):
-        parts = values["more_tests"].items()
-        values["more_tests"] = {name: build(GenerationRecipe, part, f"{place}, more_tests") for name, part in parts}
-    for name in ("bases", "rows"):
-        values[name] = [build(Row, entry, f"{place}, {name}") for entry in values.get(name, [])]
-    experiment = build(Experiment, values, place)
-    if not (experiment.seeds and experiment.bases and experiment.rows):
-        raise ConfigurationError(f"{place}: needs at least one entry in each of seeds, bases and rows")
-    _check(experiment, place)
-    return experiment
-
-
-def _check(experiment: Experiment, place: str) -> None:
-    trained = {row.name for row in experiment.rows if not row.trained_as}
-    for row in experiment.rows:
-        if row.trained_as and row.trained_as not in trained:
-            raise ConfigurationError(
-                f"{place}, row '{row.name}': trained_as names '{row.trained_as}', which is no row that is trained; "
-                f"use one of {', '.join(sorted(trained))}"
-            )
-    for test in (experiment.test, *experiment.more_tests.values()):
-        tested = range(test.first_seed, test.first_seed + test.drives)
-        for run in experiment.runs():
-            recipe = experiment.recipe_of(*run)
-            for part in (*recipe.train, recipe.validation):
-                if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop:
-                    raise ConfigurationError(f"{place}: test seeds {tested} are among those of training or validation")
+    return load(Experiment, path, "experiment")
 
 
 def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable[[str], None]) -> list[dict[str, Any]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ClassVar, Literal
 
-import yaml
-
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.simulation.generate import GenerationRecipe
@@ -19,11 +17,9 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.criterion import LossWeights
 from semlt3d_ros.training.augmentation import Augmentation
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Checked):
     """How long and how fast to learn.
 
     Attributes:
@@ -43,6 +39,19 @@ class Schedule:
         precision: ``"float32"`` or ``"bfloat16"`` (autocast).
     """
 
+    TITLE: ClassVar[str] = "schedule"
+    CHECKS: ClassVar[Checks] = (
+        *positive("frames", "batch", "learning_rate", "clip", "save_every"),
+        *not_negative("backbone_rate", "restart_rate", "weight_decay", "evaluate_every"),
+        *share("warmup", "ema"),
+        rule(
+            lambda s: 0 <= s.restart_after < s.frames,
+            "restart_after is {0.restart_after}; it must be below {0.frames}, and not negative",
+        ),
+        rule(lambda s: s.frames >= s.batch, "{0.frames} frames do not fill one batch of {0.batch}"),
+        rule(lambda s: s.precision in ("float32", "bfloat16"), "precision is {0.precision!r}; use float32 or bfloat16"),
+    )
+
     frames: int = 20000
     batch: int = 4
     learning_rate: float = 8e-4
@@ -55,19 +64,11 @@ class Schedule:
     ema: float = 0.999
     evaluate_every: int = 500
     save_every: int = 200
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bfloat16"):
-            raise ConfigurationError(f"schedule.precision is '{self.precision}'; use float32 or bfloat16")
-        if not 0 <= self.restart_after < self.frames:
-            raise ConfigurationError(f"schedule.restart_after is {self.restart_after}; it must be below {self.frames}")
-        if self.frames < self.batch or self.batch < 1:
-            raise ConfigurationError(f"schedule: {self.frames} frames do not fill one batch of {self.batch}")
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)
-class Language:
+class Language(Checked):
     """Where the meaning of class names, and of image regions, comes from.
 
     Attributes:
@@ -80,6 +81,15 @@ class Language:
             hides them; those whose pixels nobody counted have.
     """
 
+    TITLE: ClassVar[str] = "language"
+    CHECKS: ClassVar[Checks] = (
+        rule(
+            lambda language: all(template.count("{}") == 1 for template in language.templates),
+            "templates must each hold one {{}} where the name goes, not {0.templates}",
+        ),
+        *not_negative("min_visible_pixels"),
+    )
+
     model: str = "tiny"
     pretrained: str | None = None
     templates: tuple[str, ...] = ()
@@ -87,8 +97,32 @@ class Language:
     min_visible_pixels: int = 24
 
 
+def _disjoint(recipe: Recipe) -> Iterator[str]:
+    parts = sorted([*recipe.train, recipe.validation], key=lambda part: part.first_seed)
+    for first, second in itertools.pairwise(parts):
+        if first.first_seed + first.drives > second.first_seed:
+            yield f"two parts of the data share seed {second.first_seed}"
+
+
+def _images_that_fit(recipe: Recipe) -> Iterator[str]:
+    for part in (*recipe.train, recipe.validation):
+        yield from unfit_images(part, recipe.student)
+
+
+def unfit_images(part: GenerationRecipe, student: StudentConfig) -> Iterator[str]:
+    """What keeps a student from looking at what is simulated: images cropped otherwise, or of another size."""
+    size, wanted = list(part.cropped_size), [student.image_width, student.image_height]
+    if part.top_crop != student.top_crop:
+        yield f"top_crop of what is simulated ({part.top_crop}) and of the student ({student.top_crop}) differ"
+    elif size != wanted:
+        yield (
+            f"image_size {list(part.image_size)} and top_crop {part.top_crop} give images of {size}, the student's "
+            f"image_width and image_height are {wanted}"
+        )
+
+
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Checked):
     """One training run.
 
     Attributes:
@@ -111,6 +145,25 @@ class Recipe:
         validation_frames: at most this many frames in the evaluations along the way; the last one takes all.
     """
 
+    TITLE: ClassVar[str] = "recipe '{0.name}'"
+    CHECKS: ClassVar[Checks] = (
+        rule(lambda r: r.train, "train needs at least one part"),
+        _disjoint,
+        rule(
+            lambda r: r.student.class_names == CLASS_NAMES,
+            "class_names of the student are not those of the labels; leave them out to train for "
+            + ", ".join(CLASS_NAMES),
+        ),
+        rule(lambda r: not r.frozen_images or r.initial is not None, "frozen_images needs an initial checkpoint"),
+        rule(
+            lambda r: r.loss_weights.distillation <= 0 or r.student.language_width,
+            "distillation needs a student with language_width",
+        ),
+        _images_that_fit,
+        *positive("evaluation_range_m", "validation_frames"),
+        *not_negative("seed", "min_visible_pixels"),
+    )
+
     name: str
     data_folder: Path
     train: tuple[GenerationRecipe, ...]
@@ -128,24 +181,6 @@ class Recipe:
     evaluation_range_m: float = 40.0
     validation_frames: int = 90
 
-    def __post_init__(self) -> None:
-        parts = sorted([*self.train, self.validation], key=lambda part: part.first_seed)
-        for first, second in itertools.pairwise(parts):
-            if first.first_seed + first.drives > second.first_seed:
-                raise ConfigurationError(f"recipe '{self.name}': two parts of the data share seed {second.first_seed}")
-        if self.student.class_names != CLASS_NAMES:
-            raise ConfigurationError(
-                f"recipe '{self.name}': class_names of the student are not those of the labels; leave them out to "
-                f"train for {', '.join(CLASS_NAMES)}"
-            )
-        if self.frozen_images and self.initial is None:
-            raise ConfigurationError(f"recipe '{self.name}': frozen_images needs an initial checkpoint")
-        if self.loss_weights.distillation > 0 and not self.student.language_width:
-            raise ConfigurationError(f"recipe '{self.name}': distillation needs a student with language_width")
-        crops = {part.top_crop for part in parts} | {self.student.top_crop}
-        if len(crops) != 1:
-            raise ConfigurationError(f"recipe '{self.name}': top_crop of train, validation and student differ: {crops}")
-
 
 def settings_of(recipe: Recipe) -> EvaluationSettings:
     """What a recipe evaluates."""
@@ -156,75 +191,6 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe from YAML.
 
     Raises:
-        ConfigurationError: the file is absent or no YAML, or an entry is unknown, missing or does not fit.
+        ConfigurationError: the file is absent or no YAML, or entries are unknown, missing or do not fit; all are named.
     """
-    return parse_recipe(read_yaml(path, "recipe"), f"recipe '{path}'")
-
-
-def read_yaml(path: Path, kind: str) -> Any:
-    """The values in a YAML file, which is a ``kind`` of thing in error messages.
-
-    Raises:
-        ConfigurationError: the file is absent or no YAML.
-    """
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{kind} '{path}' cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{kind} '{path}' is not YAML: {error}") from error
-
-
-def parse_recipe(values: Any, place: str) -> Recipe:
-    """A recipe from plain values; ``place`` names it in error messages.
-
-    Raises:
-        ConfigurationError: an entry is unknown, missing or does not fit.
-    """
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{place} must be a mapping of entries")
-    values = dict(values)
-    parts: dict[str, Any] = {
-        "validation": GenerationRecipe,
-        "schedule": Schedule,
-        "augmentation": Augmentation,
-        "loss_weights": LossWeights,
-        "language": Language,
-    }
-    for name, kind in parts.items():
-        if name in values:
-            values[name] = build(kind, values[name], f"{place}, {name}")
-    if "train" in values:
-        parts_of_train = values["train"] if isinstance(values["train"], list) else [values["train"]]
-        values["train"] = tuple(build(GenerationRecipe, part, f"{place}, train") for part in parts_of_train)
-    if "student" in values:
-        values["student"] = StudentConfig.from_dict(values["student"])
-    for name in ("data_folder", "initial"):
-        if values.get(name) is not None:
-            values[name] = Path(values[name])
-    return build(Recipe, values, place)
-
-
-def build(kind: type[T], values: Any, place: str) -> T:
-    """A dataclass ``kind`` from plain values; ``place`` names it in error messages.
-
-    Raises:
-        ConfigurationError: an entry is unknown, missing or does not fit.
-    """
-    entries = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{place}: must be a mapping of entries, not {values!r}")
-    for name in values:
-        if name not in entries:
-            near = difflib.get_close_matches(str(name), entries, n=1)
-            raise ConfigurationError(
-                f"{place}: unknown entry '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
-            )
-    needed = [
-        name
-        for name, entry in entries.items()
-        if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING and name not in values
-    ]
-    if needed:
-        raise ConfigurationError(f"{place}: missing {', '.join(needed)}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return load(Recipe, path, "recipe")

@@ -76,7 +76,7 @@ def test_every_fault_is_named_at_once(values: dict) -> None:
         ("rate:=3", "there is no parameter 'rate', did you mean 'rate_hz'?"),
         ("rate_hz:=fast", "rate_hz = 'fast' is not a number"),
         ("rate_hz:=0.1", "rate_hz = 0.1 is not from 0.5 to 100"),
-        ("rate_hz:=.nan", "rate_hz = nan is not finite"),
+        ("rate_hz:=.nan", "rate_hz = nan is not a finite number"),
         ("depth:=0", "depth = 0 is not at least 1"),
         ("depth:=2.5", "depth = 2.5 is not a whole number"),
         ("depth:=true", "depth = True is not a whole number"),
@@ -124,7 +124,7 @@ def test_files_of_another_form(tmp_path: Path, content: str, words: str) -> None
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot read the parameter file"):
+    with pytest.raises(ConfigurationError, match=r"the parameter file '.*none.yaml' cannot be read: No such file"):
         load_parameters(Parameters, "node", [tmp_path / "none.yaml"])
 
 

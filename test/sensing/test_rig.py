@@ -55,13 +55,13 @@ cameras:
     for part in (
         str(path),
         "anchor 'FRONT' is not one of the cameras",
-        "unknown key 'speed'",
-        "base_frame must be a name, not 7",
-        "camera 'A': image_topic must be a topic that begins with '/', not 'no_slash'",
-        "time_offset_s must be a number",
-        "camera 'B': unknown key 'lens'",
+        "unknown entry 'speed'",
+        "base_frame must be a text, not 7",
+        "cameras[0]: image_topic must be a topic that begins with '/', not 'no_slash'",
+        "cameras[0].time_offset_s must be a number, not 'fast'",
+        "cameras[1]: unknown entry 'lens'",
         "the name 'B' is given to more than one camera",
-        "cameras[3] needs a 'name'",
+        "cameras[3]: missing name",
     ):
         assert part in str(error.value)
     assert "\n" not in str(error.value)

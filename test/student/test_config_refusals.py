@@ -53,12 +53,12 @@ def test_a_block_is_one_of_three() -> None:
 def test_values_of_another_kind_are_refused_together_with_unknown_names() -> None:
     message = refusal(width="96", strides=8, pretrained=1, widht=3, class_names=["car", 5], range_m=True)
     for part in (
-        "width must be like 96, not '96'",
-        "strides must be like [8, 16, 32], not 8",
-        "pretrained must be like false, not 1",
+        "width must be a whole number, not '96'",
+        "strides must be a list of whole numbers, not 8",
+        "pretrained must be true or false, not 1",
         "unknown entry 'widht'; did you mean 'width'?",
-        "class_names must be like",
-        "range_m must be like 45.0, not True",
+        "class_names[1] must be a text, not 5",
+        "range_m must be a number, not True",
     ):
         assert part in message
     assert StudentConfig.from_dict({"range_m": 45}).range_m == 45

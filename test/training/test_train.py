@@ -99,7 +99,10 @@ def test_learning_rate_warms_up_and_decays() -> None:
         (("name: tiny", ""), "missing name"),
         (("first_seed: 10,", "first_seed: 501,"), "share seed 501"),
         (("frames: 16, batch: 2", "frames: 1, batch: 2"), "do not fill one batch"),
-        (("top_crop: 0.25\n", "top_crop: 0.5\n"), "top_crop of train, validation and student differ"),
+        (
+            ("top_crop: 0.25\n", "top_crop: 0.5\n"),
+            r"top_crop of what is simulated \(0.25\) and of the student \(0.5\) differ",
+        ),
         (("frames: 16, batch: 2", "frames: 16, restart_after: 16"), "restart_after is 16"),
         (
             ("student:", "student:\n  class_names: [car, tram]"),
