@@ -142,6 +142,15 @@ def test_an_optional_package_is_imported_in_one_place(package, home):
     assert offences(lambda path, name: name.split(".")[0] != package or place(path).startswith(home)) == []
 
 
+def test_defining_a_configuration_does_not_load_what_checks_it():
+    modules = ["cli", "sensing.rig", "student.config", "middleware.parameters", "nodes.detector_parameters"]
+    program = (
+        f"import sys, {', '.join(f'semlt3d_ros.{name}' for name in modules)}; assert 'pydantic' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
 def test_models_and_messages_never_meet_a_middleware_library():
     def allowed(path, name):
         return not (name.split(".")[0] == "rosbags" and room(path) in {"core", "student", "teacher", "evaluation"})

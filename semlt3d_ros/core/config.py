@@ -221,4 +221,4 @@ def _hints(kind: Any) -> dict[str, Any]:
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     # Of JSON, strictly, a list is taken as a tuple and a text as a path; of Python's values it would not be.
-    return TypeAdapter(hint, config=ConfigDict(strict=True))
+    return TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False))

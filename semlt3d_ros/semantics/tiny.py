@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.semantics.clip import FILE_ENTRY, FILE_FORMAT, build, import_open_clip
 
@@ -29,7 +30,7 @@ class TinyClip(nn.Module):
         config: ``model_cfg`` and ``preprocess_cfg``, as in ``open_clip_config.json``.
 
     Raises:
-        ConfigurationError: open_clip is not installed.
+        ConfigurationError: open_clip is not installed, or makes no model of the config.
     """
 
     seen: Tensor
@@ -41,10 +42,17 @@ class TinyClip(nn.Module):
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.model, _, self._tokenizer = build(config)
         self._loss = import_open_clip().ClipLoss()
+        try:
+            self.model, _, self._tokenizer = build(config)
+            scale, shift = (torch.tensor(config["preprocess_cfg"][key]).view(1, 3, 1, 1) for key in ("std", "mean"))
+        except Exception as error:  # open_clip and timm hand on what they stumble over
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
+            raise ConfigurationError(
+                f"no CLIP can be made of model_cfg and preprocess_cfg ({reason}); they hold what open_clip's "
+                "open_clip_config.json holds"
+            ) from error
         self.size = int(self.model.visual.image_size[0])
-        scale, shift = (torch.tensor(config["preprocess_cfg"][key]).view(1, 3, 1, 1) for key in ("std", "mean"))
         self.register_buffer("_scale", scale, persistent=False)
         self.register_buffer("_shift", shift, persistent=False)
         self.register_buffer("seen", torch.zeros(self.model.vocab_size, dtype=torch.bool))

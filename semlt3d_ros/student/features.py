@@ -36,9 +36,11 @@ class ImageFeatures(nn.Module):
             self.backbone = timm.create_model(
                 config.backbone, pretrained=config.pretrained, features_only=True, **config.backbone_args
             )
-        except (RuntimeError, OSError) as error:
+        except Exception as error:  # timm hands on what it stumbles over, mistyped backbone_args for one
             remedy = "set pretrained: false, or provide the weights" if config.pretrained else "choose a timm model"
-            raise ConfigurationError(f"backbone '{config.backbone}' could not be made ({error}); {remedy}") from error
+            raise ConfigurationError(
+                f"backbone '{config.backbone}' could not be made ({error}); {remedy}, or mend backbone_args"
+            ) from error
         reductions = self.backbone.feature_info.reduction()
         missing = set(config.strides) - set(reductions)
         if missing:

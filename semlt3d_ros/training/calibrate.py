@@ -26,7 +26,7 @@ from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.postprocess import postprocess
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.loop import Frames
-from semlt3d_ros.training.recipe import load_recipe, settings_of
+from semlt3d_ros.training.recipe import load_recipe, settings_of, unfit_images
 from semlt3d_ros.training.rendering import RenderedFrames
 
 LANGUAGE_SHARES: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -149,6 +149,8 @@ def calibrate_checkpoint(checkpoint: Path, recipe_path: Path, out: Path) -> dict
     """
     recipe, origin = load_recipe(recipe_path), read_checkpoint(checkpoint)
     student = origin.student()
+    for fault in unfit_images(recipe.validation, origin.config):
+        raise ConfigurationError(f"recipe '{recipe_path}' is not for checkpoint '{checkpoint}': {fault}")
     with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
         fitted = calibrate(student, frames, settings_of(recipe))
     student.config = fitted.config

@@ -22,7 +22,7 @@ from semlt3d_ros.student.checkpoint import read_checkpoint, read_header, save_ch
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer, detected
+from semlt3d_ros.training.loop import Trainer, detected, rehearse
 from semlt3d_ros.training.recipe import Recipe, settings_of, unfit_images
 from semlt3d_ros.training.rendering import RenderedFrames
 
@@ -186,10 +186,13 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
     Returns:
         The results of all runs, in the order of ``experiment.runs()``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     finished, missing = list[Run](), list[Run]()
     for run in experiment.runs():
         (missing if _tests_to_do(experiment, folder, run) else finished).append(run)
+    for run in missing:
+        if run[2] == experiment.seeds[0] and not checkpoint_path(folder, run).exists():
+            rehearse(experiment.recipe_of(*run))
+    folder.mkdir(parents=True, exist_ok=True)
     for run in finished:
         done(run_name(*run))
     # Those that borrow another row's weights come when all weights are there.

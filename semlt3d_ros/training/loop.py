@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -81,6 +82,17 @@ def detected(detector: Detector, frames: Frames, limit: int | None = None) -> It
             frame = frames[index]
             if frame.labels is not None:
                 yield detector.detect(frame), frame.labels
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Make the student of a recipe, so that what cannot be made is told before anything is rendered or written.
+
+    Raises:
+        ConfigurationError: there is no such backbone, or the checkpoint to start from cannot be used.
+    """
+    student = Student(replace(recipe.student, pretrained=False))
+    if recipe.initial is not None:
+        adopt(student, recipe.initial, recipe.initial_parts)
 
 
 class Trainer:

@@ -14,7 +14,7 @@ import semlt3d_ros
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer
+from semlt3d_ros.training.loop import Trainer, rehearse
 from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
 from semlt3d_ros.training.rendering import RenderedFrames
 
@@ -43,6 +43,8 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         ConfigurationError: the recipe does not hold together.
     """
     recipe = load_recipe(recipe_path)
+    rehearse(recipe)
+    semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,6 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         RenderedFrames(recipe.data_folder, [recipe.validation]) as validation,
         RenderedFrames(recipe.data_folder, recipe.train) as frames,
     ):
-        semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
         trainer = Trainer(recipe, frames, folder, device, semantics)
         if resume:
             trainer.resume()
