@@ -74,4 +74,4 @@ def test_generation_from_the_command_line(tmp_path, capsys):
     assert main([str(tmp_path), "--drives", "2", "--drives-per-shard", "1", "--frames", "1", *size]) == 0
     assert len(ShardDataset([tmp_path])) == 2
     assert main([str(tmp_path), "--drives", "0", *size]) == 1
-    assert "at least one drive" in capsys.readouterr().err
+    assert "drives must be positive" in capsys.readouterr().err
