@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,11 +23,12 @@ class TransformError(InputRejected):
     """
 
 
-@dataclass
+@dataclass(eq=False)
 class _Edge:
-    """How one frame lies in its parent: for ever, or at the stamps of a history, oldest first."""
+    """How one frame lies in one parent: for ever, or at the stamps of a history, oldest first."""
 
     parent: str
+    child: str
     fixed: rigid.Matrix | None = None
     stamps: list[int] = field(default_factory=list)
     matrices: list[rigid.Matrix] = field(default_factory=list)
@@ -43,8 +46,16 @@ class _Edge:
             self.matrices.insert(place, matrix)
 
 
+_Way = list[tuple[_Edge, bool]]
+"""Links from frame to frame, each with whether it is climbed up, to the parent."""
+
+
 class TransformTree:
     """Frames linked parent to child; interpolates between stamps. Leading slashes of frame names are ignored.
+
+    A frame may have several parents, as ``base_link`` has where an odometry and a localizer publish it in turn: each
+    link has a history of its own, and a look-up goes the shortest way that knows the stamp, over the newer link where
+    two are equally short. So a frame that moves to another parent is found there.
 
     Dynamic links keep ``history_s`` of their past. A stamp that lies more than ``max_backward_s`` before the newest one
     of its link is a time jump (a bag starts over): the link's history begins anew.
@@ -69,17 +80,23 @@ class TransformTree:
         self._extrapolation = round(extrapolation_s * _SECOND)
         self._max_gap = round(max_gap_s * _SECOND)
         self._max_backward = round(max_backward_s * _SECOND)
-        self._edges: dict[str, _Edge] = {}
+        # By child, the links to its parents; the one that was made last is the last.
+        self._edges: dict[str, dict[str, _Edge]] = {}
+        self._children: dict[str, dict[str, _Edge]] = {}
+        self._ways: dict[tuple[str, str], _Way | None] = {}
+        self._forked = False
 
     @property
     def frames(self) -> tuple[str, ...]:
         """Names of all frames, sorted."""
-        return tuple(sorted({*self._edges, *(edge.parent for edge in self._edges.values())}))
+        return tuple(sorted({*self._edges, *self._children}))
+
+    def parents(self, frame: str) -> tuple[str, ...]:
+        """The frames that a frame was published under, the newest link last."""
+        return tuple(self._edges.get(frame.lstrip("/"), ()))
 
     def add(self, parent: str, child: str, stamp: int, matrix: rigid.Matrix, static: bool = False) -> None:
         """Learn ``T_parent_child`` (4, 4) at ``stamp`` nanoseconds, or for ever if ``static``.
-
-        A child that is given another parent moves there, and its history with the old one is forgotten.
 
         Raises:
             TransformError: ``transform``: the link would close a loop, a name is empty, or the matrix is not finite.
@@ -89,15 +106,9 @@ class TransformTree:
             raise TransformError("transform", f"transform '{parent}' -> '{child}': a frame has no name")
         if not np.isfinite(matrix).all():
             raise TransformError("transform", f"transform '{parent}' -> '{child}': the matrix is not finite")
-        if child in self._ancestors(parent):
-            raise TransformError(
-                "transform",
-                f"transform '{parent}' -> '{child}' would close a loop: '{parent}' already hangs below '{child}'",
-            )
-        edge = self._edges.get(child)
-        if edge is None or edge.parent != parent or static or edge.fixed is not None:
-            edge = self._edges[child] = _Edge(parent, matrix if static else None)
+        edge = self._put(parent, child, static)
         if static:
+            edge.fixed = matrix
             return
         if edge.stamps and stamp < edge.stamps[-1] - self._max_backward:
             edge.stamps.clear()
@@ -112,13 +123,19 @@ class TransformTree:
             TransformError: the frames are not connected, or a link between them does not cover the stamp.
         """
         target, source = target.lstrip("/"), source.lstrip("/")
-        target_line, source_line = self._ancestors(target), self._ancestors(source)
-        common = next((frame for frame in source_line if frame in target_line), None)
-        if common is None or not self._known(target) or not self._known(source):
+        if (target, source) not in self._ways:
+            self._ways[target, source] = self._way(target, source, lambda edge: True)
+        way = self._ways[target, source]
+        if way is None:
             raise TransformError("no_transform", self._why_unconnected(target, source))
-        T_common_source = self._climb(source_line[: source_line.index(common)], stamp)
-        T_common_target = self._climb(target_line[: target_line.index(common)], stamp)
-        return rigid.inverse(T_common_target) @ T_common_source
+        try:
+            return self._along(way, stamp)
+        except TransformError:
+            # A parent that was left stays known, and knows nothing of the time since.
+            other = self._way(target, source, lambda edge: self._covers(edge, stamp)) if self._forked else None
+            if other is None:
+                raise
+            return self._along(other, stamp)
 
     def lookup_between(
         self, target: str, target_stamp: int, source: str, source_stamp: int, fixed: str
@@ -135,28 +152,99 @@ class TransformTree:
         return self.lookup(target, fixed, target_stamp) @ self.lookup(fixed, source, source_stamp)
 
     def _known(self, frame: str) -> bool:
-        return frame in self._edges or any(edge.parent == frame for edge in self._edges.values())
+        return frame in self._edges or frame in self._children
+
+    def _put(self, parent: str, child: str, static: bool) -> _Edge:
+        edge = self._edges.get(child, {}).get(parent)
+        if edge is None:
+            self._break_loops(parent, child)
+        if edge is None or static:
+            # What is said once and for ever was meant to hold from now on: it becomes the newest of the links.
+            parents = self._edges.setdefault(child, {})
+            parents.pop(parent, None)
+            edge = parents[parent] = self._children.setdefault(parent, {})[child] = _Edge(parent, child)
+            self._changed()
+        edge.fixed = None
+        return edge
+
+    def _changed(self) -> None:
+        self._ways.clear()
+        self._forked = any(len(parents) > 1 for parents in self._edges.values())
+
+    def _break_loops(self, parent: str, child: str) -> None:
+        """Make room for a new link: what a frame has left by moving to another parent does not forbid it."""
+        line = [parent]
+        while line[-1] != child and (edges := self._edges.get(line[-1])):
+            line.append(next(reversed(edges)))
+        if line[-1] == child:
+            raise TransformError(
+                "transform",
+                f"transform '{parent}' -> '{child}' would close a loop: '{parent}' already hangs below '{child}'",
+            )
+        above = set(self._ancestors(parent))
+        if child in above:
+            for frame in above:
+                for name in self.parents(frame)[:-1]:
+                    del self._edges[frame][name], self._children[name][frame]
+            self._changed()
 
     def _ancestors(self, frame: str) -> list[str]:
+        """The frame and all above it, the nearest first."""
         line = [frame]
-        while (edge := self._edges.get(line[-1])) is not None:
-            line.append(edge.parent)
+        for name in line:
+            line += [parent for parent in self._edges.get(name, ()) if parent not in line]
         return line
 
-    def _climb(self, line: list[str], stamp: int) -> rigid.Matrix:
+    def _steps(self, frame: str) -> Iterator[tuple[str, _Edge, bool]]:
+        for name, edge in reversed(self._edges.get(frame, {}).items()):
+            yield name, edge, True
+        for name, edge in self._children.get(frame, {}).items():
+            yield name, edge, False
+
+    def _way(self, target: str, source: str, usable: Callable[[_Edge], bool]) -> _Way | None:
+        """The shortest way from ``source`` to ``target`` over usable links, or None."""
+        if not self._known(target) or not self._known(source):
+            return None
+        ways: dict[str, _Way] = {source: []}
+        waiting = deque([source])
+        while waiting and target not in ways:
+            frame = waiting.popleft()
+            for name, edge, up in self._steps(frame):
+                if name not in ways and usable(edge):
+                    ways[name] = [*ways[frame], (edge, up)]
+                    waiting.append(name)
+        return ways.get(target)
+
+    def _along(self, way: _Way, stamp: int) -> rigid.Matrix:
+        """What a way adds up to: climbs up, then down again, and so on where it leads through a common child."""
+        result, place = None, 0
+        while result is None or place < len(way):
+            top = next((index for index in range(place, len(way)) if not way[index][1]), len(way))
+            end = next((index for index in range(top, len(way)) if way[index][1]), len(way))
+            step = rigid.inverse(self._climb(reversed(way[top:end]), stamp)) @ self._climb(way[place:top], stamp)
+            result, place = step if result is None else step @ result, end
+        return result
+
+    def _climb(self, line: Iterable[tuple[_Edge, bool]], stamp: int) -> rigid.Matrix:
         matrix = np.eye(4)
-        for frame in line:
-            matrix = self._link(frame, stamp) @ matrix
+        for edge, _ in line:
+            matrix = self._at(edge, stamp) @ matrix
         return matrix
 
-    def _link(self, child: str, stamp: int) -> rigid.Matrix:
-        edge = self._edges[child]
+    def _covers(self, edge: _Edge, stamp: int) -> bool:
+        try:
+            self._at(edge, stamp)
+        except TransformError:
+            return False
+        return True
+
+    def _at(self, edge: _Edge, stamp: int) -> rigid.Matrix:
         if edge.fixed is not None:
             return edge.fixed
         stamps, place = edge.stamps, bisect_left(edge.stamps, stamp)
         if place < len(stamps) and stamps[place] == stamp:
             return edge.matrices[place]
-        link = f"transform '{edge.parent}' -> '{child}'"
+        link = f"transform '{edge.parent}' -> '{edge.child}'"
         if place == 0:
             raise TransformError(
                 "transform_too_old",
@@ -184,9 +272,16 @@ class TransformTree:
         if unknown:
             known = ", ".join(self.frames) or "none yet"
             names = " and ".join(f"'{frame}'" for frame in unknown)
-            return f"no transform '{target}' <- '{source}': {names} unknown (known frames: {known})"
-        roots = [self._ancestors(frame)[-1] for frame in (target, source)]
+            text = f"no transform '{target}' <- '{source}': {names} unknown (known frames: {known})"
+            for frame in self._ancestors(source) + self._ancestors(target):
+                if len(parents := self.parents(frame)) > 1:
+                    text += f"; '{frame}' has the parents " + " and ".join(f"'{name}'" for name in parents)
+            return text
         return (
             f"no transform '{target}' <- '{source}': not connected; "
-            f"'{target}' belongs to the tree of '{roots[0]}', '{source}' to that of '{roots[1]}'"
+            f"'{target}' belongs to the tree of {self._roots(target)}, '{source}' to that of {self._roots(source)}"
         )
+
+    def _roots(self, frame: str) -> str:
+        roots = [name for name in self._ancestors(frame) if not self._edges.get(name)]
+        return " and ".join(f"'{name}'" for name in roots)

@@ -132,7 +132,65 @@ def test_a_child_moves_to_another_parent():
     tree = _tree()
     tree.add("map", "base_link", 5 * S, np.eye(4))
     np.testing.assert_allclose(tree.lookup("map", "camera", 5 * S), MOUNT)
-    assert _reason(lambda: tree.lookup("odom", "camera", 5 * S))[0] == "no_transform"
+    assert _reason(lambda: tree.lookup("odom", "camera", 6 * S))[0] == "transform_too_new"
+
+
+def test_a_child_moves_between_its_relations():
+    tree = _tree()
+    tree.add("odom", "footprint", 0, np.eye(4), static=True)
+    tree.add("footprint", "base_link", 6 * S, rigid.planar(1.0, 2.0, 0.0))
+    # The direct link ends at 5 s; before that the new one knows nothing.
+    np.testing.assert_allclose(tree.lookup("odom", "base_link", 6 * S), rigid.planar(1.0, 2.0, 0.0))
+    assert np.array_equal(tree.lookup("odom", "base_link", 4 * S), _pose(4 * S))
+
+
+def test_what_is_mounted_anew_is_found_in_its_new_place():
+    tree = TransformTree()
+    tree.add("base_link", "roof", 0, rigid.transform((0, 0, 2)), static=True)
+    tree.add("base_link", "bumper", 0, rigid.transform((3, 0, 0)), static=True)
+    for parent, x, z in (("roof", 0.0, 2.0), ("bumper", 3.0, 0.0), ("roof", 0.0, 2.0)):
+        tree.add(parent, "camera", 0, np.eye(4), static=True)
+        np.testing.assert_allclose(tree.lookup("base_link", "camera", 7)[:3, 3], (x, 0.0, z))
+
+
+@given(st.lists(st.sampled_from(["odom", "map"]), min_size=2, max_size=60))
+def test_two_parents_in_any_turn_have_histories_of_their_own(turns):
+    tree = TransformTree(max_gap_s=10.0)
+    tree.add("base_link", "camera", 0, MOUNT, static=True)
+    stamps: dict[str, list[int]] = {"odom": [], "map": []}
+    there = {"odom": np.eye(4), "map": rigid.planar(500.0, -300.0, 1.2)}
+    for tick, parent in enumerate(turns):
+        tree.add(parent, "base_link", tick * S // 50, there[parent] @ _pose(tick * S // 50))
+        stamps[parent].append(tick * S // 50)
+    for parent, known in stamps.items():
+        for stamp in known:
+            np.testing.assert_allclose(
+                tree.lookup(parent, "camera", stamp), there[parent] @ _pose(stamp) @ MOUNT, atol=1e-9
+            )
+    # What both know at one instant connects the two as well.
+    if len(set(turns)) == 2 and (middle := max(known[0] for known in stamps.values())) <= min(
+        known[-1] for known in stamps.values()
+    ):
+        np.testing.assert_allclose(tree.lookup("odom", "map", middle), rigid.inverse(there["map"]), atol=2e-2)
+
+
+def test_several_parents_are_named_where_none_of_them_is_asked_for():
+    tree = _tree()
+    tree.add("map", "base_link", 5 * S, np.eye(4))
+    _, message = _reason(lambda: tree.lookup("world", "camera", 5 * S))
+    assert "'base_link' has the parents 'odom' and 'map'" in message
+    tree.add("world", "lidar", 0, np.eye(4), static=True)
+    _, message = _reason(lambda: tree.lookup("world", "camera", 5 * S))
+    assert "that of 'odom' and 'map'" in message and tree.parents("/base_link") == ("odom", "map")
+
+
+def test_a_loop_through_a_parent_that_was_left_is_none():
+    tree = _tree()
+    tree.add("world", "base_link", 6 * S, np.eye(4))
+    tree.add("camera", "odom", 6 * S, np.eye(4))
+    np.testing.assert_allclose(tree.lookup("world", "odom", 6 * S), MOUNT)
+    assert tree.parents("base_link") == ("world",)
+    assert _reason(lambda: tree.add("odom", "world", 6 * S, np.eye(4)))[0] == "transform"
 
 
 def test_a_bag_that_starts_over():
