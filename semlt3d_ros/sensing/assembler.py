@@ -2,7 +2,9 @@
 
 A set is centred on the image of the anchor camera. Every other image belongs to the nearest anchor within a tolerance,
 after each camera's known phase is taken off its stamp. Where the anchor's image is missing, what lies together makes a
-set of its own. The stamps of the messages alone decide, in the order in which they are added: the same messages give
+set of its own. When stamps fall far back, or a round of images comes that are all too late, time has started anew.
+
+The stamps of the messages alone decide, in the order in which they are added: the same messages give
 the same sets, live or from a bag. Only ``poll`` looks at a clock, and it acts only when the stream has stalled.
 """
 
@@ -12,58 +14,19 @@ from bisect import insort
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.sensing.assembler_config import AssemblerConfig
+
+__all__ = ["AssembledSet", "AssemblerConfig", "FrameAssembler", "SetImage", "Unused"]
 
 Payload = TypeVar("Payload")
 
 _SECOND = 1_000_000_000
 _REMEMBERED_STAMPS = 16
-
-
-@dataclass(frozen=True)
-class AssemblerConfig:
-    """How images are matched.
-
-    Attributes:
-        completed_by: ``"all"``: a set is given out when every camera is there, at the latest at its deadline;
-            ``"anchor"``: as soon as the anchor's image is there, with the images that came before it.
-        tolerance_s: largest distance of an image from its anchor. Less than half of the cameras' period keeps the
-            matching unique.
-        deadline_s: a set is given out without its missing cameras when the newest stamp is later than it by this.
-        min_cameras: sets with fewer images are dropped as ``incomplete``; None is half of the rig, rounded up.
-        max_waiting: images held per camera; more end the oldest set early.
-        max_backward_s: stamps that fall back by more are a time jump: memory of earlier sets no longer applies.
-        max_gap_s: stamps that run ahead by more are a gap, with the same effect.
-        stall_s: ``poll`` gives out what waits when no image came for this long.
-
-    Raises:
-        ConfigurationError: lists all values that do not fit.
-    """
-
-    completed_by: Literal["all", "anchor"] = "all"
-    tolerance_s: float = 0.06
-    deadline_s: float = 0.2
-    min_cameras: int | None = None
-    max_waiting: int = 8
-    max_backward_s: float = 1.0
-    max_gap_s: float = 2.0
-    stall_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        faults = []
-        if self.completed_by not in ("all", "anchor"):
-            faults.append(f"completed_by must be 'all' or 'anchor', not '{self.completed_by}'")
-        for name in ("tolerance_s", "deadline_s", "max_backward_s", "max_gap_s", "stall_s"):
-            if not 0 < getattr(self, name) < float("inf"):
-                faults.append(f"{name} must be a positive number of seconds, not {getattr(self, name)}")
-        if self.min_cameras is not None and self.min_cameras < 1:
-            faults.append(f"min_cameras must be at least 1, not {self.min_cameras}")
-        if self.max_waiting < 2:
-            faults.append(f"max_waiting must be at least 2, not {self.max_waiting}")
-        if faults:
-            raise ConfigurationError("synchronisation: " + "; ".join(faults))
+_PROOF = 3
+"""Late images in a row of a single camera that show that its time has started anew."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +64,29 @@ class _Waiting(Generic[Payload]):
     payload: Payload = field(compare=False)
 
 
+@dataclass(frozen=True)
+class Unused:
+    """Images of one camera that became part of no set, one after the other.
+
+    Attributes:
+        count: how many, up to the newest.
+        reason: why the newest was dropped, as in ``FrameAssembler.drops``.
+        fruitless: none of its images ever became part of a set.
+    """
+
+    count: int
+    reason: str
+    fruitless: bool
+
+
+@dataclass(frozen=True)
+class _Returned(Generic[Payload]):
+    """An image that fits no set to come: the first of a new start, or to be dropped under its reason."""
+
+    image: _Waiting[Payload]
+    reason: str
+
+
 @dataclass
 class _Window(Generic[Payload]):
     start: int
@@ -123,6 +109,7 @@ class FrameAssembler(Generic[Payload]):
             ``unmatched`` (no set needed it), ``incomplete`` (its set had too few cameras), ``clock`` (a stamp far from
             the other cameras'), ``reset``.
         dropped_sets: sets dropped, by reason: ``incomplete``.
+        unused: by camera, its newest images if they became part of no set.
         resets: time jumps and gaps, by kind.
         min_cameras: images that a set needs.
         newest: the newest stamp, with its camera's phase taken off, or None; a camera with a wrong clock has no say.
@@ -151,7 +138,9 @@ class FrameAssembler(Generic[Payload]):
         self.drops: Counter[str] = Counter()
         self.dropped_sets: Counter[str] = Counter()
         self.resets: Counter[str] = Counter()
-        self._candidates: list[_Waiting[Payload]] = []
+        self.unused: dict[str, Unused] = {}
+        self._fruitful: set[str] = set()
+        self._returned: list[_Returned[Payload]] = []
         self.stalled_s = 0.0
         self._added_since_poll = False
         self._last_activity: int | None = None
@@ -161,7 +150,7 @@ class FrameAssembler(Generic[Payload]):
     @property
     def waiting(self) -> int:
         """Images held for a set that is not complete yet."""
-        return len(self._candidates) + sum(map(len, self._queues.values()))
+        return len(self._returned) + sum(map(len, self._queues.values()))
 
     def add(self, camera: str, stamp: int, payload: Payload) -> list[AssembledSet[Payload]]:
         """Add one image (stamp in nanoseconds) and get the sets that it completes, oldest first.
@@ -169,19 +158,9 @@ class FrameAssembler(Generic[Payload]):
         Raises:
             KeyError: the camera is not one of the rig's.
         """
-        image = _Waiting(stamp - self._offsets[camera], stamp, camera, payload)
         self._added_since_poll = True
         self.stalled_s = 0.0
-        if self.newest is None or not self._jumps(image.time, self.newest):
-            self._drop("clock", self._candidates)
-            self._candidates = []
-            return self._take(image)
-        if self._candidates and self._jumps(image.time, self._candidates[-1].time):
-            self._drop("clock", self._candidates)
-            self._candidates = []
-        self._candidates.append(image)
-        # One camera with a wrong clock must not reset all others; that most of them jump together must be seen first.
-        return self._jump() if len(self._candidates) >= self._quorum else []
+        return self._add(_Waiting(stamp - self._offsets[camera], stamp, camera, payload))
 
     def poll(self, now: int) -> list[AssembledSet[Payload]]:
         """Give out what waits if no image was added for ``stall_s``.
@@ -196,50 +175,113 @@ class FrameAssembler(Generic[Payload]):
 
     def flush(self) -> list[AssembledSet[Payload]]:
         """Give out what waits: the stream has ended."""
-        sets = self._jump() if self._candidates else []
+        jumped = [back for back in self._returned if back.reason == "clock"]
+        sets = self._start_anew(jumped)
+        self._give_up_returned()
         return sets + self._close_all()
+
+    def restart(self) -> list[AssembledSet[Payload]]:
+        """Time has started anew, as a clock says; gives out what waits. The next set is the first of a new time."""
+        return [] if self.newest is None else self._begin([])
 
     def reset(self) -> None:
         """Forget everything; images that wait are dropped as ``reset``. Counters stay."""
-        self._drop("reset", [*self._candidates, *(image for queue in self._queues.values() for image in queue)])
-        self._candidates = []
+        self._drop("reset", [back.image for back in self._returned])
+        self._drop("reset", [image for queue in self._queues.values() for image in queue])
+        self._returned = []
         self._forget()
 
     def _forget(self) -> None:
         self._queues: dict[str, list[_Waiting[Payload]]] = {name: [] for name in self.cameras}
         self._seen: dict[str, deque[int]] = {name: deque(maxlen=_REMEMBERED_STAMPS) for name in self.cameras}
+        self._latest: dict[str, int] = {}
         self.newest: int | None = None
         self._last_reference: int | None = None
 
     def _drop(self, reason: str, images: list[_Waiting[Payload]]) -> None:
-        if images:
-            self.drops[reason] += len(images)
+        for image in images:
+            self.drops[reason] += 1
+            former = self.unused.get(image.camera)
+            fruitless = image.camera not in self._fruitful
+            self.unused[image.camera] = Unused(former.count + 1 if former else 1, reason, fruitless)
 
     def _jumps(self, time: int, newest: int) -> bool:
         return time < newest - self.config.max_backward_s * _SECOND or time > newest + self.config.max_gap_s * _SECOND
 
-    def _jump(self) -> list[AssembledSet[Payload]]:
-        candidates, self._candidates = self._candidates, []
+    def _add(self, image: _Waiting[Payload]) -> list[AssembledSet[Payload]]:
+        if self.newest is not None and self._jumps(image.time, self.newest):
+            return self._take_back(_Returned(image, "clock"))
+        if image.stamp in self._seen[image.camera]:
+            return self._take_back(_Returned(image, "duplicate"))
+        if self._last_reference is not None and image.time <= self._last_reference:
+            return self._take_back(_Returned(image, "late"))
+        self._give_up_returned()
+        self._seen[image.camera].append(image.stamp)
+        self._latest[image.camera] = max(image.time, self._latest.get(image.camera, image.time))
+        self.newest = image.time if self.newest is None else max(self.newest, image.time)
+        insort(self._queues[image.camera], image)
+        return self._close_due(len(self._queues[image.camera]) > self.config.max_waiting)
+
+    def _take_back(self, back: _Returned[Payload]) -> list[AssembledSet[Payload]]:
+        """Hold an image that fits no set to come, until a round of them shows that time has started anew."""
+        returned = self._returned
+        jumped = [other for other in returned if other.reason == "clock"]
+        if back.reason == "clock" and jumped and self._jumps(back.image.time, jumped[-1].image.time):
+            self._drop("clock", [other.image for other in jumped])
+            returned[:] = [other for other in returned if other.reason != "clock"]
+        if any((other.image.camera, other.image.stamp) == (back.image.camera, back.image.stamp) for other in returned):
+            self._drop("duplicate", [back.image])
+            return []
+        returned.append(back)
+        if len(returned) > self.config.max_waiting * len(self.cameras):
+            self._drop(returned[0].reason, [returned.pop(0).image])
+        # One camera with a wrong clock must not reset all others; that most of them jump together must be seen first.
+        jumped = [other for other in returned if other.reason == "clock"]
+        return self._start_anew(jumped if len(jumped) >= self._quorum else self._round())
+
+    def _round(self) -> list[_Returned[Payload]]:
+        """The images held back if they are a whole round: the stamps of every camera have gone back, and no other came.
+
+        A round that repeats the one and only round before is one as well. Where there is but one camera, a single image
+        that is late proves nothing; a few in a row do.
+        """
+        assert self.newest is not None
+        first = next((back.image.time for back in self._returned if back.reason != "clock"), None)
+        if first is None:
+            return []
+        held = [back for back in self._returned if back.reason != "clock" or not self._jumps(back.image.time, first)]
+        oldest = self.newest - self.config.max_backward_s * _SECOND
+        alive = {name for name, time in self._latest.items() if time >= oldest}
+        if not alive <= {back.image.camera for back in held}:
+            return []
+        most = max(len(self._seen[name]) for name in alive)
+        if most == 1 and all(back.reason == "duplicate" for back in held):
+            return held
+        behind = {back.image.camera for back in held if back.image.time < self._latest.get(back.image.camera, 0)}
+        enough = 1 if len(alive) > 1 else min(_PROOF, max(most, 2))
+        return held if 2 * len(behind & alive) > len(alive) and len(held) >= enough else []
+
+    def _start_anew(self, images: list[_Returned[Payload]]) -> list[AssembledSet[Payload]]:
+        """Forget what was, and begin with these; nothing happens without any."""
+        return self._begin(images) if images else []
+
+    def _begin(self, images: list[_Returned[Payload]]) -> list[AssembledSet[Payload]]:
+        self._returned = [back for back in self._returned if back not in images]
+        self._give_up_returned()
         sets = self._close_all()
-        reason = "time_jump" if self.newest is not None and candidates[0].time < self.newest else "gap"
+        forward = bool(images) and self.newest is not None and images[0].image.time > self.newest
+        reason = "gap" if forward else "time_jump"
         self.resets[reason] += 1
         self._forget()
         self._pending_reset = reason
-        for image in candidates:
-            sets += self._take(image)
+        for back in images:
+            sets += self._add(back.image)
         return sets
 
-    def _take(self, image: _Waiting[Payload]) -> list[AssembledSet[Payload]]:
-        if image.stamp in self._seen[image.camera]:
-            self._drop("duplicate", [image])
-            return []
-        self._seen[image.camera].append(image.stamp)
-        self.newest = image.time if self.newest is None else max(self.newest, image.time)
-        if self._last_reference is not None and image.time <= self._last_reference:
-            self._drop("late", [image])
-            return []
-        insort(self._queues[image.camera], image)
-        return self._close_due(len(self._queues[image.camera]) > self.config.max_waiting)
+    def _give_up_returned(self) -> None:
+        returned, self._returned = self._returned, []
+        for back in returned:
+            self._drop(back.reason, [back.image])
 
     def _close_due(self, crowded: bool) -> list[AssembledSet[Payload]]:
         """Close every window up to the last one that is due, so that sets come out in order."""
@@ -309,6 +351,9 @@ class FrameAssembler(Generic[Payload]):
             for camera in self.cameras
             if camera in window.members
         }
+        for camera in images:
+            self.unused.pop(camera, None)
+            self._fruitful.add(camera)
         missing = tuple(camera for camera in self.cameras if camera not in images)
         reset, self._pending_reset = self._pending_reset, ""
         return [AssembledSet(reference + self._offsets[self._anchor], images, missing, reset)]

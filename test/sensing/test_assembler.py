@@ -103,7 +103,7 @@ def test_completed_by_the_anchor():
     assembler = _assembler(completed_by="anchor")
     first = _run(assembler, _round(0, "BCA"), flush=False)
     assert len(first) == 1 and not first[0].missing
-    second = _run(assembler, _round(1, "BAC"), flush=False)
+    second = _run(assembler, _round(1, "BAC"))
     assert [found.missing for found in second] == [("C",)]
     assert assembler.drops == {"late": 1}
 
@@ -193,6 +193,107 @@ def test_one_camera():
     assert [found.reset for found in sets] == ["", "", "time_jump"]
 
 
+@pytest.mark.parametrize("cameras", ["ABC", "A"])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 9])
+def test_a_short_bag_is_answered_every_time_it_is_played(cameras, length):
+    assembler = FrameAssembler[int](dict.fromkeys(cameras, 0.0), "A")
+    bag = [message for i in range(length) for message in _round(i, cameras)]
+    sets = _run(assembler, bag * 4)
+    assert [found.stamp for found in sets] == [10 * S + i * PERIOD for _ in range(4) for i in range(length)]
+    assert [found.reset for found in sets] == ["" if n % length or n == 0 else "time_jump" for n in range(4 * length)]
+    assert not assembler.drops and assembler.resets == {"time_jump": 3} and not assembler.unused
+
+
+@settings(max_examples=80)
+@given(
+    st.integers(1, 10),
+    st.integers(10, 100),
+    st.dictionaries(st.sampled_from("ABC"), st.integers(-40, 40), max_size=3),
+    st.data(),
+)
+def test_every_pass_of_a_loop_gives_the_same_sets(length, period_ms, phases, data):
+    """Short or not, whatever the phases and whichever camera lacks an image here and there."""
+    bag = sorted(
+        (
+            (c, 10 * S + (i * period_ms + phases.get(c, 0) * period_ms // 100) * MS)
+            for i in range(length)
+            for c in "ABC"
+        ),
+        key=lambda message: message[1],
+    )
+    lost = data.draw(st.sets(st.integers(3, len(bag) - 1), max_size=len(bag) // 4)) if len(bag) > 3 else set()
+    bag = [message for place, message in enumerate(bag) if place not in lost]
+    tolerance_s = period_ms * 0.45e-3
+    (first, later) = (FrameAssembler[int](ABC, "A", AssemblerConfig(tolerance_s=tolerance_s)) for _ in range(2))
+    once = [(found.stamp, found.missing) for found in _run(first, bag)]
+    sets = [(found.stamp, found.missing) for found in _run(later, bag * 3)]
+    assert later.resets == {"time_jump": 2} and sets == once * 3
+
+
+def test_a_bag_of_just_above_the_longest_step_back_starts_over_as_a_whole():
+    bag = [(camera, 10 * S + i * PERIOD + k * 20 * MS) for i in range(11) for k, camera in enumerate("ABC")]
+    assembler = _assembler()
+    sets = _run(assembler, bag * 3)
+    assert len(sets) == 33 and not any(found.missing for found in sets) and not assembler.drops
+
+
+def test_a_loop_with_a_pause_and_with_a_set_that_never_completes():
+    assembler = _assembler()
+    bag = [*_round(0), *_round(1), *_round(2, "AB")]
+    sets, clock = [], 0
+    for _ in range(3):
+        sets += _run(assembler, bag, flush=False)
+        for _ in range(3):
+            sets, clock = sets + assembler.poll(clock), clock + S
+    assert [found.missing for found in sets] == [(), (), ("C",)] * 3 and assembler.resets == {"time_jump": 2}
+
+
+def test_late_images_of_some_cameras_are_no_new_start():
+    assembler = _assembler()
+    # B and C come a second late while A leads; and once the two come late in a row.
+    rounds = [[*_round(i, "A"), *_round(i - 5, "BC")] if i >= 10 else _round(i) for i in range(30)]
+    sets = _run(assembler, [message for one in rounds for message in one])
+    assert not assembler.resets and len(sets) == 10
+    assert set(assembler.drops) <= {"late", "duplicate", "incomplete"}
+
+
+def test_images_of_a_single_camera_out_of_order_are_no_new_start():
+    assembler = FrameAssembler[int]({"A": 0.0}, "A")
+    order = [0, 1, 2, 4, 3, 5, 7, 8, 6, 9, 9, 10, 10, 11, 3, 12]
+    sets = _run(assembler, [("A", 10 * S + i * PERIOD) for i in order])
+    assert len(sets) == 11 and not assembler.resets
+    assert assembler.drops == {"late": 3, "duplicate": 2}
+
+
+def test_images_that_all_come_twice_are_used_once():
+    assembler = _assembler()
+    sets = _run(assembler, [message for i in range(10) for message in _round(i) * 2])
+    # That the first set comes again looks like a bag of one set in a loop; what follows shows that it is none.
+    assert [found.stamp for found in sets][1:] == [10 * S + i * PERIOD for i in range(10)]
+    assert assembler.resets == {"time_jump": 1} and assembler.drops == {"duplicate": 27}
+
+
+def test_a_clock_that_says_so_starts_anew_and_loses_nothing():
+    assembler = _assembler()
+    assert assembler.restart() == []
+    _run(assembler, [*_round(0), *_round(1, "AB")], flush=False)
+    (open_set,) = assembler.restart()
+    assert open_set.missing == ("C",) and not open_set.reset
+    sets = _run(assembler, [*_round(0), *_round(1)])
+    assert [found.reset for found in sets] == ["time_jump", ""] and not assembler.drops
+    assert assembler.resets == {"time_jump": 1}
+
+
+def test_images_that_go_into_no_set_are_known_by_camera():
+    assembler = _assembler()
+    _run(assembler, [m for i in range(12) for m in ([*_round(i, "AB"), *_round(i - 8, "C")] if i > 2 else _round(i))])
+    assert set(assembler.unused) == {"C"}
+    assert (assembler.unused["C"].reason, assembler.unused["C"].fruitless) == ("late", False)
+    assert assembler.unused["C"].count == 9
+    _run(assembler, _round(20))
+    assert not assembler.unused
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -252,7 +353,7 @@ def test_every_image_ends_in_one_set_or_one_count_or_waits(config, messages):
             last = found.stamp
         assert max(used.values(), default=1) == 1
         assert used.total() + assembler.drops.total() + assembler.waiting == number + 1
-        assert assembler.waiting <= 3 * config.max_waiting + 3
+        assert assembler.waiting <= 6 * config.max_waiting
     rest = assembler.flush()
     assert assembler.waiting == 0
     assert used.total() + sum(len(found.images) for found in rest) + assembler.drops.total() == len(messages)
