@@ -129,7 +129,7 @@ def _transforms(bag: Path) -> TransformTree:
             try:
                 message = entry.message()
                 odometry = entry.topic == topics.ODOMETRY
-                for each in [decode_odometry(message)] if odometry else decode_transforms(message):
+                for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
                     tree.add(each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC)
             except InputRejected:
                 continue  # a damaged transform leaves a gap, which the look-up reports

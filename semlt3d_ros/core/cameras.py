@@ -52,6 +52,13 @@ class CameraModel:
                 "intrinsics",
                 f"K = {K.tolist()} is not an intrinsic matrix: fx and fy must be positive, all values finite",
             )
+        if not np.allclose(K[2], (0.0, 0.0, 1.0), atol=1e-6) or abs(K[1, 0]) > 1e-6 * K[0, 0]:
+            transposed = K[0, 2] == K[1, 2] == 0 and K[2, :2].any()
+            raise InputRejected(
+                "intrinsics",
+                f"K = {K.tolist()} is not an intrinsic matrix: its rows must be (fx, s, cx), (0, fy, cy), (0, 0, 1)"
+                + ("; it is transposed" if transposed else ""),
+            )
         if self.distortion_model not in DISTORTION_MODELS:
             raise InputRejected(
                 "distortion",

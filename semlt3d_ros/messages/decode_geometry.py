@@ -1,4 +1,4 @@
-"""Stamps, calibrations, transforms and odometry out of ROS messages."""
+"""Stamps, transforms and odometry out of ROS messages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.rigid import Matrix, transform
+
+_FARTHEST_M = 1e9
+"""Far beyond the Earth and its coordinates."""
+_UNIT = 0.1
+"""Quaternions of nearly unit length have been rounded; others have not been filled (tf2 refuses them as well)."""
 
 
 @dataclass(frozen=True)
@@ -39,41 +43,29 @@ def stamp_of(message: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def decode_camera_info(message: Any) -> CameraModel:
-    """Intrinsics of ``sensor_msgs/CameraInfo``.
-
-    Raises:
-        InputRejected: ``intrinsics`` or ``distortion``: not calibrated, or values that no camera has.
-    """
-    frame_id = message.header.frame_id
-    K = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    if not K.any():
-        raise InputRejected(
-            "intrinsics", f"camera_info of frame '{frame_id}': K is all zeros, the camera driver has no calibration"
-        )
-    try:
-        return CameraModel(
-            int(message.width), int(message.height), K, message.distortion_model, np.array(message.d, np.float64)
-        )
-    except InputRejected as error:
-        raise InputRejected(error.reason, f"camera_info of frame '{frame_id}': {error}") from error
-
-
-def decode_transforms(message: Any) -> list[StampedTransform]:
+def decode_transforms(message: Any, rejected: list[tuple[str, InputRejected]] | None = None) -> list[StampedTransform]:
     """Transforms of ``tf2_msgs/TFMessage``.
+
+    Args:
+        message: the message.
+        rejected: gets what is wrong with single transforms, after ``"parent -> child"``, and the others are given; None
+            raises the first.
 
     Raises:
         InputRejected: ``transform``: a quaternion or translation that is not a rigid transform.
     """
-    return [
-        StampedTransform(
-            _frame(item.header.frame_id),
-            _frame(item.child_frame_id),
-            stamp_of(item),
-            _matrix(item.transform.translation, item.transform.rotation, item.child_frame_id),
-        )
-        for item in message.transforms
-    ]
+    good = []
+    for item in message.transforms:
+        parent, child = _frame(item.header.frame_id), _frame(item.child_frame_id)
+        try:
+            matrix = _matrix(item.transform.translation, item.transform.rotation, parent, child)
+        except InputRejected as error:
+            if rejected is None:
+                raise
+            rejected.append((f"{parent} -> {child}", error))
+            continue
+        good.append(StampedTransform(parent, child, stamp_of(item), matrix))
+    return good
 
 
 def decode_odometry(message: Any) -> StampedTransform:
@@ -87,7 +79,7 @@ def decode_odometry(message: Any) -> StampedTransform:
         _frame(message.header.frame_id),
         _frame(message.child_frame_id),
         stamp_of(message),
-        _matrix(pose.position, pose.orientation, message.child_frame_id),
+        _matrix(pose.position, pose.orientation, _frame(message.header.frame_id), _frame(message.child_frame_id)),
         np.array([twist.linear.x, twist.linear.y, twist.linear.z]),
         np.array([twist.angular.x, twist.angular.y, twist.angular.z]),
     )
@@ -97,11 +89,16 @@ def _frame(name: str) -> str:
     return name.lstrip("/")
 
 
-def _matrix(translation: Any, rotation: Any, child: str) -> Matrix:
+def _matrix(translation: Any, rotation: Any, parent: str, child: str) -> Matrix:
+    link = f"transform '{parent}' -> '{child}'"
     position = np.array([translation.x, translation.y, translation.z], dtype=np.float64)
-    if not np.isfinite(position).all():
-        raise InputRejected("transform", f"transform of frame '{child}': translation {position.tolist()} is not finite")
-    try:
-        return transform(position, (rotation.x, rotation.y, rotation.z, rotation.w))
-    except ValueError as error:
-        raise InputRejected("transform", f"transform of frame '{child}': {error}") from error
+    if not (np.abs(position) < _FARTHEST_M).all():
+        raise InputRejected("transform", f"{link}: translation {position.tolist()} must be finite, in metres")
+    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w], dtype=np.float64)
+    length = float(np.sqrt(quaternion @ quaternion)) if np.isfinite(quaternion).all() else np.nan
+    if not abs(length - 1) <= _UNIT:
+        raise InputRejected(
+            "transform",
+            f"{link}: quaternion {quaternion.tolist()} is not a rotation: its length must be 1, not {length:g}",
+        )
+    return transform(position, quaternion)

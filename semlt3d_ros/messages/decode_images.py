@@ -23,6 +23,43 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
+_LEAST_BITS, MOST_BITS = 10, 16
+
+
+class SampleDepth:
+    """How many bits the 16-bit samples of one camera use: the fewest of 10, 12, 14, 16 that hold all seen so far.
+
+    Sensors of 10 to 14 bits are mostly sent as 16 bits that they do not fill. The depth only grows, so that a camera's
+    images keep one scale however dark a scene is.
+
+    Attributes:
+        brightest: the largest sample so far; 0 before the first image of 16 bits.
+    """
+
+    def __init__(self) -> None:
+        self.brightest = 0
+
+    @property
+    def bits(self) -> int:
+        """The depth."""
+        return max(_LEAST_BITS, self.brightest.bit_length() + self.brightest.bit_length() % 2)
+
+    def to_bytes(self, samples: NDArray[np.uint16]) -> Image:
+        """The upper eight of the bits in use, of samples of any shape."""
+        self.brightest = max(self.brightest, int(samples.max(initial=0)))
+        return (samples >> (self.bits - 8)).astype(np.uint8)
+
+
+class _FullDepth(SampleDepth):
+    """Takes all 16 bits as used."""
+
+    def to_bytes(self, samples: NDArray[np.uint16]) -> Image:
+        return (samples >> (MOST_BITS - 8)).astype(np.uint8)
+
+
+_FULL_DEPTH = _FullDepth()
+
+
 def _by_code(code: int) -> Callable[[NDArray], Image]:
     return lambda pixels: cv2.cvtColor(pixels, code)
 
@@ -33,7 +70,6 @@ _CONVERSIONS: dict[str, tuple[int, Callable[[NDArray], Image]]] = {
     "rgba8": (4, _by_code(cv2.COLOR_RGBA2RGB)),
     "bgra8": (4, _by_code(cv2.COLOR_BGRA2RGB)),
     "mono8": (1, _by_code(cv2.COLOR_GRAY2RGB)),
-    "mono16": (2, lambda pixels: cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)),
     # OpenCV's older names (BayerBG for RGGB) start at the second row and column; these start where ROS does.
     "bayer_rggb8": (1, _by_code(cv2.COLOR_BayerRGGB2RGB)),
     "bayer_bggr8": (1, _by_code(cv2.COLOR_BayerBGGR2RGB)),
@@ -46,36 +82,52 @@ _CONVERSIONS: dict[str, tuple[int, Callable[[NDArray], Image]]] = {
 }
 """Bytes per pixel and conversion of each encoding (``sensor_msgs/image_encodings.hpp``)."""
 
+_WIDE = {
+    "rgb16": "rgb8",
+    "bgr16": "bgr8",
+    "rgba16": "rgba8",
+    "bgra16": "bgra8",
+    "mono16": "mono8",
+    "bayer_rggb16": "bayer_rggb8",
+    "bayer_bggr16": "bayer_bggr8",
+    "bayer_gbrg16": "bayer_gbrg8",
+    "bayer_grbg16": "bayer_grbg8",
+}
+"""Encodings of 16 bits, each with that of 8 bits that it becomes."""
+
 _PAIRED = ("yuv422", "uyvy", "yuv422_yuy2", "yuyv")
 
 
-def decode_image(message: Any) -> Image:
+def decode_image(message: Any, depth: SampleDepth = _FULL_DEPTH) -> Image:
     """The RGB image (H, W, 3) uint8 of ``sensor_msgs/Image``.
 
     ``rgb8`` comes back as a view into the message's data, read-only where that is. Encodings that are not read here are
     left to cv_bridge, if there is one.
+
+    Args:
+        message: the message.
+        depth: which bits of 16-bit samples its camera uses, and learns of them; by default all 16.
 
     Raises:
         InputRejected: ``encoding``: not one that is known; ``image_size``: width, height and step do not fit each other
             or the data.
     """
     encoding = message.encoding.lower()
-    if encoding not in _CONVERSIONS:
+    narrow = _WIDE.get(encoding, encoding)
+    if narrow not in _CONVERSIONS:
         return _decode_by_bridge(message)
-    pixel_bytes, convert = _CONVERSIONS[encoding]
-    rows = _rows(message, encoding, pixel_bytes)
-    if encoding == "mono16":
-        # The high byte is the 8-bit value; which one it is, is all that endianness means here.
-        rows, pixel_bytes = rows[:, 0 if message.is_bigendian else 1 :: 2], 1
-        return convert(np.ascontiguousarray(rows))
-    return convert(rows.reshape(len(rows), -1, pixel_bytes) if pixel_bytes > 1 else rows)
+    channels, convert = _CONVERSIONS[narrow]
+    rows = _rows(message, encoding, channels if narrow == encoding else 2 * channels)
+    if narrow != encoding:
+        rows = depth.to_bytes(np.ascontiguousarray(rows).view(">u2" if message.is_bigendian else "<u2"))
+    return convert(rows.reshape(len(rows), -1, channels) if channels > 1 else rows)
 
 
 def _decode_by_bridge(message: Any) -> Image:
     what = f"{_place(message)}: encoding '{message.encoding}' is not supported"
     bridge, why_not = image_bridge()
     if bridge is None:
-        raise InputRejected("encoding", f"{what}; use one of {', '.join(_CONVERSIONS)} ({why_not})")
+        raise InputRejected("encoding", f"{what}; use one of {', '.join((*_CONVERSIONS, *_WIDE))} ({why_not})")
     try:
         rows = _rows(message, message.encoding, bridge.pixel_bytes(message.encoding))
         return bridge.rgb(message.encoding, rows, int(message.width), int(message.is_bigendian))
@@ -85,7 +137,9 @@ def _decode_by_bridge(message: Any) -> Image:
         raise InputRejected("encoding", f"{what}, nor by cv_bridge ({error}); use rgb8 or bgr8") from error
 
 
-def decode_compressed_image(message: Any, at_least: tuple[int, int] | None = None) -> Image:
+def decode_compressed_image(
+    message: Any, at_least: tuple[int, int] | None = None, depth: SampleDepth = _FULL_DEPTH
+) -> Image:
     """The RGB image (H, W, 3) uint8 of ``sensor_msgs/CompressedImage`` with a JPEG or PNG in it.
 
     What it is, is read from the data: the ``format`` strings of drivers are too varied to trust.
@@ -94,6 +148,7 @@ def decode_compressed_image(message: Any, at_least: tuple[int, int] | None = Non
         message: the message.
         at_least: (width, height) that the caller needs: a JPEG is then decoded straight to the smallest eighth of its
             size (1/8, 2/8, ... 8/8) of which neither side is smaller than this. Other formats come at full size.
+        depth: as of ``decode_image``, for PNGs of 16 bits.
 
     Raises:
         InputRejected: ``encoding``: neither JPEG nor PNG; ``corrupt_jpeg``, ``corrupt_png``; ``image_size``.
@@ -102,7 +157,7 @@ def decode_compressed_image(message: Any, at_least: tuple[int, int] | None = Non
     width, height = _compressed_size(message, data)
     if bytes(data[:3]) == _JPEG_MAGIC:
         return _decode_jpeg(message, data, at_least or (width, height))
-    return _decode_png(message, data)
+    return _decode_png(message, data, depth)
 
 
 def compressed_image_size(message: Any) -> tuple[int, int]:
@@ -142,13 +197,13 @@ def _decode_jpeg(message: Any, data: NDArray[np.uint8], at_least: tuple[int, int
         raise InputRejected("corrupt_jpeg", f"{_place(message)}: the JPEG is damaged ({error})") from error
 
 
-def _decode_png(message: Any, data: NDArray[np.uint8]) -> Image:
+def _decode_png(message: Any, data: NDArray[np.uint8], depth: SampleDepth) -> Image:
     image = None
     if b"IEND" in bytes(data[-16:]):
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image is None:
         raise InputRejected("corrupt_png", f"{_place(message)}: the PNG is damaged or cut off")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(depth.to_bytes(image) if image.dtype == np.uint16 else image, cv2.COLOR_BGR2RGB)
 
 
 def _rows(message: Any, encoding: str, pixel_bytes: int) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,20 @@ _LONGEST_SWEEP_S = 1.0
 """No spinning or scanning LiDAR takes longer for one cloud; larger times have another unit or origin."""
 
 
-def decode_point_cloud(message: Any) -> PointCloud:
+Note = Callable[[str, str], None]
+"""Takes reason and text of something that was put right."""
+
+
+def decode_point_cloud(message: Any, note: Note = lambda reason, text: None) -> PointCloud:
     """The points of ``sensor_msgs/PointCloud2`` in the sensor's own frame.
 
-    Any layout, padding, datatype and byte order is read; rows whose x, y or z is not finite are dropped.
+    Any layout, padding, datatype and byte order is read; rows whose x, y or z is not finite are dropped. Where
+    ``row_step`` does not fit, as drivers of organised clouds leave it, but the data is as long as rows without padding
+    are, these are read; fields other than x, y and z that cannot be read are left out.
+
+    Args:
+        message: the message.
+        note: gets what was put right: ``row_step``, ``cloud_fields``.
 
     Returns:
         xyz in metres.
@@ -35,10 +46,10 @@ def decode_point_cloud(message: Any) -> PointCloud:
         or absolute. None where there is no such field, or no reading of it makes a sweep of at most one second.
 
     Raises:
-        InputRejected: ``cloud_fields``: x, y or z is missing or a field does not fit; ``cloud_size``: the sizes do not
-            fit the data.
+        InputRejected: ``cloud_fields``: x, y or z is missing or does not fit; ``cloud_size``: the sizes do not fit the
+            data.
     """
-    records = _records(message)
+    records = _records(message, note)
     xyz = np.empty((records.size, 3), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         for axis, name in enumerate("xyz"):
@@ -56,16 +67,23 @@ def decode_point_cloud(message: Any) -> PointCloud:
     return PointCloud(xyz[keep], intensity, time)
 
 
-def _records(message: Any) -> NDArray[np.void]:
+def _records(message: Any, note: Note) -> NDArray[np.void]:
     """The cloud as a structured array (height, width) of the fields used here, a view into the message's data."""
     data = byte_buffer(message.data)
-    layout = _layout(message)
+    layout = _layout(message, note)
     height, width = int(message.height), int(message.width)
     point_step, row_step = int(message.point_step), int(message.row_step)
     if height * width == 0:
         return np.zeros((0, 0), layout)
     if height == 1:
         row_step = width * point_step
+    elif row_step != width * point_step and min(height, width) > 0 and len(data) == height * width * point_step:
+        row_step = width * point_step
+        note(
+            "row_step",
+            f"{_place(message)}: row_step is {message.row_step}; {height} rows of {width} points of {point_step} bytes "
+            f"fill its {len(data)} bytes without padding, and were read so",
+        )
     needed = (height - 1) * row_step + width * point_step
     if min(height, width) < 0 or row_step < width * point_step or needed > len(data):
         raise InputRejected(
@@ -76,25 +94,28 @@ def _records(message: Any) -> NDArray[np.void]:
     return np.ndarray((height, width), layout, data, strides=(row_step, point_step))
 
 
-def _layout(message: Any) -> np.dtype:
+def _layout(message: Any, note: Note) -> np.dtype:
     order = ">" if message.is_bigendian else "<"
     wanted = {"x", "y", "z", *_INTENSITY_NAMES, *_TIME_NAMES}
     found: dict[str, tuple[str, int]] = {}
+    faults: dict[str, str] = {}
     for field in message.fields:
         if field.name not in wanted or field.name in found:
             continue
-        if field.datatype not in _DATATYPES:
-            raise InputRejected(
-                "cloud_fields", f"{_place(message)}: field '{field.name}' has the unknown datatype {field.datatype}"
+        code = _DATATYPES.get(field.datatype)
+        if code is None:
+            faults[field.name] = f"field '{field.name}' has the unknown datatype {field.datatype}"
+        elif field.offset + int(code[1]) > message.point_step:
+            faults[field.name] = (
+                f"field '{field.name}' at offset {field.offset} reaches beyond point_step {message.point_step}"
             )
-        code = _DATATYPES[field.datatype]
-        if field.offset + int(code[1]) > message.point_step:
-            raise InputRejected(
-                "cloud_fields",
-                f"{_place(message)}: field '{field.name}' at offset {field.offset} reaches beyond point_step "
-                f"{message.point_step}",
-            )
-        found[field.name] = (order + code, int(field.offset))
+        else:
+            found[field.name] = (order + code, int(field.offset))
+    faults = {name: fault for name, fault in faults.items() if name not in found}
+    if needed := [fault for name, fault in faults.items() if name in "xyz"]:
+        raise InputRejected("cloud_fields", f"{_place(message)}: {'; '.join(needed)}")
+    if faults:
+        note("cloud_fields", f"{_place(message)}: {'; '.join(faults.values())}; left out")
     if not {"x", "y", "z"} <= found.keys():
         names = ", ".join(field.name for field in message.fields) or "none"
         raise InputRejected("cloud_fields", f"{_place(message)}: x, y and z are needed, its fields are: {names}")

@@ -21,7 +21,7 @@ import numpy as np
 
 class CvBridge:
     def encoding_to_dtype_with_channels(self, encoding):
-        if encoding != "rgb16":
+        if encoding != "16UC3":
             raise TypeError(f"Unrecognized image encoding [{encoding}]")
         return "uint16", 3
 
@@ -71,9 +71,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 def test_other_encodings_are_left_to_cv_bridge(install: Callable[[str], None]) -> None:
     install(WORKING)
     data = np.arange(40, dtype=np.uint8)
-    decoded = decode_image(image_message("rgb16", 3, 20, data))
+    decoded = decode_image(image_message("16UC3", 3, 20, data))
     assert decoded.tolist() == [[[1, 3, 5], [7, 9, 11], [13, 15, 17]], [[21, 23, 25], [27, 29, 31], [33, 35, 37]]]
-    swapped = decode_image(image_message("rgb16", 3, 20, data, is_bigendian=1))
+    swapped = decode_image(image_message("16UC3", 3, 20, data, is_bigendian=1))
     assert swapped.tolist() == (decoded - 1).tolist()
 
 
@@ -87,10 +87,10 @@ def test_the_fast_path_is_kept(install: Callable[[str], None]) -> None:
     ("encoding", "width", "step", "reason"),
     [
         ("yuv444", 3, 20, "encoding"),
-        ("rgb16", 4, 20, "image_size"),
-        ("rgb16", 3, 17, "image_size"),
-        ("rgb16", 3, 21, "image_size"),
-        ("rgb16", 0, 20, "image_size"),
+        ("16UC3", 4, 20, "image_size"),
+        ("16UC3", 3, 17, "image_size"),
+        ("16UC3", 3, 21, "image_size"),
+        ("16UC3", 0, 20, "image_size"),
     ],
 )
 def test_what_cv_bridge_cannot_read_is_rejected(
@@ -106,15 +106,15 @@ def test_without_cv_bridge_the_rejection_says_what_it_would_add(
     install: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(InputRejected, match=r"'rgb16' is not supported; use one of rgb8, .*cv_bridge.*not installed"):
-        decode_image(image_message("rgb16", 3, 18, np.zeros(36, np.uint8)))
+    with pytest.raises(InputRejected, match=r"'16UC3' is not supported; use one of rgb8, .*cv_bridge.*not installed"):
+        decode_image(image_message("16UC3", 3, 18, np.zeros(36, np.uint8)))
 
 
 def test_a_cv_bridge_for_another_numpy_does_not_take_the_node_down(install: Callable[[str], None]) -> None:
     install(BUILT_FOR_ANOTHER_NUMPY)
     for _ in range(2):
         with pytest.raises(InputRejected, match="does not work with the installed NumPy") as caught:
-            decode_image(image_message("rgb16", 3, 18, np.zeros(36, np.uint8)))
+            decode_image(image_message("16UC3", 3, 18, np.zeros(36, np.uint8)))
         assert caught.value.reason == "encoding"
     assert image_bridge.cache_info().misses == 1
     assert "cv_bridge" not in sys.modules

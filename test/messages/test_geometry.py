@@ -57,7 +57,7 @@ def test_calibrations_round_trip(types: Any, model: str, coefficients: list[floa
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"k": np.zeros(9)}, "intrinsics"),
+        ({"k": np.zeros(9), "p": np.zeros(12)}, "intrinsics"),
         ({"k": np.full(9, np.nan)}, "intrinsics"),
         ({"k": np.diag([-1.0, 1.0, 1.0]).reshape(-1)}, "intrinsics"),
         ({"width": 0}, "intrinsics"),
@@ -73,6 +73,41 @@ def test_calibrations_that_no_camera_has_are_rejected(changes: dict[str, Any], r
     with pytest.raises(InputRejected, match="CAM_LEFT") as caught:
         decode_camera_info(message)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("bad", ["rotation", "nan", "long", "translation"])
+@given(place=st.integers(0, 3))
+@settings(max_examples=4, deadline=None)
+def test_one_bad_transform_takes_no_good_one_along(bad: str, place: int) -> None:
+    items = [StampedTransform("base_link", f"frame_{i}", 5, transform((i, 2, 3))) for i in range(3)]
+    message = encode_transforms([*items[:place], StampedTransform("/imu", "/gyro", 5, np.eye(4)), *items[place:]])
+    broken = message.transforms[place].transform
+    match bad:
+        case "rotation":
+            broken.rotation.w = 0.0
+        case "nan":
+            broken.rotation.x = broken.rotation.y = broken.rotation.z = broken.rotation.w = float("nan")
+        case "long":
+            broken.rotation.w = 2.0
+        case _:
+            broken.translation.z = 1e300
+    rejected: list[tuple[str, InputRejected]] = []
+    decoded = decode_transforms(message, rejected)
+    assert [item.child for item in decoded] == ["frame_0", "frame_1", "frame_2"]
+    ((link, error),) = rejected
+    assert link == "imu -> gyro" and error.reason == "transform" and "'imu' -> 'gyro'" in str(error)
+    with pytest.raises(InputRejected, match="gyro"):
+        decode_transforms(message)
+
+
+@given(st.floats(0.95, 1.05))
+@settings(deadline=None)
+def test_rounded_quaternions_are_brought_to_unit_length(length: float) -> None:
+    message = encode_transforms([StampedTransform("base_link", "CAM", 5, transform((1, 2, 3), (0.5, -0.5, 0.5, -0.5)))])
+    rotation = message.transforms[0].transform.rotation
+    rotation.x, rotation.y, rotation.z, rotation.w = (value * length for value in (0.5, -0.5, 0.5, -0.5))
+    (decoded,) = decode_transforms(message)
+    np.testing.assert_allclose(decoded.matrix, transform((1, 2, 3), (0.5, -0.5, 0.5, -0.5)), atol=1e-12)
 
 
 def test_transforms_round_trip(types: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.messages.building import build_header
-from semlt3d_ros.messages.decode import compressed_image_size, decode_compressed_image, decode_image
+from semlt3d_ros.messages.decode import SampleDepth, compressed_image_size, decode_compressed_image, decode_image
 from semlt3d_ros.messages.encode import encode_compressed_image, encode_image
 from semlt3d_ros.messages.typestore import message_class
 
@@ -67,6 +67,62 @@ def test_channel_order_and_row_padding(width: int, height: int, padding: int, en
         wide = (gray.astype(np.uint16) * 256 + 13).astype(order + "u2").view(np.uint8)
         message = image_message(wide, "mono16", width, 2 * padding, is_bigendian=int(order == ">"))
         np.testing.assert_array_equal(decode_image(message), expected)
+
+
+@given(st.sampled_from([10, 12, 14, 16]), st.integers(0, 255), st.sampled_from("<>"))
+@settings(max_examples=60, deadline=None)
+def test_the_bits_that_a_camera_uses_are_found_and_kept(bits: int, value: int, order: str) -> None:
+    depth = SampleDepth()
+    full = np.array([[0, value << (bits - 8), (1 << bits) - 1, (255 << (bits - 8))]])
+
+    def message(samples: np.ndarray) -> Any:
+        return image_message(samples.astype(order + "u2").view(np.uint8), "mono16", 4, is_bigendian=int(order == ">"))
+
+    np.testing.assert_array_equal(decode_image(message(full), depth)[0, :, 0], [0, value, 255, 255])
+    assert depth.bits == bits and depth.brightest == (1 << bits) - 1
+    # A dark image does not change the scale again.
+    np.testing.assert_array_equal(decode_image(message(full // 4), depth)[0, :, 0], [0, value // 4, 63, 63])
+    assert depth.bits == bits
+
+
+def test_the_depth_grows_with_the_brightest_sample() -> None:
+    depth = SampleDepth()
+    for brightest, bits in ((3, 10), (1023, 10), (1024, 12), (4095, 12), (4096, 14), (9, 14), (16384, 16), (0, 16)):
+        decode_image(image_message(np.array([[brightest]], "<u2").view(np.uint8), "mono16", 1), depth)
+        assert depth.bits == bits
+
+
+@pytest.mark.parametrize("encoding", ["rgb16", "bgr16", "rgba16", "bgra16"])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_colours_are_the_shallow_ones(encoding: str, bits: int) -> None:
+    rgb = photo(9, 5)
+    rgb[0, 0] = 255
+    pixels = rgb[..., ::-1] if encoding.startswith("bgr") else rgb
+    if "a" in encoding:
+        pixels = np.concatenate([pixels, np.full((5, 9, 1), 255, np.uint8)], axis=-1)
+    wide = (pixels.astype("<u2") << (bits - 8)).reshape(5, -1).view(np.uint8)
+    np.testing.assert_array_equal(decode_image(image_message(wide, encoding, 9, padding=3), SampleDepth()), rgb)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "grbg"])
+def test_deep_bayer_images_are_the_shallow_ones(pattern: str) -> None:
+    tile = np.random.default_rng(1).integers(0, 256, (8, 12)).astype(np.uint8)
+    tile[0, 0] = 255
+    wide = (tile.astype(np.uint16) << 4).astype(">u2").view(np.uint8)
+    decoded = decode_image(image_message(wide, f"bayer_{pattern}16", 12, is_bigendian=1), SampleDepth())
+    np.testing.assert_array_equal(decoded, decode_image(image_message(tile, f"bayer_{pattern}8", 12)))
+
+
+@pytest.mark.parametrize("gray", [True, False])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_pngs_of_16_bits_that_are_not_filled(gray: bool, bits: int) -> None:
+    image = photo(40, 24)
+    image[0, 0] = 255
+    samples = (image[..., 0] if gray else image[..., ::-1]).astype(np.uint16) << (bits - 8)
+    message = compressed(cv2.imencode(".png", samples)[1].tobytes(), "16UC1; png compressed")
+    expected = np.repeat(image[..., :1], 3, axis=-1) if gray else image
+    np.testing.assert_array_equal(decode_compressed_image(message, depth=SampleDepth()), expected)
+    np.testing.assert_array_equal(decode_compressed_image(message), expected >> (16 - bits))
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +168,8 @@ def test_times_that_make_no_sense_are_left_out(code: str, values: list[float]) -
         (XYZ, {"point_step": 0}, "cloud_fields"),
         (XYZ, {"width": 5}, "cloud_size"),
         (XYZ, {"height": 2}, "cloud_size"),
-        (XYZ, {"height": 2, "width": 2, "row_step": 4}, "cloud_size"),
+        (XYZ, {"height": 2, "width": 2, "row_step": 4, "data": np.zeros(50, np.uint8)}, "cloud_size"),
+        (XYZ, {"height": 2, "width": 2, "row_step": 0, "data": np.zeros(47, np.uint8)}, "cloud_size"),
         (XYZ, {"height": 2**31, "width": 2**31}, "cloud_size"),
         (XYZ, {"data": np.zeros(0, np.uint8)}, "cloud_size"),
     ],
@@ -184,6 +186,44 @@ def test_an_unknown_datatype_is_rejected() -> None:
     message.fields[1].datatype = 42
     with pytest.raises(InputRejected, match="field 'y' has the unknown datatype 42"):
         decode_point_cloud(message)
+
+
+@pytest.mark.parametrize("row_step", [0, 3, 6 * 12, 12, 2**32 - 1])
+def test_organised_clouds_whose_row_step_is_not_filled_are_read_and_told(row_step: int) -> None:
+    columns = plain(6)
+    message = cloud(columns, Layout(XYZ), height=2, width=3, row_step=row_step)
+    told: list[tuple[str, str]] = []
+    decoded = decode_point_cloud(message, lambda reason, text: told.append((reason, text)))
+    np.testing.assert_array_equal(decoded.xyz[:, 0], columns["x"])
+    ((reason, text),) = told
+    assert reason == "row_step" and f"row_step is {row_step};" in text and "2 rows of 3 points of 12 bytes" in text
+
+
+def test_a_row_step_that_fits_is_not_told() -> None:
+    told: list[tuple[str, str]] = []
+    decode_point_cloud(cloud(plain(6), Layout(XYZ), height=2, width=3, row_step=36), lambda *note: told.append(note))
+    decode_point_cloud(cloud(plain(6), Layout(XYZ)), lambda *note: told.append(note))
+    assert not told
+
+
+@pytest.mark.parametrize("change", ["datatype", "offset"])
+def test_a_bad_field_costs_no_good_one(change: str) -> None:
+    columns = plain(4) | {"intensity": np.full(4, 0.5)}
+    message = cloud(columns, Layout([*XYZ, ("intensity", "f4", 0)]))
+    setattr(message.fields[3], change, 200)
+    told: list[tuple[str, str]] = []
+    decoded = decode_point_cloud(message, lambda reason, text: told.append((reason, text)))
+    assert decoded.intensity is None
+    np.testing.assert_array_equal(decoded.xyz[:, 0], columns["x"])
+    assert told[0][0] == "cloud_fields" and "'intensity'" in told[0][1]
+
+
+def test_the_good_one_of_two_fields_of_one_name_is_taken() -> None:
+    columns = plain(4)
+    message = cloud(columns, Layout(XYZ))
+    bad = dataclasses.replace(message.fields[0], offset=4000)
+    message.fields.insert(0, bad)
+    np.testing.assert_array_equal(decode_point_cloud(message).xyz[:, 0], columns["x"])
 
 
 def test_a_cloud_without_points_is_no_error() -> None:
