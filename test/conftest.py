@@ -16,6 +16,8 @@ from semlt3d_ros.messages.decode import StampedTransform
 
 CAMERAS = ("CAM_FRONT", "CAM_BACK")
 CAMERA = CameraModel(64, 48, np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 23.5], [0.0, 0.0, 1.0]]))
+OPTICAL = rigid.transform(rotation=[[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""A camera's optical frame (z forward, x right, y down) in a body frame (REP-103)."""
 START = 1_700_000_000_000_000_000
 PERIOD = 100_000_000
 Message = tuple[str, str, object, int]
@@ -28,7 +30,7 @@ def stamp_of_set(index: int) -> int:
 def static_messages() -> list[Message]:
     """Calibration: transforms of the cameras, and their camera_info."""
     mounts = [
-        StampedTransform(topics.BASE_FRAME, name, START, rigid.planar(1.0, 0.0, heading))
+        StampedTransform(topics.BASE_FRAME, name, START, rigid.planar(1.0, 0.0, heading, 1.5) @ OPTICAL)
         for name, heading in zip(CAMERAS, (0.0, np.pi), strict=True)
     ]
     messages: list[Message] = [(topics.TF_STATIC, topics.TF_TYPE, encode.encode_transforms(mounts), START)]

@@ -182,7 +182,10 @@ class FrameAssembler(Generic[Payload]):
 
     def restart(self) -> list[AssembledSet[Payload]]:
         """Time has started anew, as a clock says; gives out what waits. The next set is the first of a new time."""
-        return [] if self.newest is None else self._begin([])
+        if self.newest is None:
+            return []
+        newest = self.newest
+        return self._begin([back for back in self._returned if back.image.time <= newest])
 
     def reset(self) -> None:
         """Forget everything; images that wait are dropped as ``reset``. Counters stay."""

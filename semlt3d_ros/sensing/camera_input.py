@@ -6,19 +6,43 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import Fault, FaultLog
+from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.messages import decode, topics
+from semlt3d_ros.sensing.assembler import Unused
 from semlt3d_ros.sensing.delivery import DeliveryRates
 from semlt3d_ros.sensing.preparation import Image, ImagePreparation, decoded_camera
 from semlt3d_ros.sensing.rig import CameraConfig
+from semlt3d_ros.sensing.watches import NoPicture, PictureWatch, StampWatch
 
-CameraState = Literal["never_seen", "rejected", "waiting_camera_info", "waiting_tf", "stopped", "slow", "ok"]
+CameraState = Literal[
+    "never_seen",
+    "stopped",
+    "rejected",
+    "waiting_camera_info",
+    "waiting_tf",
+    "unused",
+    "slow",
+    "no_picture",
+    "implausible",
+    "ok",
+]
 
 _SECOND = 1_000_000_000
-_SAME_ASPECT = 0.01
 _WRONG_CLOCK_S = 1.0
+_MANY_UNUSED = 20
+
+_REMEDIES = {
+    "late": "their sets had been given out; speed the camera up, correct its time_offset_s, or raise deadline_s",
+    "duplicate": "their stamps had been there before; fill header.stamp with the exposure time",
+    "unmatched": "no image of the anchor lay near them; correct time_offset_s in the rig, or raise tolerance_s",
+    "incomplete": "too few other cameras had one within tolerance_s; see those, and time_offset_s in the rig",
+    "clock": "their stamps are far from the other cameras'; synchronise the clocks",
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +51,11 @@ class CameraStatus:
 
     Attributes:
         name: the camera.
-        state: ``never_seen``: no image yet; ``rejected``: its last image or calibration was unusable (``reason`` says
-            why, ``detail`` in full); ``waiting_camera_info``; ``waiting_tf``: no transform to the ego frame;
-            ``stopped``: no image for a while (``age_s``); ``slow``: less than half of the images it used to deliver, or
-            that the other cameras deliver (``rate_hz``); ``ok``.
+        state: ``never_seen``: no image yet; ``stopped``: no image for a while (``age_s``); ``rejected``: its last
+            image, calibration or mounting was unusable (``reason`` and ``detail`` say why); ``waiting_camera_info``;
+            ``waiting_tf``: no transform to the ego frame; ``unused``: its images go into no set; ``slow``: less than
+            half of the images it used to deliver, or that the other cameras deliver (``rate_hz``); ``no_picture``: its
+            images show nothing; ``implausible``: its calibration or mounting can hardly be meant; ``ok``.
         reason: short stable key; empty when ``ok``.
         detail: one line for people.
         images: images received.
@@ -53,11 +78,19 @@ class CameraStatus:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as a frame takes it, with its own camera and the frame in which the camera sits."""
+    """An image as a frame takes it, with its own camera and the frame in which the camera sits.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        camera: intrinsics of the image.
+        frame_id: the camera's frame.
+        T_camera_image: (4, 4) the frame in which the image was taken to the camera's; None where they are the same.
+    """
 
     image: Image
     camera: CameraModel
     frame_id: str
+    T_camera_image: Matrix | None = None
 
 
 @dataclass
@@ -67,13 +100,13 @@ class CameraInput:
     Attributes:
         config: the camera.
         preparation: what makes the student's images, or None for whole images as they are.
-        faults: gets what was wrong with images.
+        faults: gets what was wrong with images and calibrations.
         images: images received.
         last_stamp: newest image's stamp in nanoseconds, or None.
         drops: images dropped here, by reason.
-        calibrations_scaled: images whose camera_info had another size of the same aspect ratio.
         rejection: the last image's or calibration's fault with its topic, until a good one comes.
         seen_at: the newest stamp of all cameras when its last image came, or None.
+        no_picture: why its newest images show nothing, or None.
     """
 
     config: CameraConfig
@@ -82,11 +115,17 @@ class CameraInput:
     images: int = 0
     last_stamp: int | None = None
     drops: Counter[str] = field(default_factory=Counter)
-    calibrations_scaled: int = 0
     rejection: Fault | None = None
     seen_at: int | None = None
-    _calibration: CameraModel | None = None
+    no_picture: NoPicture | None = None
+    _calibration: decode.Calibration | None = None
+    _calibration_key: tuple[Any, ...] = ()
     _waiting: tuple[str, Any] | None = None
+    _depth: decode.SampleDepth = field(default_factory=decode.SampleDepth)
+    _bits: int = 0
+    _stamps: StampWatch = field(default_factory=StampWatch)
+    _picture: PictureWatch = field(default_factory=PictureWatch)
+    _unused_told: int = 0
 
     def add_info(self, message: Any) -> tuple[int, PreparedImage] | None:
         """Take a ``CameraInfo``; gives the image that waited for it, with its stamp.
@@ -94,11 +133,19 @@ class CameraInput:
         Raises:
             InputRejected: it is not usable; an earlier calibration stays in force.
         """
+        key = _content_of(message)
+        if key == self._calibration_key:
+            return None
         try:
-            self._calibration = decode.decode_camera_info(message)
+            self._calibration = calibration = decode.decode_calibration(message, self.config.is_rectified)
         except InputRejected as error:
             self.rejection = Fault(self.config.info_topic, error.reason, str(error))
             raise
+        self._calibration_key = key
+        for reason, text in calibration.notes:
+            self.faults.note(self.config.info_topic, reason, text)
+        if calibration.doubt:
+            self.faults.add(self.config.info_topic, "implausible", calibration.doubt)
         waiting, self._waiting = self._waiting, None
         return self._prepare(*waiting) if waiting else None
 
@@ -107,16 +154,47 @@ class CameraInput:
         self.images += 1
         stamp = decode.stamp_of(message)
         self.last_stamp = stamp
+        if self._stamps.repeats(stamp, message.data):
+            what = "zero" if stamp <= 0 else f"{stamp / _SECOND:.3f} s in one image after the other"
+            text = f"header.stamp is {what}; the driver must fill it with the exposure time of each image"
+            self._reject(InputRejected("stamp", text))
+            return None
         if self._calibration is None:
             self.drop_waiting()
             self._waiting = (type_name, message)
             return None
         return self._prepare(type_name, message)
 
+    def tell_unused(self, unused: Unused | None, at_end: bool = False) -> None:
+        """Put into ``faults`` that images went into no set: many in a row, or at the end if it was all of them."""
+        if unused is None:
+            self._unused_told = 0
+        elif unused.count >= _MANY_UNUSED or (at_end and unused.fruitless):
+            self.faults.add(
+                self.config.image_topic, unused.reason, _unused_text(unused), unused.count - self._unused_told
+            )
+            self._unused_told = unused.count
+
+    def tell_at_end(self) -> None:
+        """Put into ``faults`` what only the end of a recording shows."""
+        self.drop_waiting()
+        if not self.images:
+            self.faults.add(self.config.image_topic, "never_seen", "no image; correct the topic in the rig")
+        no_picture = self._picture.at_end()
+        if no_picture and self.no_picture is None:
+            self.no_picture = no_picture
+            self.faults.add(self.config.image_topic, no_picture.reason, no_picture.text, no_picture.images)
+
     def drop_waiting(self) -> None:
         """Give up the image that waits for a calibration."""
         if self._waiting is not None:
             self.drops["no_camera_info"] += 1
+            self.faults.add(
+                self.config.info_topic,
+                "no_camera_info",
+                f"no calibration for the images of {self.config.image_topic} yet; publish it, or correct info_topic in "
+                "the rig",
+            )
             self._waiting = None
 
     @property
@@ -128,51 +206,63 @@ class CameraInput:
         try:
             prepared = self._decode(type_name, message)
         except InputRejected as error:
-            self.drops[error.reason] += 1
-            self.faults.reject(self.config.image_topic, error)
-            self.rejection = Fault(self.config.image_topic, error.reason, str(error))
+            self._reject(error)
             return None
         self.rejection = None
         return decode.stamp_of(message), prepared
+
+    def _reject(self, error: InputRejected) -> None:
+        self.drops[error.reason] += 1
+        self.faults.reject(self.config.image_topic, error)
+        self.rejection = Fault(self.config.image_topic, error.reason, str(error))
 
     def _decode(self, type_name: str, message: Any) -> PreparedImage:
         compressed = type_name == topics.COMPRESSED_IMAGE_TYPE
         if not compressed and type_name != topics.IMAGE_TYPE:
             raise InputRejected("type", f"{self.config.image_topic}: {type_name} is neither Image nor CompressedImage")
+        assert self._calibration is not None
         if compressed:
-            camera = self._calibration_at(*decode.compressed_image_size(message))
+            camera = self._camera_of(*decode.compressed_image_size(message))
             at_least = self.preparation.required_size(camera) if self.preparation else None
-            image = decode.decode_compressed_image(message, at_least)
+            image = decode.decode_compressed_image(message, at_least, self._depth)
         else:
-            image = decode.decode_image(message)
-            camera = self._calibration_at(image.shape[1], image.shape[0])
+            image = decode.decode_image(message, self._depth)
+            camera = self._camera_of(image.shape[1], image.shape[0])
+        self._look_at(image, decode.stamp_of(message))
         if self.preparation:
             image, camera = self.preparation(image, camera)
         else:
             camera = decoded_camera(camera, image.shape[1], image.shape[0])
-        return PreparedImage(image, camera, self.config.frame_id or message.header.frame_id or self.config.name)
+        frame_id = self.config.frame_id or message.header.frame_id or self.config.name
+        return PreparedImage(image, camera, frame_id, self._calibration.T_camera_image)
 
-    def _calibration_at(self, width: int, height: int) -> CameraModel:
-        camera = self._calibration
-        assert camera is not None
-        if (camera.width, camera.height) == (width, height):
-            return camera
-        if abs(camera.width * height / (camera.height * width) - 1) > _SAME_ASPECT:
-            raise InputRejected(
-                "camera_info_size",
-                f"camera '{self.config.name}': camera_info on {self.config.info_topic} is for "
-                f"{camera.width}x{camera.height}, the image is {width}x{height}; they must have the same aspect ratio",
-            )
-        self.calibrations_scaled += 1
-        return camera.resized(width, height)
+    def _camera_of(self, width: int, height: int) -> CameraModel:
+        assert self._calibration is not None
+        camera, scaled = self._calibration.at(width, height)
+        if scaled:
+            self.faults.note(self.config.info_topic, "camera_info_scaled", scaled)
+        return camera
+
+    def _look_at(self, image: Image, stamp: int) -> None:
+        if self._depth.brightest and self._depth.bits != self._bits:
+            self._bits = self._depth.bits
+            if self._bits < decode.MOST_BITS:
+                text = f"samples of 16 bits are no larger than {self._depth.brightest}: taken as of {self._bits} bits"
+                self.faults.note(self.config.image_topic, "sample_depth", text)
+        former, self.no_picture = self.no_picture, self._picture.look(image, stamp)
+        if self.no_picture:
+            count = 1 if former else self.no_picture.images
+            self.faults.add(self.config.image_topic, self.no_picture.reason, self.no_picture.text, count)
 
     def status(
         self,
         newest: int | None,
         stalled_s: float,
         stopped_after_s: float,
-        transform_fault: InputRejected | None,
+        transform_fault: Fault | None,
         rates: DeliveryRates,
+        unused: Unused | None = None,
+        mounting_doubt: Fault | None = None,
     ) -> CameraStatus:
         """The camera's status.
 
@@ -180,36 +270,66 @@ class CameraInput:
             newest: the newest stamp of all cameras.
             stalled_s: for how long no camera has sent anything.
             stopped_after_s: after how long a silent camera counts as stopped.
-            transform_fault: why its pose cannot be looked up, if so.
+            transform_fault: why its pose cannot be looked up or is no camera's, if so.
             rates: how many images the rig's cameras deliver.
+            unused: its newest images if they went into no set.
+            mounting_doubt: what is most unlikely about its pose, if so.
         """
         ahead = 0 if newest is None or self.seen_at is None else max(newest - self.seen_at, 0)
         age_s = ahead / _SECOND + stalled_s
-        state, reason, detail = self._state(age_s, stopped_after_s, transform_fault)
+        state, reason, detail = self._state(age_s, stopped_after_s, transform_fault, unused)
         rate_hz, expected_hz = rates.rate_hz(self.config.name), rates.expected_hz(self.config.name)
         if state == "stopped":
             rate_hz = 0.0
         elif state == "ok" and expected_hz is not None:
             state, reason = "slow", "slow"
             detail = f"{rate_hz:.1f} images per second on {self.config.image_topic}, {expected_hz:.1f} are expected"
+        elif state == "ok":
+            state, reason, detail = self._doubts(mounting_doubt)
         return CameraStatus(
             self.config.name, state, reason, detail, self.images, dict(self.drops), self.last_stamp, age_s, rate_hz
         )
 
     def _state(
-        self, age_s: float, stopped_after_s: float, transform_fault: InputRejected | None
+        self, age_s: float, stopped_after_s: float, transform_fault: Fault | None, unused: Unused | None
     ) -> tuple[CameraState, str, str]:
+        image_topic = self.config.image_topic
         if self.last_stamp is None:
-            return "never_seen", "never_seen", f"no image on {self.config.image_topic} yet"
+            return "never_seen", "never_seen", f"no image on {image_topic} yet"
         if age_s > stopped_after_s:
-            return "stopped", "stopped", f"no image on {self.config.image_topic} for {age_s:.1f} s"
+            return "stopped", "stopped", f"no image on {image_topic} for {age_s:.1f} s"
         if self.rejection is not None:
             return "rejected", self.rejection.reason, self.rejection.line
         if self._calibration is None:
             return "waiting_camera_info", "no_camera_info", f"no camera_info on {self.config.info_topic} yet"
         if self.seen_at is not None and abs(self.last_stamp - self.seen_at) > _WRONG_CLOCK_S * _SECOND:
             away = (self.last_stamp - self.seen_at) / _SECOND
-            return "rejected", "clock", f"stamps on {self.config.image_topic} are {away:+.1f} s off the other cameras'"
+            return "rejected", "clock", f"stamps on {image_topic} are {away:+.1f} s off the other cameras'"
         if transform_fault is not None:
-            return "waiting_tf", transform_fault.reason, str(transform_fault)
+            state: CameraState = "rejected" if transform_fault.reason == "mounting" else "waiting_tf"
+            return state, transform_fault.reason, transform_fault.line
+        if unused is not None and unused.count >= _MANY_UNUSED:
+            return "unused", unused.reason, Fault(image_topic, unused.reason, _unused_text(unused)).line
         return "ok", "", "ok"
+
+    def _doubts(self, mounting_doubt: Fault | None) -> tuple[CameraState, str, str]:
+        if self.no_picture is not None:
+            fault = Fault(self.config.image_topic, self.no_picture.reason, self.no_picture.text)
+            return "no_picture", fault.reason, fault.line
+        if self._calibration is not None and self._calibration.doubt:
+            return "implausible", "implausible", Fault(self.config.info_topic, "", self._calibration.doubt).line
+        if mounting_doubt is not None:
+            return "implausible", mounting_doubt.reason, mounting_doubt.line
+        return "ok", "", "ok"
+
+
+def _unused_text(unused: Unused) -> str:
+    return f"the images of late went into no set: {_REMEDIES[unused.reason]}"
+
+
+def _content_of(message: Any) -> tuple[Any, ...]:
+    """All that a ``CameraInfo`` says, to be compared: most are published again with every image."""
+    roi = message.roi
+    arrays = (np.asarray(values, np.float64).tobytes() for values in (message.d, message.k, message.r, message.p))
+    region = roi.x_offset, roi.y_offset, roi.width, roi.height, message.binning_x, message.binning_y
+    return message.header.frame_id, message.width, message.height, message.distortion_model, region, *arrays

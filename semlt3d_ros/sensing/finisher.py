@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
-from semlt3d_ros.core.faults import FaultLog
+from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
+from semlt3d_ros.core.plausibility import check_mounting
 from semlt3d_ros.messages import decode
 from semlt3d_ros.sensing.assembler import AssembledSet
 from semlt3d_ros.sensing.camera_input import PreparedImage
@@ -22,6 +24,9 @@ from semlt3d_ros.sensing.transform_tree import TransformError, TransformTree
 _SECOND = 1_000_000_000
 
 ImageSet = AssembledSet[PreparedImage]
+
+_EGO_REMEDY = "publish it in time, or name another fixed_frame in the rig (null does without ego motion)"
+_CAMERA_REMEDY = "publish it on /tf_static, or correct the camera's frame_id in the rig"
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,19 @@ class _Poses:
     cameras: dict[str, rigid.Matrix] = field(default_factory=dict)
     ego_fault: TransformError | None = None
     camera_faults: dict[str, TransformError] = field(default_factory=dict)
+    misplaced: set[str] = field(default_factory=set)
 
 
 class FrameFinisher:
     """Holds sets, in order, until they can become frames. Not thread-safe.
 
     Attributes:
-        drops: images and clouds dropped, by reason: ``no_transform``, ``points_no_transform``, faults of messages.
+        drops: images and clouds dropped, by reason: ``no_transform``, ``mounting``, ``points_no_transform``, faults of
+            messages.
         dropped_sets: sets dropped, by reason: ``no_transform``.
-        transform_faults: by camera, why its pose could not be looked up the last time; absent if it could.
+        transform_faults: by camera, why its pose could not be looked up the last time, or is no camera's; absent if it
+            could be used.
+        mounting_doubts: by camera, what is most unlikely about its pose.
     """
 
     def __init__(
@@ -89,7 +98,9 @@ class FrameFinisher:
         """Set up for a rig; ``points`` and ``labels`` are None where frames need none; ``faults`` gets what is lost."""
         self.drops: Counter[str] = Counter()
         self.dropped_sets: Counter[str] = Counter()
-        self.transform_faults: dict[str, TransformError] = {}
+        self.transform_faults: dict[str, Fault] = {}
+        self.mounting_doubts: dict[str, Fault] = {}
+        self._image_topics = {camera.name: camera.image_topic for camera in rig.cameras}
         self._rig = rig
         self._tree = tree
         self._min_cameras = min_cameras
@@ -155,19 +166,22 @@ class FrameFinisher:
         poses = self._poses(pending)
         for name in pending.images:
             self.transform_faults.pop(name, None)
-        self.transform_faults.update(poses.camera_faults)
         if poses.ego_fault:
-            self.transform_faults.update(dict.fromkeys(pending.images, poses.ego_fault))
-        for fault in dict.fromkeys([poses.ego_fault] if poses.ego_fault else poses.camera_faults.values()):
-            self._faults.reject(self._rig.tf_topic, fault)
+            place = self._rig.odometry_topic or self._rig.tf_topic
+            fault = Fault(place, poses.ego_fault.reason, f"{poses.ego_fault}; {_EGO_REMEDY}")
+            self.transform_faults.update(dict.fromkeys(pending.images, fault))
+            self._faults.extend([fault])
+        else:
+            self._judge(poses)
         usable = 0 if poses.ego_fault else len(poses.cameras)
         points, labels = self._take_points(pending.stamp), self._take_labels(pending.stamp)
         if usable < self._min_cameras:
-            self.drops["no_transform"] += len(pending.images)
+            self.drops["no_transform"] += len(pending.images) - len(poses.misplaced)
+            self.drops["mounting"] += len(poses.misplaced)
             self.dropped_sets["no_transform"] += 1
             return []
-        if poses.camera_faults:
-            self.drops["no_transform"] += len(poses.camera_faults)
+        self.drops["no_transform"] += len(poses.camera_faults)
+        self.drops["mounting"] += len(poses.misplaced)
         views = tuple(
             CameraView(name, item.stamp, item.payload.image, item.payload.camera, poses.cameras[name])
             for name, item in pending.images.items()
@@ -175,6 +189,25 @@ class FrameFinisher:
         )
         missing = tuple(name for name in self._rig.camera_names if name not in poses.cameras)
         return [Frame(pending.stamp, views, missing, poses.ego, points, labels)]
+
+    def _judge(self, poses: _Poses) -> None:
+        """Tell what is wrong with the cameras' poses, and leave out those that no camera has."""
+        faults = {name: Fault("", e.reason, f"{e}; {_CAMERA_REMEDY}") for name, e in poses.camera_faults.items()}
+        for name, pose in poses.cameras.items():
+            self.mounting_doubts.pop(name, None)
+            try:
+                doubt = check_mounting(pose)
+            except InputRejected as error:
+                faults[name] = Fault("", error.reason, str(error))
+                poses.misplaced.add(name)
+                continue
+            if doubt:
+                self.mounting_doubts[name] = Fault(self._image_topics[name], "implausible", doubt)
+        for name in poses.misplaced:
+            del poses.cameras[name]
+        self.transform_faults.update({n: replace(f, place=self._image_topics[n]) for n, f in faults.items()})
+        self._faults.extend(self.transform_faults[name] for name in faults)
+        self._faults.extend(self.mounting_doubts[name] for name in poses.cameras if name in self.mounting_doubts)
 
     def _poses(self, pending: ImageSet) -> _Poses:
         poses, base, fixed = _Poses(), self._rig.base_frame, self._rig.fixed_frame
@@ -185,7 +218,9 @@ class FrameFinisher:
                 poses.ego_fault = error
         for name, item in pending.images.items():
             try:
-                poses.cameras[name] = self._pose(item.payload.frame_id, item.stamp, pending.stamp)
+                pose = self._pose(item.payload.frame_id, item.stamp, pending.stamp)
+                turn = item.payload.T_camera_image
+                poses.cameras[name] = pose if turn is None else pose @ turn
             except TransformError as error:
                 poses.camera_faults[name] = error
         return poses
@@ -210,7 +245,7 @@ class FrameFinisher:
         self._points.release(stamp)
         try:
             T_ego_sensor = self._cloud_pose(message, stamp)
-            cloud = decode.decode_point_cloud(message)
+            cloud = decode.decode_point_cloud(message, partial(self._faults.note, self._points_place))
         except TransformError as error:
             self.drops["points_no_transform"] += 1
             self._faults.add(self._points_place, "points_no_transform", str(error))
@@ -219,6 +254,10 @@ class FrameFinisher:
             self.drops[error.reason] += 1
             self._faults.reject(self._points_place, error)
             return None
+        if not len(cloud):
+            self._faults.add(
+                self._points_place, "cloud_empty", "no point in the cloud, or none with finite coordinates"
+            )
         shift = np.float32((decode.stamp_of(message) - stamp) / _SECOND)
         xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
         return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift)

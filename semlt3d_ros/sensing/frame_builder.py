@@ -19,8 +19,12 @@ from semlt3d_ros.sensing.finisher import BuilderConfig, FrameFinisher
 from semlt3d_ros.sensing.preparation import ImagePreparation, ImageSpec
 from semlt3d_ros.sensing.rig import Rig
 from semlt3d_ros.sensing.transform_tree import TransformTree
+from semlt3d_ros.sensing.watches import StampWatch
 
 _REMEMBERED_RESETS = 64
+_FRUITLESS_IMAGES = 3
+"""Images of each camera, on average, without a set: so many wait for nobody any more."""
+_STAMP_TEXT = "header.stamp does not advance; its publisher must fill it with the time that it holds for"
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,14 @@ class Completeness:
         partial: frames that lack at least one.
         missing: by camera, frames without it.
         dropped: by reason, sets that became no frame.
+        fruitless: images since the last set came together, once they are so many that one should have.
     """
 
     complete: int = 0
     partial: int = 0
     missing: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    fruitless: int = 0
 
 
 class FrameBuilder:
@@ -97,6 +103,10 @@ class FrameBuilder:
         self._image_since_poll = False
         self._last_image: int | None = None
         self._silent_s = 0.0
+        self._fruitless = 0
+        self._sets_before = 0
+        self._watches: dict[str, StampWatch] = {}
+        self._forked: set[str] = set()
         self._drops: Counter[str] = Counter()
         self._resets: OrderedDict[int, str] = OrderedDict()
 
@@ -125,7 +135,8 @@ class FrameBuilder:
     def completeness(self) -> Completeness:
         """How many frames lacked which cameras so far, and how many sets became none."""
         complete = self.frames_out - self._partial
-        return Completeness(complete, self._partial, dict(self._missing), dict(self.dropped_sets))
+        fruitless = self._fruitless if self._fruitless > _FRUITLESS_IMAGES * len(self.rig.cameras) else 0
+        return Completeness(complete, self._partial, dict(self._missing), dict(self.dropped_sets), fruitless)
 
     @property
     def waiting(self) -> int:
@@ -139,16 +150,20 @@ class FrameBuilder:
         return Counter(self._assembler.resets)
 
     @property
-    def notes(self) -> Counter[str]:
-        """What was put right on the way: ``camera_info_scaled``, images whose calibration was for another size."""
-        return Counter(camera_info_scaled=sum(camera.calibrations_scaled for camera in self._cameras.values()))
-
-    @property
     def camera_status(self) -> dict[str, CameraStatus]:
         """Status of every camera, in the rig's order."""
-        newest, faults = self._assembler.newest, self._finisher.transform_faults
+        newest, unused = self._assembler.newest, self._assembler.unused
+        faults, doubts = self._finisher.transform_faults, self._finisher.mounting_doubts
         return {
-            name: camera.status(newest, self._silent_s, self._stopped_after_s, faults.get(name), self._rates)
+            name: camera.status(
+                newest,
+                self._silent_s,
+                self._stopped_after_s,
+                faults.get(name),
+                self._rates,
+                unused.get(name),
+                doubts.get(name),
+            )
             for name, camera in self._cameras.items()
         }
 
@@ -184,11 +199,16 @@ class FrameBuilder:
         final = stalled >= max(self._assembler.config.stall_s, self._wait_s)
         return self._counted(frames + self._finisher.resolve(self._assembler.newest, final))
 
+    def restart(self) -> list[Frame]:
+        """Time has started anew, as the graph's clock says: gives out what waits, and forgets what it waited for."""
+        return self._counted(self._finish(self._assembler.restart()))
+
     def flush(self) -> list[Frame]:
         """Give out what waits: the bag has ended."""
-        for camera in self._cameras.values():
-            camera.drop_waiting()
         frames = self._finish(self._assembler.flush())
+        for name, camera in self._cameras.items():
+            camera.tell_at_end()
+            camera.tell_unused(self._assembler.unused.get(name), at_end=True)
         return self._counted(frames + self._finisher.resolve(self._assembler.newest, final=True))
 
     def _make_handlers(self) -> dict[str, Callable[[str, Any], list[Frame]]]:
@@ -200,7 +220,7 @@ class FrameBuilder:
             handlers[self.rig.odometry_topic] = lambda _, message: self._add_odometry(message)
         for companions, topic in ((self._points, self.rig.points_topic), (self._labels, self.rig.labels_topic)):
             if companions and topic:
-                handlers[topic] = _keeper(companions)
+                handlers[topic] = self._companion_handler(companions, topic)
         for camera in self._cameras.values():
             handlers[camera.config.image_topic] = self._image_handler(camera)
             handlers[camera.config.info_topic] = self._info_handler(camera)
@@ -213,6 +233,11 @@ class FrameBuilder:
             former = camera.last_stamp
             frames = self._assemble(camera, camera.add_image(type_name, message))
             camera.seen_at = self._assembler.newest
+            camera.tell_unused(self._assembler.unused.get(camera.config.name))
+            self._fruitless, former_sets = self._fruitless + 1, self._sets_before
+            self._sets_before = self.sets_in + len(frames)
+            if self._sets_before != former_sets:
+                self._fruitless = 0
             # The same image once more is no delivery.
             if camera.seen_at is not None and camera.last_stamp != former:
                 self._rates.add(camera.config.name, camera.seen_at)
@@ -244,27 +269,47 @@ class FrameBuilder:
         self._missing.update(name for frame in frames for name in frame.missing)
         return frames
 
+    def _companion_handler(self, companions: Companions, topic: str) -> Callable[[str, Any], list[Frame]]:
+        def handle(_: str, message: Any) -> list[Frame]:
+            data = getattr(message, "data", b"")
+            if self._watch(topic).repeats(decode.stamp_of(message), data):
+                self.faults.add(topic, "stamp", _STAMP_TEXT)
+            companions.add(message)
+            return []
+
+        return handle
+
+    def _watch(self, source: str) -> StampWatch:
+        return self._watches.setdefault(source, StampWatch())
+
     def _add_transforms(self, topic: str, message: Any) -> list[Frame]:
-        for item in decode.decode_transforms(message):
+        rejected: list[tuple[str, InputRejected]] = []
+        for item in decode.decode_transforms(message, rejected):
             try:
-                self.tree.add(item.parent, item.child, item.stamp, item.matrix, topic == self.rig.tf_static_topic)
+                self._add_transform(topic, item, topic == self.rig.tf_static_topic)
             except InputRejected as error:
-                self._reject(topic, error)
+                rejected.append((f"{item.parent} -> {item.child}", error))
+        for link, rejection in rejected:
+            self._reject(f"{topic} {link}", rejection)
         return []
+
+    def _add_transform(self, topic: str, item: decode.StampedTransform, static: bool = False) -> None:
+        self.tree.add(item.parent, item.child, item.stamp, item.matrix, static)
+        place = f"{topic} {item.parent} -> {item.child}"
+        repeats = 0 if static else self._watch(place).repeats(item.stamp, item.matrix.tobytes())
+        if repeats > 1 or (repeats and item.stamp <= 0):
+            self.faults.add(place, "stamp", f"{_STAMP_TEXT}; what never moves belongs on {self.rig.tf_static_topic}")
+        parents = self.tree.parents(item.child)
+        if len(parents) > 1 and item.child not in self._forked:
+            self._forked.add(item.child)
+            names = " and ".join(f"'{name}'" for name in parents)
+            text = f"'{item.child}' has the parents {names}; the way to fixed_frame and base_frame of the rig is taken"
+            self.faults.note(topic, "two_parents", text)
 
     def _reject(self, topic: str, error: InputRejected) -> None:
         self._drops[error.reason] += 1
         self.faults.reject(topic, error)
 
     def _add_odometry(self, message: Any) -> list[Frame]:
-        item = decode.decode_odometry(message)
-        self.tree.add(item.parent, item.child, item.stamp, item.matrix)
+        self._add_transform(self.rig.odometry_topic or "", decode.decode_odometry(message))
         return []
-
-
-def _keeper(companions: Companions) -> Callable[[str, Any], list[Frame]]:
-    def handle(_: str, message: Any) -> list[Frame]:
-        companions.add(message)
-        return []
-
-    return handle

@@ -69,8 +69,10 @@ class Drive:
     def infos(self) -> list[tuple[str, str, Any]]:
         return [self.info(name) for name in self.names]
 
-    def image(self, name: str, stamp: int, shade: int = 128) -> tuple[str, str, Any]:
-        image = np.full((self.camera.height, self.camera.width, 3), shade, np.uint8)
+    def image(self, name: str, stamp: int, shade: int = 128, contrast: int = 40) -> tuple[str, str, Any]:
+        """Dark at the left, bright at the right, ``shade`` on average."""
+        slope = np.linspace(shade - contrast, shade + contrast, self.camera.width)
+        image = np.broadcast_to(slope[None, :, None], (self.camera.height, self.camera.width, 3)).astype(np.uint8)
         message = encode.encode_compressed_image(image, stamp, name)
         return topics.camera_image_topic(name), topics.COMPRESSED_IMAGE_TYPE, message
 

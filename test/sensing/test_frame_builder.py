@@ -139,7 +139,9 @@ def test_camera_info_of_another_size(drive, feed):
     (frame,) = feed(builder, messages) + builder.flush()
     assert frame.missing == ("C",)
     np.testing.assert_allclose(frame.views[0].camera.K, frame.views[1].camera.K, atol=1e-9)
-    assert builder.notes == {"camera_info_scaled": 1} and builder.drops == {"camera_info_size": 1}
+    scaled = next(fault for fault in builder.faults if fault.reason == "camera_info_scaled")
+    assert scaled.harmless and scaled.place == topics.camera_info_topic("A") and "128x96" in scaled.text
+    assert builder.drops == {"camera_info_size": 1}
     status = builder.camera_status["C"]
     assert (status.state, status.reason) == ("rejected", "camera_info_size") and "64x64" in status.detail
 
@@ -182,7 +184,7 @@ def test_bad_intrinsics(drive, feed, focal):
 def test_a_bad_calibration_after_a_good_one_is_counted_and_changes_nothing(drive, feed):
     builder = _builder(drive)
     topic, kind, info = drive.info("B")
-    info.k = info.k * 0.0
+    info.k, info.p = info.k * 0.0, info.p * 0.0
     (before,) = feed(builder, [*_ready(drive), *_round(drive, 0)])
     feed(builder, [(topic, kind, info)])
     assert builder.drops == {"intrinsics": 1}
