@@ -17,6 +17,7 @@ from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes import detector_report as report
 from semlt3d_ros.nodes.configuration import device_of, frame_builder_of, input_qos, rig_of
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.input_log import InputLog
 from semlt3d_ros.nodes.lifecycle import Lifecycle
 from semlt3d_ros.nodes.lockstep import ProgressReport
 from semlt3d_ros.nodes.model_loader import OpenDetector, load_detector, set_vocabulary
@@ -32,6 +33,8 @@ RESET_MEMORY = "~/reset_memory"
 RELOAD_MODEL = "~/reload_model"
 _POLL_PERIOD_S = 0.05
 _SHUTDOWN_S = 1.5
+_CLOCK_STEP_NS = 50_000_000
+"""Clocks that are set right step back by less than this; those of a replay that starts anew by more."""
 
 
 class DetectorNode:
@@ -52,6 +55,8 @@ class DetectorNode:
         self._middleware = middleware
         self._open_detector = open_detector
         self._log = ThrottledLog(middleware.logger)
+        self._input_log = InputLog(middleware.logger)
+        self._clock: int | None = None
         self.lifecycle = Lifecycle(
             {
                 "configure": self._configure,
@@ -93,7 +98,8 @@ class DetectorNode:
         return ended
 
     def publish_report(self) -> None:
-        """Publish diagnostics and progress."""
+        """Publish diagnostics and progress, and log what was wrong with the input since the last time."""
+        self._log_faults()
         stamp = self._middleware.stamp()
         self._diagnostics.publish(encode_diagnostics(self._report_entries(), stamp, types=self._middleware.types))
         if self._pipeline is not None and not self._pipeline.in_flight:
@@ -107,6 +113,7 @@ class DetectorNode:
         self._device = device_of(parameters)
         detector = load_detector(self._open_detector, parameters, self._device, len(rig.cameras))
         self._builder = frame_builder_of(parameters, rig, detector)
+        self._input_log.forget()
         self._outputs = Outputs(self._middleware, rig, parameters)
         self._rig, self._detector = rig, detector
         self._start_counting()
@@ -123,6 +130,7 @@ class DetectorNode:
         self._detector.move_to(self._device)
         self._pipeline = DetectionPipeline(self._middleware, self._detector, self._finish)
         self._watchdog.reset()
+        self._clock = None
         wanted = self._rig.topics()
         self._progress = ProgressReport(self._middleware, tuple(wanted))
         try:
@@ -248,16 +256,21 @@ class DetectorNode:
     def _on_message(self, topic: str, type_name: str, data: bytes, received: int) -> None:
         taken_up = self._middleware.now()
         self._last_received = received
+        frames = self._restarted()
         try:
-            frames = self._builder.add(topic, type_name, deserialize(data, type_name))
+            frames += self._builder.add(topic, type_name, deserialize(data, type_name))
         except InputRejected as error:
             self._rejected[error.reason] += 1
-            self._log.warning(f"{topic} {error.reason}", f"topic {topic}: {error}")
-            frames = []
+            self._builder.faults.reject(topic, error)
         for frame in frames:
             self._submit(frame, received, taken_up)
         self._progress.handled(topic)
         self._tell_progress()
+
+    def _restarted(self) -> list[Frame]:
+        """What waited for an end that will not come, if the graph's time has gone back."""
+        former, self._clock = self._clock, self._middleware.stamp()
+        return self._builder.restart() if former is not None and self._clock < former - _CLOCK_STEP_NS else []
 
     def _poll(self) -> None:
         # In lockstep, time stands still between two messages: a set is not late because the player waits for us.
@@ -310,6 +323,11 @@ class DetectorNode:
     def _tell_progress(self) -> None:
         if self._pipeline is not None and not self._pipeline.in_flight and self._progress.followed:
             self._progress.publish()
+
+    def _log_faults(self) -> None:
+        if self._detector is not None:
+            cameras = self._builder.camera_status.values() if self.lifecycle.state == "active" else ()
+            self._input_log.tell(self._builder.faults, cameras, self._middleware.now())
 
     def _report_entries(self) -> list[report.Entry]:
         lifecycle = report.lifecycle_entry(self.lifecycle.state, self.lifecycle.failure)

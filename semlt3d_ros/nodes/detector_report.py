@@ -59,7 +59,8 @@ def lifecycle_entry(state: str, failure: str) -> Entry:
 def input_entry(sets: Completeness, before: Completeness) -> Entry:
     """How complete the sets are that the cameras make up.
 
-    WARN if sets since the last report lacked images or were dropped, ERROR if all of them were dropped.
+    WARN if sets since the last report lacked images or were dropped, ERROR if all of them were dropped, or if images
+    come and make up no set.
 
     Args:
         sets: until now.
@@ -75,6 +76,9 @@ def input_entry(sets: Completeness, before: Completeness) -> Entry:
         faults.append(f"{sets.partial - before.partial} lacked images of {_listed(missing)}")
     if dropped:
         faults.append(f"{sum(dropped.values())} were dropped: {_listed(dropped)}")
+    if not faults and not used and sets.fruitless:
+        text = f"no set, although {sets.fruitless} images came since the last one; the cameras' statuses say why"
+        return INPUT, ERROR, text, {**values, "fruitless_images": str(sets.fruitless)}
     if not faults:
         return INPUT, OK, f"{used} sets since the last report, all complete" if used else "no set", values
     level = WARN if used else ERROR

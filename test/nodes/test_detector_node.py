@@ -151,7 +151,7 @@ def test_bad_messages_are_counted_and_the_node_goes_on(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"k": np.zeros(9)}, "no calibration"),
+        ({"k": np.zeros(9), "p": np.zeros(12)}, "no calibration"),
         ({"k": np.full(9, np.nan)}, "is not an intrinsic matrix"),
         ({"distortion_model": "magic"}, "'magic' is not supported"),
         ({"width": 0}, "is not positive"),

@@ -25,6 +25,11 @@ def test_a_failed_transition_is_an_error_with_its_reason() -> None:
     ("sets", "level", "message"),
     [
         (Completeness(10, 2, {"CAM_BACK": 2}, {"incomplete": 1}), OK, "no set"),
+        (
+            Completeness(10, 2, {"CAM_BACK": 2}, {"incomplete": 1}, fruitless=24),
+            ERROR,
+            "no set, although 24 images came since the last one; the cameras' statuses say why",
+        ),
         (Completeness(15, 2, {"CAM_BACK": 2}, {"incomplete": 1}), OK, "5 sets since the last report, all complete"),
         (
             Completeness(12, 5, {"CAM_BACK": 5, "CAM_FRONT": 1}, {"incomplete": 1}),
@@ -100,7 +105,10 @@ def test_the_model_tells_what_it_could_not_become() -> None:
         ("rejected", ERROR),
         ("waiting_camera_info", WARN),
         ("waiting_tf", WARN),
+        ("unused", WARN),
         ("slow", WARN),
+        ("no_picture", WARN),
+        ("implausible", WARN),
         ("ok", OK),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -55,6 +56,40 @@ def test_every_status_is_named():
 def test_every_state_of_a_camera_is_named():
     for state in get_args(CameraState):
         assert f"| `{state}` |" in MANUAL
+
+
+def reasons_of(path: Path) -> set[str]:
+    """The reasons that a file gives for what it drops or tells: constants at the places where reasons stand."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        places: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            place = {"InputRejected": 0, "TransformError": 0, "_Returned": 1, "Fault": 1, "note": 0, "_drop": 0}
+            if name in place:
+                places = node.args[place[name] : place[name] + 1]
+            if name in ("add", "note") and len(node.args) >= 3:
+                places = node.args[1:2]
+            if name == "append" and isinstance(node.args[0], ast.Tuple):
+                places = node.args[0].elts[:1]
+        elif isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") == "drops":
+            places = [node.slice]
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("_TEXTS", "_REMEDIES"):
+            assert isinstance(node.value, ast.Dict)
+            places = [key for key in node.value.keys if key]
+        found |= {place.value for place in places if isinstance(place, ast.Constant) and isinstance(place.value, str)}
+    return found - {""}
+
+
+def test_every_reason_of_the_input_is_in_its_table():
+    package = ROOT / "semlt3d_ros"
+    decoders = [path for path in package.glob("messages/decode*.py") if path.stem != "decode_detections"]
+    files = [*package.glob("sensing/*.py"), *package.glob("core/*.py"), *decoders]
+    reasons = set().union(*map(reasons_of, files))
+    assert {"roi", "stamp", "late", "dark", "mounting", "sample_depth", "row_step", "transform_gap"} <= reasons
+    tables = MANUAL[MANUAL.index("Why sets are lost, in") : MANUAL.index("## Rigs: adding a vehicle")]
+    named = {name for row in re.findall(r"^\| (`.*?`) \|", tables, re.M) for name in re.findall(r"`(\w+)`", row)}
+    assert reasons <= named, sorted(reasons - named)
 
 
 def test_every_topic_and_service_is_named():
