@@ -142,6 +142,9 @@ def _usable(count: int, view: CameraView | None) -> bool:
 def _mounting(camera: CameraConfig, survey: Survey, view: CameraView | None) -> Verdict:
     subject = f"{camera.name} mounting"
     base = survey.rig.base_frame
+    fault = next(_of_mounting(camera, survey), None)
+    if view is None and fault is not None:
+        return Verdict(subject, "bad", fault, "correct the transform or the frame")
     if view is None:
         return Verdict(
             subject,
@@ -157,7 +160,6 @@ def _mounting(camera: CameraConfig, survey: Survey, view: CameraView | None) -> 
         f"x {x:.2f}, y {y:.2f}, z {z:.2f} m in '{base}'; looks {heading:+.0f} degrees left of ahead, "
         f"{pitch:+.0f} up, rolled {roll:+.0f}"
     )
-    fault = next(_of_mounting(camera, survey), None)
     if fault is not None:
         return Verdict(subject, "note", f"{found}; {fault}", "look at the picture (--picture)")
     return Verdict(subject, "ok", found)
@@ -167,7 +169,7 @@ def _of_mounting(camera: CameraConfig, survey: Survey) -> Iterator[str]:
     return (
         fault.line
         for fault in survey.faults
-        if fault.reason == "mounting" and fault.place in (camera.name, camera.image_topic, camera.info_topic)
+        if fault.reason in ("mounting", "implausible") and fault.place == camera.image_topic
     )
 
 

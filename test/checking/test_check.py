@@ -173,6 +173,21 @@ def test_no_transforms(messages):
     assert "/tf_static" in verdicts["CAM_FRONT mounting"].remedy
 
 
+@pytest.mark.parametrize(
+    ("turn", "status", "words"),
+    [(rigid.transform(rotation=np.diag([-1.0, -1.0, 1.0])), "note", "rolled by"), (None, "bad", "body frame")],
+)
+def test_a_mounting_that_cannot_be(messages, turn, status, words):
+    def matrix_of(each):
+        if each.child != "CAM_FRONT":
+            return each.matrix
+        return rigid.planar(1.5, 0.0, 0.0, 1.5) if turn is None else each.matrix @ turn
+
+    verdicts = check(messages, lambda topic, m, _: moved(m, matrix_of) if topic == topics.TF_STATIC else m)
+    assert verdicts["CAM_FRONT mounting"].status == status and words in verdicts["CAM_FRONT mounting"].found
+    assert FRONT in verdicts["CAM_FRONT mounting"].found and verdicts["CAM_BACK mounting"].status == "ok"
+
+
 def test_another_base_frame(messages):
     def rename(transform):
         return transform.matrix
