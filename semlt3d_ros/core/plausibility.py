@@ -26,7 +26,8 @@ _UP, _DOWN = 0.98, 0.9
 """Height component of the direction of view: 78 degrees up, 64 degrees down."""
 _ROLLED_DEG = 60.0
 _FARTHEST_M = (100.0, 10.0)
-_DEEPEST_M = 2.5
+_DEEPEST_M, _BELOW_M = 2.5, 1.0
+"""Below the base frame, which may be on the roof; and where the other cameras show that it is not."""
 
 OPTICAL = "the camera's optical frame (z forward, x right, y down, REP-103)"
 
@@ -73,11 +74,12 @@ def check_intrinsics(camera: CameraModel) -> str:
     return "; ".join(doubts) + "; calibrate the camera anew" if doubts else ""
 
 
-def check_mounting(T_base_camera: Matrix) -> str:
+def check_mounting(T_base_camera: Matrix, usual_height: float = 0.0) -> str:
     """What is most unlikely about a camera's place on the vehicle, with numbers; empty if nothing is.
 
     Args:
         T_base_camera: (4, 4) the camera's optical frame in the base frame (REP-103: x forward, y left, z up).
+        usual_height: median height of the rig's cameras above the base frame in metres.
 
     Raises:
         InputRejected: ``mounting``: nothing that the camera sees can be placed.
@@ -113,6 +115,6 @@ def check_mounting(T_base_camera: Matrix) -> str:
         doubts.append(f"{looks}, nearly straight up; it should lie in {OPTICAL}")
     if distance > _FARTHEST_M[1]:
         doubts.append(f"{place}, {distance:.0f} m from the base frame; correct its transform (metres)")
-    if z < -_DEEPEST_M:
+    if z < -(_BELOW_M if usual_height > 0 else _DEEPEST_M):
         doubts.append(f"{place}, far below the base frame; correct its transform (z up)")
     return "; ".join(doubts)

@@ -34,7 +34,8 @@ CameraState = Literal[
 
 _SECOND = 1_000_000_000
 _WRONG_CLOCK_S = 1.0
-_MANY_UNUSED = 20
+_MANY_UNUSED, _MANY_UNWANTED = 20, 200
+"""Images in a row; a camera that is much faster than the anchor has many that no set asks for."""
 
 _REMEDIES = {
     "late": "their sets had been given out; speed the camera up, correct its time_offset_s, or raise deadline_s",
@@ -169,7 +170,7 @@ class CameraInput:
         """Put into ``faults`` that images went into no set: many in a row, or at the end if it was all of them."""
         if unused is None:
             self._unused_told = 0
-        elif unused.count >= _MANY_UNUSED or (at_end and unused.fruitless):
+        elif _is_unused(unused) or (at_end and unused.fruitless):
             self.faults.add(
                 self.config.image_topic, unused.reason, _unused_text(unused), unused.count - self._unused_told
             )
@@ -238,7 +239,10 @@ class CameraInput:
 
     def _camera_of(self, width: int, height: int) -> CameraModel:
         assert self._calibration is not None
-        camera, scaled = self._calibration.at(width, height)
+        try:
+            camera, scaled = self._calibration.at(width, height)
+        except InputRejected as error:
+            raise InputRejected(error.reason, f"{error} ({self.config.info_topic})") from error
         if scaled:
             self.faults.note(self.config.info_topic, "camera_info_scaled", scaled)
         return camera
@@ -308,7 +312,7 @@ class CameraInput:
         if transform_fault is not None:
             state: CameraState = "rejected" if transform_fault.reason == "mounting" else "waiting_tf"
             return state, transform_fault.reason, transform_fault.line
-        if unused is not None and unused.count >= _MANY_UNUSED:
+        if unused is not None and _is_unused(unused):
             return "unused", unused.reason, Fault(image_topic, unused.reason, _unused_text(unused)).line
         return "ok", "", "ok"
 
@@ -321,6 +325,11 @@ class CameraInput:
         if mounting_doubt is not None:
             return "implausible", mounting_doubt.reason, mounting_doubt.line
         return "ok", "", "ok"
+
+
+def _is_unused(unused: Unused) -> bool:
+    faster = unused.reason in ("unmatched", "incomplete") and not unused.fruitless
+    return unused.count >= (_MANY_UNWANTED if faster else _MANY_UNUSED)
 
 
 def _unused_text(unused: Unused) -> str:

@@ -193,10 +193,11 @@ class FrameFinisher:
     def _judge(self, poses: _Poses) -> None:
         """Tell what is wrong with the cameras' poses, and leave out those that no camera has."""
         faults = {name: Fault("", e.reason, f"{e}; {_CAMERA_REMEDY}") for name, e in poses.camera_faults.items()}
+        height = float(np.median([pose[2, 3] for pose in poses.cameras.values()] or [0.0]))
         for name, pose in poses.cameras.items():
             self.mounting_doubts.pop(name, None)
             try:
-                doubt = check_mounting(pose)
+                doubt = check_mounting(pose, height)
             except InputRejected as error:
                 faults[name] = Fault("", error.reason, str(error))
                 poses.misplaced.add(name)

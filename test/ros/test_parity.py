@@ -355,10 +355,10 @@ def test_deep_grey_images_are_those_of_cv_bridge_but_for_rounding(bridge: Any, b
 
 @pytest.mark.parametrize("encoding", ["rgb16", "bgr16", "rgba16", "bgra16"])
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_deep_colours_come_by_cv_bridge(bridge: Any, encoding: str, big_endian: bool) -> None:
+def test_deep_colours_have_whole_rows(bridge: Any, encoding: str, big_endian: bool) -> None:
     pixels = photo(4 if "a" in encoding else 3, "uint16")
     message = image_message(encoding, pixels, padding=1, big_endian=big_endian)
-    # Two more bytes are not a whole pixel: cv_bridge alone would read rows that lean.
+    # Two more bytes are not a whole pixel: whoever took the step for the width would read rows that lean.
     rows = np.frombuffer(message.data, np.uint8).reshape(message.height, -1)
     message.data = type(message.data)("B", np.pad(rows, ((0, 0), (0, 2))).tobytes())
     message.step += 2
@@ -367,7 +367,7 @@ def test_deep_colours_come_by_cv_bridge(bridge: Any, encoding: str, big_endian: 
     assert decoded.dtype == np.uint8 and np.abs(decoded.astype(int) - (expected >> 8)).max() <= 1
 
 
-def test_deep_bayer_images_come_by_cv_bridge(bridge: Any) -> None:
+def test_deep_bayer_images_keep_their_colours(bridge: Any) -> None:
     tile = np.array([[200, 120], [120, 40]], np.uint16) << 8
     decoded = decode.decode_image(image_message("bayer_rggb16", np.tile(tile, (6, 6))))
     np.testing.assert_allclose(decoded[4, 4], (200, 120, 40), atol=2)

@@ -195,6 +195,16 @@ def test_a_camera_whose_images_go_into_no_set_is_not_ok(drive, feed, shift, reas
     assert builder.camera_status["A"].state == "ok"
 
 
+def test_a_camera_that_is_much_faster_than_the_anchor_is_none_of_it(drive, feed):
+    builder = FrameBuilder(drive.rig, SPEC)
+    feed(builder, _ready(drive))
+    for index in range(200):
+        stamp = START + index * 20 * MS
+        feed(builder, [drive.tf(stamp), *(drive.images(stamp) if index % 50 == 0 else [drive.image("C", stamp)])])
+        assert builder.camera_status["C"].state == "ok"
+    assert builder.frames_out == 4
+
+
 def test_images_without_a_set_are_counted_until_one_comes(drive, feed):
     builder = FrameBuilder(drive.rig, SPEC)
     feed(builder, _ready(drive))
@@ -363,6 +373,7 @@ def test_a_body_frame_in_place_of_the_optical_one_is_refused(drive, feed, headin
         ((0, 0, 1.5), np.diag([-1.0, -1.0, 1.0]), "rolled by"),
         ((0, 0, 1.5), np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), "rolled by"),
         ((0, 0, -6.0), np.eye(3), "far below"),
+        ((0, 0, -1.5), np.eye(3), "(0.0, 0.0, -1.5) m, far below"),
         ((25.0, 0, 1.5), np.eye(3), "25 m from the base frame"),
         ((0, 0, 1.5), np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), "straight down"),
     ],
