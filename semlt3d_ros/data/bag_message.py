@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.messages.typestore import deserialize
 
 
@@ -30,3 +33,21 @@ class BagMessage(NamedTuple):
             ConfigurationError: the type is not known.
         """
         return deserialize(self.data, self.type_name)
+
+
+def decoded(entries: Iterable[BagMessage], faults: FaultLog) -> Iterator[tuple[BagMessage, Any]]:
+    """Entries of bags with their messages; those that cannot be read are left out.
+
+    Args:
+        entries: the entries, each read by its own type: a topic may have been recorded with several.
+        faults: gets what was left out, by topic: ``corrupt_message``, ``type``.
+    """
+    for entry in entries:
+        try:
+            message = entry.message()
+        except InputRejected as error:
+            faults.reject(entry.topic, error)
+        except ConfigurationError as error:
+            faults.add(entry.topic, "type", str(error))
+        else:
+            yield entry, message

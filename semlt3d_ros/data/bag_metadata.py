@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,28 @@ from semlt3d_ros.data.bag_topics import TopicRecord
 METADATA_NAME = "metadata.yaml"
 _SUFFIXES = (".mcap", ".db3")
 _COMPRESSED = ".zstd"
+_PART = re.compile(r"(?P<stem>.*)_(?P<number>\d+)")
 
 
-def storage_files(folder: Path) -> list[Path]:
-    """The storage files of a bag folder in their order, with or without a readable ``metadata.yaml``.
+@dataclass(frozen=True)
+class BagFolder:
+    """The storage files of a bag folder.
+
+    Attributes:
+        files: those that are there, in their order.
+        missing: those that ``metadata.yaml`` lists and that are nowhere, by the names it gives them.
+        gaps: without a list, the numbers that the files' own numbering leaves out.
+        message_count: how many messages ``metadata.yaml`` counts; None where it does not say.
+    """
+
+    files: tuple[Path, ...]
+    missing: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    message_count: int | None = None
+
+
+def read_folder(folder: Path) -> BagFolder:
+    """What a bag folder holds, and what it lacks, with or without a readable ``metadata.yaml``.
 
     Raises:
         ConfigurationError: the folder holds no bag.
@@ -28,11 +48,21 @@ def storage_files(folder: Path) -> list[Path]:
         for path in folder.iterdir()
         if path.suffix in _SUFFIXES or (path.suffix == _COMPRESSED and path.with_suffix("").suffix in _SUFFIXES)
     )
-    if not present:
-        raise ConfigurationError(f"{folder} is not a bag: it holds no {' or '.join(_SUFFIXES)} file")
-    listed = [folder / Path(name).name for name in _listed_names(folder / METADATA_NAME)]
-    # A recorder that was killed leaves files that its metadata does not list yet.
-    return [*(path for path in listed if path in present), *(path for path in present if path not in listed)]
+    names, count = _listed(folder / METADATA_NAME)
+    listed = {name: _place(folder, name) for name in names}
+    found = [path for path in dict.fromkeys(listed.values()) if path is not None]
+    if not present and not found:
+        lists = f"; {METADATA_NAME} lists {', '.join(names)}, copy them there" if names else ""
+        raise ConfigurationError(f"{folder} is not a bag: it holds no {' or '.join(_SUFFIXES)} file{lists}")
+    # A recorder that was killed leaves files that its metadata does not list yet. What was unpacked beside its
+    # compressed file is the same once more.
+    known = {_unpacked(path) for path in found}
+    for path in present:
+        if _unpacked(path) not in known:
+            known.add(_unpacked(path))
+            found.append(path)
+    missing = tuple(name for name, path in listed.items() if path is None)
+    return BagFolder(tuple(found), missing, () if names else _gaps(found), count)
 
 
 def write_metadata(
@@ -95,9 +125,43 @@ def write_metadata(
     os.replace(temporary, folder / METADATA_NAME)
 
 
-def _listed_names(path: Path) -> list[str]:
+def _listed(path: Path) -> tuple[list[str], int | None]:
+    """Names of the storage files and number of messages, as far as the metadata can be read."""
     try:
-        content: Any = yaml.safe_load(path.read_text("utf-8"))
-        return [str(name) for name in content["rosbag2_bagfile_information"]["relative_file_paths"]]
+        information: Any = yaml.safe_load(path.read_text("utf-8"))["rosbag2_bagfile_information"]
+        names = [str(name) for name in information["relative_file_paths"]]
     except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-        return []
+        return [], None
+    count = information.get("message_count")
+    return names, count if isinstance(count, int) and count > 0 else None
+
+
+def _place(folder: Path, name: str) -> Path | None:
+    """Where a listed file is: bags are moved, and some recorders list absolute paths, or paths from elsewhere."""
+    last = re.split(r"[/\\]", name)[-1]
+    if not last:
+        return None
+    for path in (folder / last, folder / name):
+        for form in (path, path.with_name(path.name + _COMPRESSED), _unpacked(path)):
+            if form.suffix in (*_SUFFIXES, _COMPRESSED) and form.is_file():
+                return form
+    return None
+
+
+def _unpacked(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix == _COMPRESSED else path
+
+
+def _gaps(files: list[Path]) -> tuple[str, ...]:
+    """Names of files that lie between the lowest and the highest number of a split bag and are not there."""
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for file in files:
+        name, *suffixes = file.name.split(".", 1)
+        if match := _PART.fullmatch(name):
+            numbers.setdefault((match["stem"], ".".join(suffixes)), set()).add(int(match["number"]))
+    return tuple(
+        f"{stem}_{number}.{suffix}"
+        for (stem, suffix), there in numbers.items()
+        for number in range(min(there), max(there))
+        if number not in there
+    )

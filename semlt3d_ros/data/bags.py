@@ -13,27 +13,31 @@ from typing import Literal
 import zstandard
 
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.data.bag_message import BagMessage
-from semlt3d_ros.data.bag_metadata import METADATA_NAME, storage_files, write_metadata
+from semlt3d_ros.core.faults import FaultLog
+from semlt3d_ros.data.bag_message import BagMessage, decoded
+from semlt3d_ros.data.bag_metadata import METADATA_NAME, BagFolder, read_folder, write_metadata
 from semlt3d_ros.data.bag_topics import TopicRecord
 from semlt3d_ros.data.mcap_reader import McapReader
 from semlt3d_ros.data.mcap_writer import McapWriter
 from semlt3d_ros.data.sqlite_storage import SqliteReader, SqliteWriter
 from semlt3d_ros.messages.typestore import serialize
 
-__all__ = ["BagMessage", "BagSink", "BagSource"]
+__all__ = ["BagMessage", "BagSink", "BagSource", "decoded"]
 
 Storage = Literal["mcap", "sqlite3"]
+_READERS: dict[str, type[McapReader] | type[SqliteReader]] = {".mcap": McapReader, ".db3": SqliteReader}
 
 
 class BagSource:
     """Reads a bag in log-time order. A context manager.
 
     Args:
-        path: an ``.mcap`` or ``.db3`` file, or a folder of either, with or without ``metadata.yaml``.
+        path: an ``.mcap`` or ``.db3`` file, or a folder of either, with or without ``metadata.yaml``. A file that is
+            missing from a folder, or cannot be opened, does not take the others along.
 
     Attributes:
-        topics: type name of each topic.
+        topics: type name of each topic; of a topic that was recorded with several, the first.
+        types: all type names of each topic.
         start, end: log times in nanoseconds of the first and the last message; 0 in an empty bag.
 
     Raises:
@@ -44,24 +48,32 @@ class BagSource:
         self.path = Path(path)
         self._stack = ExitStack()
         self._readers: list[McapReader | SqliteReader] = []
+        self._folder_faults = FaultLog()
         try:
-            for file in self._files():
-                reader = self._reader(file)
-                self._stack.callback(reader.close)
-                self._readers.append(reader)
+            self._open()
         except BaseException:
             self._stack.close()
             raise
-        self.topics: dict[str, str] = {}
-        for reader in self._readers:
-            self.topics.update(reader.topics)
+        self.types: dict[str, tuple[str, ...]] = {}
+        for topic, type_name in (pair for reader in self._readers for pair in reader.types):
+            self.types[topic] = tuple(dict.fromkeys((*self.types.get(topic, ()), type_name)))
+        self.topics = {topic: types[0] for topic, types in self.types.items()}
         self.start = min((reader.start for reader in self._readers if reader.start is not None), default=0)
         self.end = max((reader.end for reader in self._readers if reader.end is not None), default=0)
 
     @property
+    def faults(self) -> FaultLog:
+        """What of the bag is missing or could not be read; damage within is noticed only when it is reached.
+
+        By file: ``missing_file``, ``unreadable_file``, ``cut_off``, ``damaged``, ``message_count``. What is harmless is
+        no part of the bag that could be used.
+        """
+        return FaultLog([*self._folder_faults, *(fault for reader in self._readers for fault in reader.faults)])
+
+    @property
     def truncated(self) -> bool:
-        """Part of the bag could not be read; damage within is noticed only when it is reached."""
-        return any(reader.truncated for reader in self._readers)
+        """Part of the bag is missing or could not be read: ``faults`` says which."""
+        return any(not fault.harmless for fault in self.faults)
 
     def messages(
         self, topics: Collection[str] | None = None, start: int | None = None, stop: int | None = None
@@ -88,21 +100,47 @@ class BagSource:
     ) -> None:
         self.close()
 
-    def _files(self) -> list[Path]:
-        if self.path.is_dir():
-            return storage_files(self.path)
-        if not self.path.exists():
-            raise ConfigurationError(f"there is no bag at {self.path}")
-        return [self.path]
+    def _open(self) -> None:
+        if not self.path.is_dir():
+            if not self.path.exists():
+                raise ConfigurationError(f"there is no bag at {self.path}")
+            self._readers.append(self._reader(self.path))
+            return
+        folder = read_folder(self.path)
+        failure: ConfigurationError | None = None
+        for file in folder.files:
+            try:
+                self._readers.append(self._reader(file))
+            except ConfigurationError as error:
+                failure = error
+                text = f"cannot be read ({error}); copy it again, or record anew"
+                self._folder_faults.add(str(file), "unreadable_file", text)
+        if failure is not None and not self._readers:
+            raise failure
+        self._compare(folder)
+
+    def _compare(self, folder: BagFolder) -> None:
+        """Note what should be there and is not."""
+        count = sum(reader.count for reader in self._readers)
+        lost = max((folder.message_count or 0) - count, 0)
+        share = f", {lost} of the bag's {folder.message_count} messages are not there" if lost else ""
+        for name in folder.missing:
+            text = f"is listed in {METADATA_NAME} and missing{share}; copy it into {self.path}"
+            self._folder_faults.add(name, "missing_file", text)
+        for name in folder.gaps:
+            text = f"is missing between the other files of {self.path}; copy it there"
+            self._folder_faults.add(name, "missing_file", text)
+        if lost and not folder.missing:
+            text = f"{METADATA_NAME} counts {folder.message_count} messages, {count} are there; copy the bag again"
+            self._folder_faults.add(str(self.path), "message_count", text)
 
     def _reader(self, file: Path) -> McapReader | SqliteReader:
-        if file.suffix == ".zstd":
-            file = self._decompressed(file)
-        if file.suffix == ".mcap":
-            return McapReader(file)
-        if file.suffix == ".db3":
-            return SqliteReader(file)
-        raise ConfigurationError(f"{file} is not a bag: give an .mcap or .db3 file, or the folder of a bag")
+        content = self._decompressed(file) if file.suffix == ".zstd" else file
+        if content.suffix not in _READERS:
+            raise ConfigurationError(f"{file} is not a bag: give an .mcap or .db3 file, or the folder of a bag")
+        reader = _READERS[content.suffix](content, name=str(file))
+        self._stack.callback(reader.close)
+        return reader
 
     def _decompressed(self, file: Path) -> Path:
         """rosbag2's compression mode ``file``: the whole file has to be unpacked to be read at random."""

@@ -61,6 +61,26 @@ class ChunkHead(NamedTuple):
     size: int
 
 
+class ChunkIndex(NamedTuple):
+    """Where a chunk is, and which channels have messages in it; none where it was written without message indexes."""
+
+    start: int
+    end: int
+    offset: int
+    length: int
+    channels: frozenset[int]
+    message_index_length: int
+
+
+class Statistics(NamedTuple):
+    """What a writer has counted; ``channels_used`` are those with messages."""
+
+    messages: int
+    channels: int
+    chunks: int
+    channels_used: frozenset[int]
+
+
 class Fields:
     """Reads the fields of one record in order.
 
@@ -125,6 +145,29 @@ def parse_chunk_head(body: bytes | memoryview) -> ChunkHead:
     start, end, size, crc = fields.integer(8), fields.integer(8), fields.integer(8), fields.integer(4)
     compression = fields.text()
     return ChunkHead(start, end, size, crc, compression, fields.integer(8), fields.position)
+
+
+def parse_chunk_index(body: bytes | memoryview) -> ChunkIndex:
+    """A CHUNK_INDEX record."""
+    fields = Fields(body)
+    start, end, offset, length = (fields.integer(8) for _ in range(4))
+    return ChunkIndex(start, end, offset, length, frozenset(_counts(fields.sized())), fields.integer(8))
+
+
+def parse_statistics(body: bytes | memoryview) -> Statistics:
+    """A STATISTICS record."""
+    fields = Fields(body)
+    messages, _, channels = fields.integer(8), fields.integer(2), fields.integer(4)
+    _, chunks, _ = fields.raw(8), fields.integer(4), fields.raw(16)
+    counts = _counts(fields.sized())
+    return Statistics(messages, channels, chunks, frozenset(number for number, count in counts.items() if count))
+
+
+def _counts(data: memoryview) -> dict[int, int]:
+    try:
+        return dict(struct.iter_unpack("<HQ", data))
+    except struct.error as error:
+        raise DamagedRecord(f"a table of {len(data)} bytes does not fit its entries") from error
 
 
 def iterate_records(data: memoryview) -> Iterator[tuple[int, memoryview]]:

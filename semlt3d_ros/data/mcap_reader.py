@@ -1,4 +1,8 @@
-"""Reads MCAP files, whole or cut off, in time order."""
+"""Reads MCAP files, whole or cut off, in time order.
+
+By hand, since the ``mcap`` package does not recover what a crash or a broken disk left: to seek it needs the footer, and
+without one it ends with an exception at the first record that is not whole.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.faults import Fault
 from semlt3d_ros.data import mcap_format as fmt
 from semlt3d_ros.data.bag_message import BagMessage
 
@@ -32,44 +37,77 @@ class McapReader:
 
     Random access goes by the chunk index at the file's end. A file without one, because its writer was killed or the
     file was cut off, is scanned once at opening; everything up to the damage is read, including the whole messages at
-    the start of the last chunk.
+    the start of the last chunk. So is a file whose summary does not define all that its index refers to, or leaves
+    messages out: writers may keep every part of it to themselves.
 
     Attributes:
-        topics: type name of each topic with CDR messages.
+        types: topic and type name of each channel with CDR messages, in the order of the channels' numbers.
         start, end: log times in nanoseconds of the first and last message; None without messages.
-        truncated: part of the file could not be read. Grows true while reading where a chunk turns out to be damaged.
+        count: number of messages.
+
+    Args:
+        path: the file.
+        name: what faults call it, where that is not its path.
 
     Raises:
         ConfigurationError: the file cannot be opened or is not an MCAP file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.truncated = False
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.name = name or str(path)
+        self.count = 0
+        self._cut_off = False
+        self._damaged: dict[int, str] = {}
         self._channels: dict[int, fmt.Channel] = {}
         self._schemas: dict[int, fmt.Schema] = {}
         self._segments: list[_Segment] = []
         try:
             self._file = path.open("rb")
         except OSError as error:
-            raise ConfigurationError(f"cannot open the bag {path}: {error.strerror}") from error
+            raise ConfigurationError(f"cannot open the bag {self.name}: {error.strerror}") from error
         try:
             self._size = path.stat().st_size
             if self._read(0, len(fmt.MAGIC)) != fmt.MAGIC:
-                raise ConfigurationError(f"{path} is not an MCAP file: it does not begin with MCAP's magic bytes")
+                raise ConfigurationError(f"{self.name} is not an MCAP file: it does not begin with MCAP's magic bytes")
             if not self._read_index():
+                self._forget()
                 self._scan()
         except BaseException:
             self._file.close()
             raise
         self._types = {
             number: (channel.topic, self._schemas[channel.schema_id].name)
-            for number, channel in self._channels.items()
+            for number, channel in sorted(self._channels.items())
             if channel.message_encoding == "cdr" and channel.schema_id in self._schemas
         }
-        self.topics = dict(self._types.values())
+        self.types = tuple(self._types.values())
         self.start = min((segment.start for segment in self._segments), default=None)
         self.end = max((segment.end for segment in self._segments), default=None)
+
+    @property
+    def truncated(self) -> bool:
+        """Part of the file could not be read. Grows true while reading where a chunk turns out to be damaged."""
+        return self._cut_off or bool(self._damaged)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What of the file could not be read, as far as it was met yet, and topics that nobody here can read."""
+        place, found = self.name, []
+        if self._cut_off:
+            text = f"breaks off after {self._size} bytes, its end is missing; copy it again if the original is whole"
+            found.append(Fault(place, "cut_off", text))
+        if self._damaged:
+            what = f"{len(self._damaged)} of its parts cannot be read ({next(reversed(self._damaged.values()))})"
+            found.append(Fault(place, "damaged", f"{what}; copy it again if the original is whole"))
+        foreign = {
+            f"{channel.topic} ({channel.message_encoding or 'no encoding'})"
+            for number, channel in self._channels.items()
+            if number not in self._types
+        }
+        if foreign:
+            text = f"not read, since they are no CDR messages of a known type: {', '.join(sorted(foreign))}"
+            found.append(Fault(place, "encoding", text, harmless=True))
+        return found
 
     def close(self) -> None:
         """Close the file."""
@@ -107,15 +145,17 @@ class McapReader:
         if not segment.chunked:
             return data
         try:
+            if data[:1] != bytes([fmt.CHUNK]):
+                raise fmt.DamagedRecord(f"there is no chunk at byte {segment.offset}")
             body = data[fmt.RECORD_HEAD.size :]
             head = fmt.parse_chunk_head(body)
             compressed = body[head.size :]
             if len(compressed) < head.compressed_size:
-                self.truncated = True
+                self._cut_off = True
                 return fmt.decompress_start(head, compressed)
             return fmt.decompress(head, compressed[: head.compressed_size])
-        except fmt.DamagedRecord:
-            self.truncated = True
+        except fmt.DamagedRecord as error:
+            self._damaged[segment.offset] = str(error)
             return memoryview(b"")
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -126,32 +166,58 @@ class McapReader:
         return self._file.read(min(length, self._size - offset))
 
     def _read_index(self) -> bool:
-        """Read the summary at the end; False where there is none that leads to all messages."""
+        """Read the summary at the end; False where there is none that leads to all messages and says what they are."""
         footer = self._read(self._size - fmt.FOOTER_SIZE - len(fmt.MAGIC), fmt.FOOTER_SIZE + len(fmt.MAGIC))
         if len(footer) != fmt.FOOTER_SIZE + len(fmt.MAGIC) or footer[-len(fmt.MAGIC) :] != fmt.MAGIC:
             return False
         code, size, summary_start = struct.unpack_from("<BQQ", footer)
         if (code, size) != (fmt.FOOTER, 20) or not 0 < summary_start < self._size:
             return False
-        chunk_count: int | None = None
+        statistics: fmt.Statistics | None = None
+        indices: list[fmt.ChunkIndex] = []
         try:
             for code, body in fmt.iterate_records(memoryview(self._read(summary_start, self._size - summary_start))):
                 if code == fmt.CHUNK_INDEX:
-                    self._segments.append(_indexed_segment(body))
+                    indices.append(fmt.parse_chunk_index(body))
                 elif code == fmt.STATISTICS:
-                    fields = fmt.Fields(body)
-                    messages, _ = fields.integer(8), fields.raw(14)
-                    chunk_count = fields.integer(4)
-                    if messages and not chunk_count:
-                        chunk_count = -1  # messages outside chunks: no index leads to them
+                    statistics = fmt.parse_statistics(body)
                 else:
                     self._note_definition(code, body)
         except fmt.DamagedRecord:
-            chunk_count = None
-        if chunk_count == len(self._segments) and (self._channels or not self._segments):
-            return True
-        self._segments.clear()
-        return False
+            return False
+        if statistics is None or self._damaged or not self._covers(statistics, indices, summary_start):
+            return False
+        self.count = statistics.messages
+        self._segments = [
+            _Segment(index.start, index.end, index.offset, index.length, index.channels, True) for index in indices
+        ]
+        return True
+
+    def _covers(self, statistics: fmt.Statistics, indices: list[fmt.ChunkIndex], summary_start: int) -> bool:
+        """Whether the summary defines every channel with its type, and its chunks hold every message."""
+        used = statistics.channels_used.union(*(index.channels for index in indices))
+        types = {channel.schema_id for channel in self._channels.values()} - {0}
+        return (
+            statistics.chunks == len(indices)
+            and statistics.channels == len(self._channels)
+            and used <= self._channels.keys()
+            and types <= self._schemas.keys()
+            and not any(self._messages_between(*gap) for gap in _gaps(indices, summary_start))
+        )
+
+    def _messages_between(self, position: int, end: int) -> bool:
+        """Whether there are messages, or a chunk, between two places of the file; true too where nobody can tell."""
+        while position + fmt.RECORD_HEAD.size <= end:
+            code, size = fmt.RECORD_HEAD.unpack(self._read(position, fmt.RECORD_HEAD.size))
+            if code in (0, fmt.MESSAGE, fmt.CHUNK):
+                return True
+            position += fmt.RECORD_HEAD.size + size
+        return position != end
+
+    def _forget(self) -> None:
+        self._channels.clear()
+        self._schemas.clear()
+        self._damaged.clear()
 
     def _scan(self) -> None:
         """Find all chunks and messages by walking from record to record; stop at the first that is damaged."""
@@ -161,7 +227,7 @@ class McapReader:
             code, size = fmt.RECORD_HEAD.unpack(self._read(position, fmt.RECORD_HEAD.size))
             length = fmt.RECORD_HEAD.size + size
             whole = position + length <= self._size
-            if code == fmt.DATA_END and whole:
+            if code in (fmt.DATA_END, fmt.FOOTER) and whole:
                 ended = True
                 break
             if code == fmt.CHUNK:
@@ -174,11 +240,12 @@ class McapReader:
                 head = self._read(position + fmt.RECORD_HEAD.size, fmt.MESSAGE_HEAD.size)
                 channel, _, log_time, _ = fmt.MESSAGE_HEAD.unpack(head)
                 run.add(channel, log_time, position, length)
+                self.count += 1
             if code == fmt.CHUNK or run.length >= _LONGEST_RUN:
                 self._segments += run.finished()
             position += length
         self._segments += run.finished()
-        self.truncated = self.truncated or not ended
+        self._cut_off = not ended
 
     def _scan_chunk(self, offset: int, length: int) -> None:
         records = self._segment_records(_Segment(0, 0, offset, length, frozenset(), True))
@@ -188,6 +255,7 @@ class McapReader:
                 channel, _, log_time, _ = fmt.MESSAGE_HEAD.unpack_from(body)
                 times.append(log_time)
                 channels.add(channel)
+                self.count += 1
             else:
                 self._note_definition(code, body)
         if times:
@@ -201,8 +269,8 @@ class McapReader:
             elif code == fmt.CHANNEL:
                 channel = fmt.parse_channel(body)
                 self._channels[channel.id] = channel
-        except fmt.DamagedRecord:
-            self.truncated = True
+        except fmt.DamagedRecord as error:
+            self._damaged[-1 - len(self._damaged)] = f"a definition: {error}"
 
 
 class _Run:
@@ -236,8 +304,10 @@ class _Run:
         return [segment]
 
 
-def _indexed_segment(body: memoryview) -> _Segment:
-    fields = fmt.Fields(body)
-    start, end, offset, length = (fields.integer(8) for _ in range(4))
-    channels = frozenset(number for number, _ in struct.iter_unpack("<HQ", fields.sized()))
-    return _Segment(start, end, offset, length, channels, True)
+def _gaps(indices: list[fmt.ChunkIndex], end: int) -> Iterator[tuple[int, int]]:
+    """What of a file lies neither in chunks nor in the message indexes behind them."""
+    position = len(fmt.MAGIC)
+    for index in sorted(indices, key=lambda item: item.offset):
+        yield position, index.offset
+        position = index.offset + index.length + index.message_index_length
+    yield position, end

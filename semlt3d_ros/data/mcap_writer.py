@@ -1,4 +1,8 @@
-"""Writes MCAP files of which a crash takes no more than the last chunk."""
+"""Writes MCAP files of which a crash takes no more than the last chunk.
+
+By hand, since the ``mcap`` package's writer ends a chunk by its size alone: what a recorder of few or small messages
+has taken in would stay in memory, and be lost with the process, for minutes.
+"""
 
 from __future__ import annotations
 

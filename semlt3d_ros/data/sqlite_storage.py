@@ -12,6 +12,7 @@ from typing import NamedTuple
 import zstandard
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.faults import Fault
 from semlt3d_ros.data.bag_message import BagMessage
 from semlt3d_ros.data.bag_topics import TopicRecord
 
@@ -49,37 +50,70 @@ class SqliteReader:
     """One ``.db3`` file; its tables say all that is needed, ``metadata.yaml`` is not read.
 
     Attributes:
-        topics: type name of each topic with CDR messages.
+        types: topic and type name of each entry in the table of topics with CDR messages, as they were added.
         start, end: log times in nanoseconds of the first and last message; None without messages.
-        truncated: part of the file could not be read. Grows true while reading where the file turns out to be damaged.
+        count: number of messages.
+
+    Args:
+        path: the file.
+        name: what faults call it, where that is not its path.
 
     Raises:
         ConfigurationError: the file cannot be opened or is not a bag.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
+        self.name = name or str(path)
         self._log = path.with_name(path.name + "-wal")
-        self.truncated = False
+        self._cut_off = False
+        self._unreadable: set[int] = set()
+        self.count = 0
         self.start: int | None = None
         self.end: int | None = None
         if not path.is_file():
-            raise ConfigurationError(f"cannot open the bag {path}: no such file")
+            raise ConfigurationError(f"cannot open the bag {self.name}: no such file")
         try:
             self._connection, rows = self._open()
         except _DAMAGE as error:
-            raise ConfigurationError(f"{path} is not a sqlite3 bag or its list of topics is lost: {error}") from error
-        self._types = {number: (name, type_name) for number, name, type_name, encoding in rows if encoding == "cdr"}
-        self.topics = dict(self._types.values())
+            raise ConfigurationError(
+                f"{self.name} is not a sqlite3 bag or its list of topics is lost: {error}"
+            ) from error
+        self._types = {
+            number: (name, type_name) for number, name, type_name, encoding in sorted(rows) if encoding == "cdr"
+        }
+        self.types = tuple(self._types.values())
+        self._foreign = sorted({f"{name} ({encoding})" for _, name, _, encoding in rows if encoding != "cdr"})
         self._salvaged: list[_Row] | None = None
         try:
             self.start, self.end = self._span()
         except _DAMAGE:
-            self.truncated = True
-        if self.truncated:
+            self._cut_off = True
+        if self._cut_off:
             self._salvaged = self._salvage()
+            self.count = len(self._salvaged)
             self.start = self._salvaged[0].stamp if self._salvaged else None
             self.end = self._salvaged[-1].stamp if self._salvaged else None
+
+    @property
+    def truncated(self) -> bool:
+        """Part of the file could not be read. Grows true while reading where the file turns out to be damaged."""
+        return self._cut_off or bool(self._unreadable)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What of the file could not be read, as far as it was met yet, and topics that nobody here can read."""
+        place, found, remedy = self.name, [], "copy it again if the original is whole"
+        if self._cut_off:
+            text = f"is damaged or cut off, or its log {self._log.name} cannot be used; {remedy}"
+            found.append(Fault(place, "cut_off", text))
+        if self._unreadable:
+            text = f"{len(self._unreadable)} of its messages cannot be read; {remedy}"
+            found.append(Fault(place, "damaged", text))
+        if self._foreign:
+            text = f"not read, since they are no CDR messages: {', '.join(self._foreign)}"
+            found.append(Fault(place, "encoding", text, harmless=True))
+        return found
 
     def close(self) -> None:
         """Close the file."""
@@ -95,7 +129,7 @@ class SqliteReader:
         for row in self._rows(numbers, lowest, highest):
             data = self._data(row)
             if data is None:
-                self.truncated = True
+                self._unreadable.add(row.id)
             else:
                 yield BagMessage(*self._types[row.topic], row.stamp, data)
 
@@ -111,7 +145,7 @@ class SqliteReader:
             try:
                 if forced:
                     connection.execute("PRAGMA writable_schema=ON")
-                self.truncated = forced or ("immutable" in options and self._log.exists())
+                self._cut_off = forced or ("immutable" in options and self._log.exists())
                 return connection, connection.execute(query).fetchall()
             except _DAMAGE as error:
                 connection.close()
@@ -123,6 +157,7 @@ class SqliteReader:
         first, last = self._connection.execute(
             "SELECT (SELECT MIN(timestamp) FROM messages), (SELECT MAX(timestamp) FROM messages)"
         ).fetchone()
+        (self.count,) = self._connection.execute("SELECT COUNT(*) FROM messages").fetchone()
         if first is not None and not (isinstance(first, int) and isinstance(last, int)):
             raise sqlite3.DatabaseError("a time is not a number")
         return first, last
@@ -141,7 +176,7 @@ class SqliteReader:
                     done = row.stamp, row.id
                 return
             except _DAMAGE:
-                self.truncated = True
+                self._cut_off = True
                 self._salvaged = self._salvage()
         for row in self._salvaged:
             if row.topic in topics and done < (row.stamp, row.id) and row.stamp <= highest:
