@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo; figures go to ``summary.json`` in its folder."""
     from semlt3d_ros.commands.live_run import record_live_run
     from semlt3d_ros.evaluation import EvaluationSettings, evaluate
-    from semlt3d_ros.evaluation.bags import pair_bags
+    from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.simulation.drive import DriveConfig
     from semlt3d_ros.simulation.simulate import simulate
     from semlt3d_ros.student.detector import default_checkpoint
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         node_options = ["-p", f"checkpoint:={checkpoint}"]
         node = record_live_run(drive, detections, options.rate, node_options, options.frames, progress)
     settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
-    summary = summarize(node, evaluate(pair_bags(detections, drive), settings), options.frames)
+    summary = summarize(node, evaluate(BagPairs(detections, drive), settings), options.frames)
     write_json(options.out / "summary.json", summary)
     if options.json:
         print_json(summary)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from semlt3d_ros.commands.output import print_json, print_table
+from semlt3d_ros.commands.output import came_to_nothing, faults_json, print_faults, print_json, print_table
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.rigid import Matrix
     from semlt3d_ros.evaluation import Report
+    from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.sensing.transform_tree import TransformTree
 
 HELP = "measure recorded detections against the ground truth of a bag"
@@ -56,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures of all classes and groups; write what is asked for."""
+    """Print the figures of all classes and groups, and what they lack; write what is asked for."""
     from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_named
-    from semlt3d_ros.evaluation.bags import pair_bags
+    from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.evaluation.results_file import sample_results, write_results
     from semlt3d_ros.evaluation.table import report_table
 
@@ -68,31 +69,78 @@ def run(options: argparse.Namespace) -> int:
         min_visible_pixels=options.min_pixels,
         absent_classes="zero" if options.absent_as_zero else "left_out",
     )
-    pairs = pair_bags(options.detections, options.truth)
+    pairs = BagPairs(options.detections, options.truth)
     frames = list(pairs)
+    outcome = {"pairs": pairs.to_json(), **faults_json(pairs.faults, pairs.incomplete)}
+    if not pairs.answered:
+        _fail(pairs, outcome, options)
     report = evaluate(frames, settings)
+    _note_unknown(report, pairs, options.detections)
+    outcome |= faults_json(pairs.faults, pairs.incomplete)
     if options.results is not None:
         poses = _ego_poses(
             [options.truth, options.detections], pairs.frame_id, [detections.stamp for detections, _ in frames]
         )
+        tokens = [pairs.sample_tokens.get(detections.stamp, str(detections.stamp)) for detections, _ in frames]
         samples = (
-            (str(detections.stamp), sample_results(str(detections.stamp), detections, pose, settings))
-            for (detections, _), pose in zip(frames, poses, strict=True)
+            (token, sample_results(token, detections, pose, settings))
+            for token, (detections, _), pose in zip(tokens, frames, poses, strict=True)
         )
         write_results(options.results, samples)
+        outcome["results"] = _results_json(pairs, [detections.stamp for detections, _ in frames])
     if options.out is not None:
-        _write(report, options.out)
+        _write(report, options.out, outcome)
     if options.json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), **outcome})
     else:
         print_table(report_table(report))
+        _print_outcome(pairs, outcome)
     return 0
 
 
-def _write(report: Report, folder: Path) -> None:
+def _fail(pairs: BagPairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
+    """End without figures: figures of nothing would be taken for those of a bad detector."""
+    if options.json:
+        print_json({"frames": pairs.unanswered, **outcome})
+    else:
+        _print_outcome(pairs, outcome)
+    raise came_to_nothing(
+        f"nothing to evaluate: no detections in '{options.detections}' belong to ground truth in '{options.truth}'",
+        [*pairs.faults, *pairs.incomplete],
+        "neither of them holds a message",
+    )
+
+
+def _note_unknown(report: Report, pairs: BagPairs, detections: Path) -> None:
+    if report.unknown_classes:
+        names = ", ".join(report.unknown_classes[:10]) + (", ..." if len(report.unknown_classes) > 10 else "")
+        text = f"detections of the classes {names} do not count: nobody knows these names; map them to the protocol's"
+        pairs.faults.add(str(detections), "unknown_classes", text, len(report.unknown_classes))
+
+
+def _results_json(pairs: BagPairs, stamps: Sequence[int]) -> dict[str, int]:
+    named = sum(stamp in pairs.sample_tokens for stamp in stamps)
+    return {"samples": len(stamps), "named_by_data_set": named, "named_by_stamp": len(stamps) - named}
+
+
+def _print_outcome(pairs: BagPairs, outcome: dict[str, Any]) -> None:
+    counts = outcome["pairs"]
+    print(
+        f"{counts['answered']} frames with detections and ground truth, {counts['unanswered']} without detections, "
+        f"{counts['without_truth']} without ground truth"
+    )
+    if outcome.get("results", {}).get("named_by_stamp"):
+        print(
+            f"{outcome['results']['named_by_stamp']} of {outcome['results']['samples']} samples of the results file "
+            "are named by their stamps: the ground truth has no keys of a data set for them"
+        )
+    print_faults(pairs.faults, pairs.incomplete)
+
+
+def _write(report: Report, folder: Path, outcome: dict[str, Any]) -> None:
     from semlt3d_ros.evaluation.plots import save_plots
 
-    report.save(folder / "report.json")
+    report.save(folder / "report.json", outcome)
     save_plots(report, folder)
 
 

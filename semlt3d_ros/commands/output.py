@@ -7,10 +7,13 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from semlt3d_ros.core.errors import Semlt3dError
+from semlt3d_ros.core.faults import Fault, FaultLog
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +37,43 @@ def print_result(result: dict[str, Any], options: argparse.Namespace) -> None:
     else:
         for key, value in result.items():
             print(f"{key}: {value}")
+
+
+def faults_json(faults: Iterable[Fault], incomplete: Iterable[Fault] = ()) -> dict[str, Any]:
+    """What was wrong, for a command's JSON.
+
+    Args:
+        faults: what was met on the way, of which some may be harmless.
+        incomplete: what is missing of the input itself.
+
+    Returns:
+        ``"incomplete"``: a line for each part that is missing; ``"faults"``: all faults with place, reason, text and
+        count.
+    """
+    lacking = list(incomplete)
+    return {
+        "incomplete": [fault.line for fault in lacking if not fault.harmless],
+        "faults": [fault.to_json() for fault in (*lacking, *faults)],
+    }
+
+
+def print_faults(faults: Iterable[Fault], incomplete: Iterable[Fault] = ()) -> None:
+    """What was wrong, for people: a line for each fault, below a command's counts. Arguments as of ``faults_json``."""
+    for fault in incomplete:
+        print(f"{'note' if fault.harmless else 'incomplete'}: {fault}")
+    for fault in faults:
+        print(f"{'note' if fault.harmless else 'fault'}: {fault}")
+
+
+def came_to_nothing(what: str, faults: Iterable[Fault], otherwise: str) -> Semlt3dError:
+    """The error of a run without any result.
+
+    Args:
+        what: what is lacking, such as ``"no set was detected in drive.mcap"``.
+        faults: why, as far as it is known.
+        otherwise: the cause where no fault was met.
+    """
+    return Semlt3dError(f"{what}: {FaultLog(faults).reasons() or otherwise}")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -82,6 +82,11 @@ class FaultLog:
     def __len__(self) -> int:
         return len(self._faults)
 
+    def reasons(self, most: int = 3) -> str:
+        """The first few faults in one line, for the error of a run that came to nothing; empty where there are none."""
+        lines = [str(fault) for fault in self if not fault.harmless]
+        return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
+
     def since(self, before: Iterable[Fault]) -> list[Fault]:
         """What was met since ``before`` was taken of this log (``tuple(log)``), with the counts since then."""
         counts = {(fault.place, fault.reason): fault.count for fault in before}

@@ -1,7 +1,7 @@
 """Reads MCAP files, whole or cut off, in time order.
 
-By hand, since the ``mcap`` package does not recover what a crash or a broken disk left: to seek it needs the footer, and
-without one it ends with an exception at the first record that is not whole.
+By hand, since the ``mcap`` package does not recover what a crash or a broken disk left: to seek it needs the footer,
+and without one it ends with an exception at the first record that is not whole.
 """
 
 from __future__ import annotations

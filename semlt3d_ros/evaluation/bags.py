@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +13,80 @@ import numpy as np
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
-from semlt3d_ros.data.bags import BagSource
+from semlt3d_ros.data.bags import BagSource, decoded
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
+from semlt3d_ros.messages.decode import (
+    decode_detection3d,
+    decode_labels,
+    decode_long_tail,
+    decode_sample,
+    stamp_of,
+)
+from semlt3d_ros.messages.encode_detections import TRUTH_VERSION
 
 DETECTION_TOPICS = (topics.LONG_TAIL, topics.DETECTIONS)
-"""Where detections are looked for; the first topic that a bag has counts."""
+"""Where detections are looked for; the first topic on which a bag has any counts."""
+
+_CONSTANT_OFFSET = 0.1
+"""An offset between stamps is constant where it varies by less than this share of itself, or by a millisecond."""
 
 
-def read_detections(source: BagSource, rejected: Counter[str]) -> Iterator[tuple[Detections, str]]:
+_OF_PAIRING = ("unanswered", "without_truth", "own_truth", "unknown_classes")
+"""Reasons for which nothing was rejected."""
+
+
+def read_detections(source: BagSource, faults: FaultLog) -> Iterator[tuple[Detections, str]]:
     """The detections in a bag, each with the name of the frame its boxes are given in; none without a topic of them.
 
     Args:
         source: the bag.
-        rejected: messages that cannot be decoded are counted here, by reason.
+        faults: gets messages, and elements of them, that cannot be used.
     """
-    there = [topic for topic in DETECTION_TOPICS if topic in source.topics]
-    for entry in source.messages(topics=there[:1]):
-        decode = decode_long_tail if entry.type_name == topics.LONG_TAIL_TYPE else decode_detection3d
-        try:
-            message: Any = entry.message()
-            detections = decode(message)
-        except InputRejected as rejection:
-            rejected[rejection.reason] += 1
-            continue
-        yield detections, message.header.frame_id
+    for topic in DETECTION_TOPICS:
+        any_there = False
+        for entry in source.messages(topics=[topic]):
+            any_there = True
+            for _, message in decoded([entry], faults):
+                if entry.type_name == topics.LONG_TAIL_TYPE:
+                    yield decode_long_tail(message, faults, topic), message.header.frame_id
+                elif entry.type_name == topics.DETECTION_3D_TYPE:
+                    yield decode_detection3d(message, faults, topic), message.header.frame_id
+                else:
+                    _refuse_type(entry.type_name, topic, faults)
+        if any_there:
+            return
 
 
-def read_truth(source: BagSource, rejected: Counter[str]) -> Iterator[tuple[int, Labels, str]]:
+def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Labels, str]]:
     """The ground truth in a bag: stamp in nanoseconds, labels, name of the frame their boxes are given in.
 
     Args:
         source: the bag.
-        rejected: messages that cannot be decoded are counted here, by reason.
+        faults: gets messages, and elements of them, that cannot be used.
     """
-    for entry in source.messages(topics=[topics.TRUTH_LONG_TAIL]):
-        try:
-            message: Any = entry.message()
-            labels, stamp = decode_labels(message)
-        except InputRejected as rejection:
-            rejected[rejection.reason] += 1
+    for entry, message in decoded(source.messages(topics=[topics.TRUTH_LONG_TAIL]), faults):
+        if entry.type_name != topics.LONG_TAIL_TYPE:
+            _refuse_type(entry.type_name, entry.topic, faults)
             continue
+        labels, stamp = decode_labels(message, faults)
         yield stamp, labels, message.header.frame_id
+
+
+def read_sample_tokens(source: BagSource, faults: FaultLog) -> dict[int, str]:
+    """The data set's own keys of the frames in a bag, by stamp in nanoseconds; empty where its importer wrote none."""
+    tokens: dict[int, str] = {}
+    for entry, message in decoded(source.messages(topics=[topics.TRUTH_SAMPLE]), faults):
+        if entry.type_name != topics.SAMPLE_TYPE:
+            _refuse_type(entry.type_name, entry.topic, faults)
+            continue
+        try:
+            tokens[stamp_of(message)] = decode_sample(message)
+        except InputRejected as error:
+            faults.reject(entry.topic, error)
+    return tokens
 
 
 class BagPairs:
@@ -64,23 +95,32 @@ class BagPairs:
     Detections belong to the truth of the same stamp. A frame that has no detections, because the detector dropped it or
     had not started, is a pair with empty detections: everything in it was missed. Iterating fills the counts.
 
+    Args:
+        detections_bag: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``; it may be the same
+            as ``truth_bag``.
+        truth_bag: bag with ``/ground_truth/long_tail``.
+
     Attributes:
         answered: frames with detections.
         unanswered: frames without.
         without_truth: stamps of detections for which there is no truth.
-        rejected: messages that could not be decoded, by reason.
+        faults: what of the messages could not be used, and what the pairs lack.
+        incomplete: what is missing of the bags themselves.
         frame_id: the frame the truth is given in; empty without truth.
+        sample_tokens: the data set's keys of the frames, by stamp; empty where there are none.
     """
 
     def __init__(self, detections_bag: Path, truth_bag: Path) -> None:
-        self._detections_bag = detections_bag
-        self._truth_bag = truth_bag
+        self._detections_bag = Path(detections_bag)
+        self._truth_bag = Path(truth_bag)
         self._reset()
 
     def _reset(self) -> None:
         self.answered = self.unanswered = self.without_truth = 0
-        self.rejected: Counter[str] = Counter()
+        self.faults = FaultLog()
+        self.incomplete = FaultLog()
         self.frame_id = ""
+        self.sample_tokens: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[tuple[Detections, Labels]]:
         """Pairs in the order of the truth bag.
@@ -89,27 +129,74 @@ class BagPairs:
             ConfigurationError: a bag lacks the topic, or detections and truth are given in different frames.
         """
         self._reset()
-        found: dict[int, Detections] = {}
-        found_frames: set[str] = set()
-        with BagSource(self._detections_bag) as source:
-            _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
-            for detections, frame_id in read_detections(source, self.rejected):
-                found[detections.stamp] = detections
-                found_frames.add(frame_id)
-        self.without_truth = len(found)
+        found = self._read_answers()
+        paired: set[int] = set()
+        frames = {frame_id for _, frame_id in found.values()}
         with BagSource(self._truth_bag) as source:
             _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
-            for stamp, labels, frame_id in read_truth(source, self.rejected):
-                self._check_frames(found_frames, frame_id)
+            self.sample_tokens |= read_sample_tokens(source, self.faults)
+            for stamp, labels, frame_id in read_truth(source, self.faults):
+                if stamp in paired:
+                    text = f"ground truth of stamp {_seconds(stamp)} comes twice; the first counts"
+                    self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
+                    continue
+                self._check_frames(frames, frame_id)
+                paired.add(stamp)
                 self.frame_id = frame_id
-                answer = found.get(stamp)
-                if answer is None:
-                    self.unanswered += 1
-                    answer = Detections(stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32))
-                else:
+                if stamp in found:
                     self.answered += 1
-                    self.without_truth -= 1
-                yield answer, labels
+                    yield found[stamp][0], labels
+                else:
+                    self.unanswered += 1
+                    yield Detections(stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32)), labels
+            self._note_incomplete(source)
+        self.without_truth = len(found.keys() - paired)
+        self._note_pairing(sorted(found), sorted(paired))
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """Messages, and elements of them, that could not be used, by reason."""
+        lost = [fault for fault in self.faults if not fault.harmless and fault.reason not in _OF_PAIRING]
+        return sum((Counter({fault.reason: fault.count}) for fault in lost), Counter())
+
+    def to_json(self) -> dict[str, Any]:
+        """What was paired, and what was not, ready for ``json.dumps``."""
+        return {
+            "answered": self.answered,
+            "unanswered": self.unanswered,
+            "without_truth": self.without_truth,
+            "rejected": dict(self.rejected),
+        }
+
+    def _read_answers(self) -> dict[int, tuple[Detections, str]]:
+        found: dict[int, tuple[Detections, str]] = {}
+        with BagSource(self._detections_bag) as source:
+            _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
+            self.sample_tokens = read_sample_tokens(source, self.faults)
+            for detections, frame_id in read_detections(source, self.faults):
+                if detections.stamp in found:
+                    text = f"detections of stamp {_seconds(detections.stamp)} come twice; the last count"
+                    self.faults.add(str(self._detections_bag), "duplicate", text)
+                if detections.model_version == TRUTH_VERSION:
+                    text = "what is evaluated is ground truth itself; give the bag of a detector's output"
+                    self.faults.add(str(self._detections_bag), "own_truth", text)
+                found[detections.stamp] = detections, frame_id
+            self._note_incomplete(source)
+        return found
+
+    def _note_incomplete(self, source: BagSource) -> None:
+        """Take over what is missing of a bag; both may be the same."""
+        known = {(fault.place, fault.reason) for fault in self.incomplete}
+        self.incomplete.extend(fault for fault in source.faults if (fault.place, fault.reason) not in known)
+
+    def _note_pairing(self, found: Sequence[int], true: Sequence[int]) -> None:
+        """Tell what was not paired, and how far the stamps lie apart."""
+        if self.unanswered:
+            text = f"{self.unanswered} of {len(true)} frames with ground truth have no detections and count as missed"
+            self.faults.add(str(self._detections_bag), "unanswered", text + _distance(found, true))
+        if self.without_truth:
+            text = f"{self.without_truth} of {len(found)} frames with detections have no ground truth and do not count"
+            self.faults.add(str(self._truth_bag), "without_truth", text)
 
     def _check_frames(self, found: set[str], true: str) -> None:
         if found - {true}:
@@ -119,14 +206,41 @@ class BagPairs:
             )
 
 
-def pair_bags(detections_bag: Path, truth_bag: Path) -> BagPairs:
-    """Pair the detections of one bag (``/semlt3d/long_tail``, else ``/semlt3d/detections``) with the truth of another.
+def _distance(found: Sequence[int], true: Sequence[int]) -> str:
+    """How far the stamps of the truth that was not answered lie from those of the nearest detections."""
+    unanswered = sorted(set(true) - set(found))
+    if not found or not unanswered:
+        return ""
+    offsets = [min(_neighbours(found, stamp), key=lambda other: abs(other - stamp)) - stamp for stamp in unanswered]
+    nearest = min(offsets, key=abs)
+    text = f"; the nearest stamps lie {_milliseconds(nearest)} apart"
+    spread = max(offsets) - min(offsets)
+    period = int(np.median(np.diff(true))) if len(true) > 1 else 0
+    constant = spread <= max(_CONSTANT_OFFSET * abs(nearest), 1e6) and len(unanswered) == len(true)
+    if constant and (abs(nearest) < period / 2 or not period):
+        text += (
+            f", detections {'after' if nearest > 0 else 'before'} the truth throughout: give detections the stamp of "
+            "the truth's images"
+        )
+    return text
 
-    Args:
-        detections_bag: bag with detections; it may be the same as ``truth_bag``.
-        truth_bag: bag with ``/ground_truth/long_tail``.
-    """
-    return BagPairs(Path(detections_bag), Path(truth_bag))
+
+def _neighbours(stamps: Sequence[int], stamp: int) -> Sequence[int]:
+    place = bisect_left(stamps, stamp)
+    return stamps[max(place - 1, 0) : place + 1]
+
+
+def _milliseconds(nanoseconds: int) -> str:
+    return f"{abs(nanoseconds) * 1e-6:.3f} ms" if abs(nanoseconds) < 1e10 else f"{abs(nanoseconds) * 1e-9:.1f} s"
+
+
+def _seconds(stamp: int) -> str:
+    return f"{stamp * 1e-9:.3f} s"
+
+
+def _refuse_type(type_name: str, topic: str, faults: FaultLog) -> None:
+    text = f"{type_name} is not read here; {topics.LONG_TAIL_TYPE} or {topics.DETECTION_3D_TYPE} are"
+    faults.add(topic, "type", text)
 
 
 def _require(source: BagSource, bag: Path, wanted: tuple[str, ...], what: str) -> None:

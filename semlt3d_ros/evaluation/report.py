@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,10 +171,10 @@ class Report:
             },
         }
 
-    def save(self, path: Path) -> None:
-        """Write ``to_json()`` to a file; its folder is made if need be."""
+    def save(self, path: Path, more: Mapping[str, Any] | None = None) -> None:
+        """Write ``to_json()``, and ``more`` entries, to a file; its folder is made if need be."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({**self.to_json(), **(more or {})}, indent=2) + "\n", encoding="utf-8")
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

@@ -30,7 +30,7 @@ def sample_results(
     """The results of one sample: the predictions that an evaluation with these settings would count.
 
     Args:
-        sample_token: the sample's key in nuScenes.
+        sample_token: the sample's key in the data set.
         detections: in the ego frame.
         T_world_ego: (4, 4) pose of the ego vehicle in the global frame at the detections' stamp.
         settings: protocol and filters; LT3D unless given.

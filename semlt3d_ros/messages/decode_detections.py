@@ -1,7 +1,13 @@
-"""Detections and ground truth out of ROS messages."""
+"""Detections and ground truth out of ROS messages.
+
+One bad element does not take its neighbours along: it is left out, and told to the ``FaultLog`` that is given.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,111 +16,210 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import rotation_from_quaternion, yaw_from_rotation
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import stamp_of
 
+_FASTEST = 1e3
+"""m/s; a velocity beyond is taken as not known."""
 
-def decode_long_tail(message: Any) -> Detections:
+
+def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = topics.LONG_TAIL) -> Detections:
     """Detections of ``semlt3d_ros/LongTailDetectionArray``, in the frame of its header.
 
-    Raises:
-        InputRejected: ``box``: a pose or size that is not one; ``class_confidences``, ``expert_weights``: their number
-            does not fit.
+    Args:
+        message: the message.
+        faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's;
+            ``class_confidences``, ``expert_weights``: one that has not as many as the others, or some that are not
+            finite; ``velocity``: put right, not known instead of not finite.
+        topic: where it came from.
     """
-    found = message.detections
+    rows = _Rows(message.detections, stamp_of(message), topic, faults)
     names = tuple(message.class_names)
+    usual = Counter(len(item.expert_weights) for item in rows.items).most_common(1)
+    weights = usual[0][0] if usual else 0
+    for name, length in (("class_confidences", len(names)), ("expert_weights", weights)):
+        rows.leave_out(name, _odd_numbers([getattr(item, name) for item in rows.items], length, name))
+    boxes = rows.boxes(lambda item: item.pose, lambda item: item.size, lambda item: item.velocity)
     return Detections(
         stamp=stamp_of(message),
-        boxes=_boxes([item.pose for item in found], [item.size for item in found], [item.velocity for item in found]),
-        confidences=_rows([item.class_confidences for item in found], len(names), "class_confidences"),
+        boxes=boxes,
+        confidences=_table([item.class_confidences for item in rows.items], len(names)),
         class_names=names,
-        expert_weights=_rows(
-            [item.expert_weights for item in found], len(found[0].expert_weights) if found else 0, "expert_weights"
-        ),
-        depth_uncertainty=np.array([item.depth_uncertainty for item in found], np.float32),
+        expert_weights=_table([item.expert_weights for item in rows.items], weights),
+        depth_uncertainty=np.array([item.depth_uncertainty for item in rows.items], np.float32),
         cameras=tuple(message.cameras),
         missing=tuple(message.missing_cameras),
         model_version=message.model_version,
     )
 
 
-def decode_labels(message: Any) -> tuple[Labels, int]:
+def decode_labels(
+    message: Any, faults: FaultLog | None = None, topic: str = topics.TRUTH_LONG_TAIL
+) -> tuple[Labels, int]:
     """Ground truth of ``semlt3d_ros/LongTailDetectionArray``, and its stamp in nanoseconds.
 
-    Raises:
-        InputRejected: ``box``: a pose or size that is not one; ``class_name``: not one of the 18 classes.
+    Args:
+        message: the message.
+        faults: gets what was left out, by reason. ``box``: a pose or size that is no box's; ``class_name``: not one of
+            the 18 classes; ``velocity``: put right, not known instead of not finite.
+        topic: where it came from.
     """
-    found = message.detections
-    unknown = sorted({item.class_name for item in found} - CLASS_INDEX.keys())
-    if unknown:
-        raise InputRejected(
-            "class_name", f"ground truth has the unknown classes {', '.join(unknown)}; use {', '.join(CLASS_NAMES)}"
-        )
+    rows = _Rows(message.detections, stamp_of(message), topic, faults)
+    known = f"use {', '.join(CLASS_NAMES)}"
+    rows.leave_out(
+        "class_name",
+        {
+            row: f"the class '{item.class_name}' is not known, {known}"
+            for row, item in enumerate(rows.items)
+            if item.class_name not in CLASS_INDEX
+        },
+    )
+    boxes = rows.boxes(lambda item: item.pose, lambda item: item.size, lambda item: item.velocity)
     labels = Labels(
-        boxes=_boxes([item.pose for item in found], [item.size for item in found], [item.velocity for item in found]),
-        class_ids=np.array([CLASS_INDEX[item.class_name] for item in found], np.int64),
-        track_ids=tuple(item.track_id for item in found),
-        lidar_points=np.array([item.lidar_points for item in found], np.int64),
-        visible_pixels=np.array([item.visible_pixels for item in found], np.int64),
+        boxes=boxes,
+        class_ids=np.array([CLASS_INDEX[item.class_name] for item in rows.items], np.int64),
+        track_ids=tuple(item.track_id for item in rows.items),
+        lidar_points=np.array([item.lidar_points for item in rows.items], np.int64),
+        visible_pixels=np.array([item.visible_pixels for item in rows.items], np.int64),
     )
     return labels, stamp_of(message)
 
 
-def decode_detection3d(message: Any) -> Detections:
+def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str = topics.DETECTIONS) -> Detections:
     """Detections of ``vision_msgs/Detection3DArray``, in the frame of its header; velocities are NaN.
 
     Confidences are the hypotheses' scores, 0 for classes that have none. Names that are not among the 18 classes are
     appended to ``class_names`` in the order in which they appear.
 
-    Raises:
-        InputRejected: ``box``: a pose or size that is not one.
+    Args:
+        message: the message.
+        faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's; ``score``: a
+            hypothesis whose score is not finite, and its detection if it has no other.
+        topic: where it came from.
     """
-    found = message.detections
-    given = dict.fromkeys(result.hypothesis.class_id for item in found for result in item.results)
+    rows = _Rows(message.detections, stamp_of(message), topic, faults)
+    rows.leave_out(
+        "score",
+        {
+            row: "no score of it is finite"
+            for row, item in enumerate(rows.items)
+            if item.results and not any(math.isfinite(result.hypothesis.score) for result in item.results)
+        },
+    )
+    boxes = rows.boxes(lambda item: item.bbox.center, lambda item: item.bbox.size, None)
+    scored = [
+        [result.hypothesis for result in item.results if math.isfinite(result.hypothesis.score)] for item in rows.items
+    ]
+    for row, (item, good) in enumerate(zip(rows.items, scored, strict=True)):
+        if len(good) < len(item.results):
+            rows.tell("score", row, f"{len(item.results) - len(good)} of its scores are not finite and left out")
+    given = dict.fromkeys(hypothesis.class_id for hypotheses in scored for hypothesis in hypotheses)
     names = (*CLASS_NAMES, *(name for name in given if name not in CLASS_INDEX))
     index = {name: position for position, name in enumerate(names)}
-    confidences = np.zeros((len(found), len(names)), np.float32)
-    for row, item in enumerate(found):
-        for result in item.results:
-            column = index[result.hypothesis.class_id]
-            confidences[row, column] = max(confidences[row, column], result.hypothesis.score)
-    return Detections(
-        stamp=stamp_of(message),
-        boxes=_boxes([item.bbox.center for item in found], [item.bbox.size for item in found], None),
-        confidences=confidences,
-        class_names=names,
-    )
+    confidences = np.zeros((len(boxes), len(names)), np.float32)
+    for row, hypotheses in enumerate(scored):
+        for hypothesis in hypotheses:
+            column = index[hypothesis.class_id]
+            confidences[row, column] = max(confidences[row, column], hypothesis.score)
+    return Detections(stamp=stamp_of(message), boxes=boxes, confidences=confidences, class_names=names)
 
 
-def _boxes(poses: list[Any], sizes: list[Any], velocities: list[Any] | None) -> Boxes3D:
+def decode_sample(message: Any) -> str:
+    """The data set's own key of a frame, of ``semlt3d_ros/DatasetSample``.
+
+    Raises:
+        InputRejected: ``sample_token``: it is empty.
+    """
+    if not message.token:
+        raise InputRejected("sample_token", f"the sample of stamp {stamp_of(message) * 1e-9:.3f} s has no token")
+    return str(message.token)
+
+
+class _Rows:
+    """The elements of one message that are still good, and where to tell about the others."""
+
+    def __init__(self, items: Sequence[Any], stamp: int, topic: str, faults: FaultLog | None) -> None:
+        self.items = list(items)
+        self._numbers = list(range(len(self.items)))
+        self._topic = topic
+        self._stamp = stamp
+        self._faults = faults
+
+    def leave_out(self, reason: str, odd: Mapping[int, str]) -> None:
+        """Leave out elements: by row, what is wrong with each."""
+        for row, what in odd.items():
+            self.tell(reason, row, f"{what}; it is left out")
+        if odd:
+            self.items = [item for row, item in enumerate(self.items) if row not in odd]
+            self._numbers = [number for row, number in enumerate(self._numbers) if row not in odd]
+
+    def tell(self, reason: str, row: int, what: str, harmless: bool = False) -> None:
+        """Tell what is wrong with an element."""
+        if self._faults is not None:
+            which = f"element {self._numbers[row]} of the message of stamp {self._stamp * 1e-9:.3f} s"
+            self._faults.add(self._topic, reason, f"{which}: {what}; mend what publishes it", harmless=harmless)
+
+    def boxes(
+        self, pose: Callable[[Any], Any], size: Callable[[Any], Any], velocity: Callable[[Any], Any] | None
+    ) -> Boxes3D:
+        """The elements' boxes; elements that make none are left out."""
+        boxes, odd = _boxes(
+            [pose(item) for item in self.items],
+            [size(item) for item in self.items],
+            [velocity(item) for item in self.items] if velocity else None,
+        )
+        good = np.array([row not in odd for row in range(len(boxes))], dtype=bool)
+        self.leave_out("box", odd)
+        boxes = boxes[good]
+        fast = (np.abs(boxes.velocity) > _FASTEST).any(axis=1)
+        for row in np.flatnonzero(fast):
+            text = f"a velocity of {boxes.velocity[row].tolist()} m/s counts as not known"
+            self.tell("velocity", int(row), text, harmless=True)
+        boxes.velocity[fast] = np.nan
+        return boxes
+
+
+def _boxes(poses: list[Any], sizes: list[Any], velocities: list[Any] | None) -> tuple[Boxes3D, dict[int, str]]:
+    """All boxes, and by row what is wrong with those that are none."""
     count = len(poses)
     centers = np.array([(p.position.x, p.position.y, p.position.z) for p in poses], np.float64).reshape(count, 3)
     extents = np.array([(s.x, s.y, s.z) for s in sizes], np.float64).reshape(count, 3)
-    try:
-        yaw = [
-            yaw_from_rotation(
-                rotation_from_quaternion((p.orientation.x, p.orientation.y, p.orientation.z, p.orientation.w))
-            )
-            for p in poses
-        ]
-    except ValueError as error:
-        raise InputRejected("box", f"a box has no heading: {error}") from error
-    velocity = np.full((count, 2), np.nan)
+    yaw, velocity = np.zeros(count), np.full((count, 2), np.nan)
+    odd: dict[int, str] = {}
+    for row, pose in enumerate(poses):
+        turn = pose.orientation
+        try:
+            yaw[row] = yaw_from_rotation(rotation_from_quaternion((turn.x, turn.y, turn.z, turn.w)))
+        except ValueError as error:
+            odd[row] = f"it has no heading: {error}"
     if velocities is not None:
         velocity = np.array([(v.x, v.y) for v in velocities], np.float64).reshape(count, 2)
-    boxes = Boxes3D(centers, extents, np.array(yaw, np.float64), velocity)
-    if not boxes.physical().all() or (extents < 0).any():
-        raise InputRejected("box", "a box has a centre or size that is not finite or too large, or a negative size")
-    return boxes
+    boxes = Boxes3D(centers, extents, yaw, velocity)
+    for number in np.flatnonzero(~boxes.physical() | ~(extents > 0).all(axis=1)):
+        what = f"centre {_text(centers[number])} m, size {_text(extents[number])} m"
+        odd.setdefault(int(number), f"{what}: no box, all must be finite and sizes positive")
+    return boxes, odd
 
 
-def _rows(rows: list[Any], length: int, name: str) -> NDArray[np.float32]:
-    for row in rows:
-        if len(row) != length:
-            raise InputRejected(name, f"a detection has {len(row)} {name}, {length} are expected")
-    table = np.array(rows, np.float32).reshape(len(rows), length)
-    if not np.isfinite(table).all():
-        raise InputRejected(name, f"a detection has {name} that are not finite")
-    return table
+def _odd_numbers(rows: list[Any], length: int, name: str) -> dict[int, str]:
+    odd = {
+        row: f"it has {len(values)} {name}, {length} are expected"
+        for row, values in enumerate(rows)
+        if len(values) != length
+    }
+    fitting = [row for row in range(len(rows)) if row not in odd]
+    infinite = np.flatnonzero(~np.isfinite(_table([rows[row] for row in fitting], length)).all(axis=1))
+    odd.update({fitting[index]: f"its {name} are not finite" for index in infinite})
+    return dict(sorted(odd.items()))
+
+
+def _table(rows: list[Any], length: int) -> NDArray[np.float32]:
+    return np.array(rows, np.float32).reshape(len(rows), length)
+
+
+def _text(values: NDArray[np.float64]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

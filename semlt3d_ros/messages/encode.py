@@ -5,6 +5,7 @@ from semlt3d_ros.messages.encode_detections import (
     encode_labels,
     encode_labels_detection3d,
     encode_long_tail,
+    encode_sample,
 )
 from semlt3d_ros.messages.encode_display import DiagnosticEntry, encode_diagnostics, encode_label_info
 from semlt3d_ros.messages.encode_markers import MarkerOptions, encode_markers
@@ -32,5 +33,6 @@ __all__ = [
     "encode_markers",
     "encode_odometry",
     "encode_point_cloud",
+    "encode_sample",
     "encode_transforms",
 ]

@@ -16,7 +16,7 @@ from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
 from semlt3d_ros.messages.building import build_header
 from semlt3d_ros.messages.cdr import serialize_records
 from semlt3d_ros.messages.topics import DETECTION_3D_TYPE, LONG_TAIL_TYPE
-from semlt3d_ros.messages.typestore import Serialized, message_class
+from semlt3d_ros.messages.typestore import MessageTypes, Serialized, message_class
 
 NOT_COUNTED = -1
 TRUTH_VERSION = "ground_truth"
@@ -92,6 +92,13 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
         cameras=[],
         missing_cameras=[],
         model_version=TRUTH_VERSION,
+    )
+
+
+def encode_sample(stamp: int, data_set: str, scene: str, token: str, types: MessageTypes = message_class) -> Any:
+    """``semlt3d_ros/DatasetSample``: the data set's own key of the frame at ``stamp`` (nanoseconds)."""
+    return types("semlt3d_ros/msg/DatasetSample")(
+        header=build_header(types, stamp, ""), data_set=data_set, scene=scene, token=token
     )
 
 

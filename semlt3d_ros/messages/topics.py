@@ -10,6 +10,7 @@ TF_STATIC = "/tf_static"
 ODOMETRY = "/localization/odometry"
 TRUTH_LONG_TAIL = "/ground_truth/long_tail"
 TRUTH_OBJECTS = "/ground_truth/objects"
+TRUTH_SAMPLE = "/ground_truth/sample"
 DETECTIONS = "/semlt3d/detections"
 LONG_TAIL = "/semlt3d/long_tail"
 MARKERS = "/semlt3d/markers"
@@ -40,6 +41,7 @@ LONG_TAIL_TYPE = "semlt3d_ros/msg/LongTailDetectionArray"
 DETECTION_3D_TYPE = "vision_msgs/msg/Detection3DArray"
 LABEL_INFO_TYPE = "vision_msgs/msg/LabelInfo"
 MARKER_TYPE = "visualization_msgs/msg/MarkerArray"
+SAMPLE_TYPE = "semlt3d_ros/msg/DatasetSample"
 DIAGNOSTIC_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 
 _CAMERA = re.compile(r"/sensing/camera/(?P<name>[^/]+)/(?P<kind>image/compressed|image|camera_info)")
@@ -51,6 +53,7 @@ _TYPES = {
     ODOMETRY: ODOMETRY_TYPE,
     TRUTH_LONG_TAIL: LONG_TAIL_TYPE,
     TRUTH_OBJECTS: DETECTION_3D_TYPE,
+    TRUTH_SAMPLE: SAMPLE_TYPE,
     DETECTIONS: DETECTION_3D_TYPE,
     LONG_TAIL: LONG_TAIL_TYPE,
     MARKERS: MARKER_TYPE,

@@ -269,7 +269,7 @@ class FrameFinisher:
             return None
         self._labels.release(stamp)
         try:
-            return decode.decode_labels(message)[0]
+            return decode.decode_labels(message, self._faults, self._rig.labels_topic or "labels")[0]
         except InputRejected as error:
             self.drops[error.reason] += 1
             self._faults.reject(self._rig.labels_topic or "labels", error)

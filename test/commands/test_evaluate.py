@@ -70,3 +70,114 @@ def test_results_need_to_know_where_the_vehicle_was(recorded, drive, refusal, tm
                 sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
     line = refusal("evaluate", recorded, "--truth", tmp_path / "gap.mcap", "--results", tmp_path / "results.json")
     assert "gap.mcap' has no pose of 'base_link' for every frame" in line
+
+
+def rewritten(source_path, path, change):
+    """A copy of a bag; ``change(entry)`` gives the (topic, type, message, stamp) to write for each entry."""
+    from semlt3d_ros.data.bags import BagSink, BagSource
+
+    with BagSource(source_path) as source, BagSink(path) as sink:
+        for entry in source.messages():
+            for item in change(entry):
+                sink.write(*item)
+    return path
+
+
+def as_it_is(entry):
+    return [(entry.topic, entry.type_name, entry.data, entry.stamp)]
+
+
+def moved(entry, nanoseconds):
+    message = entry.message()
+    total = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec + nanoseconds
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(total, 10**9)
+    return [(entry.topic, entry.type_name, message, entry.stamp)]
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_nothing_paired_is_an_error_that_names_the_distance(recorded, drive, tmp_path, capsys, more):
+    from semlt3d_ros.messages import topics
+
+    late = rewritten(
+        drive,
+        tmp_path / "late.mcap",
+        lambda entry: moved(entry, 5_000_000) if entry.topic == topics.TRUTH_LONG_TAIL else as_it_is(entry),
+    )
+    results = tmp_path / "results.json"
+    assert main(["evaluate", str(recorded), "--truth", str(late), "--results", str(results), *more]) == 2
+    output = capsys.readouterr()
+    (line,) = output.err.splitlines()
+    assert "nothing to evaluate" in line and "5.000 ms apart" in line and "give detections the stamp" in line
+    assert "mAP" not in output.out and not results.exists()
+    if more:
+        printed = json.loads(output.out)
+        assert printed["pairs"] == {"answered": 0, "unanswered": 4, "without_truth": 4, "rejected": {}}
+        assert "map" not in printed and {fault["reason"] for fault in printed["faults"]} == {
+            "unanswered",
+            "without_truth",
+        }
+    else:
+        assert "0 frames with detections and ground truth, 4 without detections, 4 without ground truth" in output.out
+
+
+def test_what_an_evaluation_lacks_is_printed_and_in_json(recorded, drive, answer, tmp_path, capsys):
+    from semlt3d_ros.messages import topics
+
+    stamps = []
+
+    def half_and_odd(entry):
+        if entry.topic != topics.LONG_TAIL:
+            return []
+        stamps.append(entry.stamp)
+        message = entry.message()
+        message.detections[0].size.x = float("nan")
+        return [(entry.topic, entry.type_name, message, entry.stamp)] if len(stamps) % 2 else []
+
+    half = rewritten(recorded, tmp_path / "half.mcap", half_and_odd)
+    whole, printed = (answer("evaluate", bag, "--truth", drive) for bag in (recorded, half))
+    assert whole["pairs"] == {"answered": 4, "unanswered": 0, "without_truth": 0, "rejected": {}}
+    assert (whole["faults"], whole["incomplete"]) == ([], [])
+    assert printed["pairs"] == {"answered": 2, "unanswered": 2, "without_truth": 0, "rejected": {"box": 2}}
+    assert printed["frames"] == 4
+    assert main(["evaluate", str(half), "--truth", str(drive)]) == 0
+    text = capsys.readouterr().out
+    assert "2 frames with detections and ground truth, 2 without detections" in text
+    assert f"fault: {topics.LONG_TAIL}: element 0 of the message" in text and "(2 times)" in text
+
+
+def test_bags_that_break_off_are_told(recorded, drive, answer, tmp_path, capsys):
+    from semlt3d_ros.data.bags import BagSink, BagSource
+
+    cut = tmp_path / "cut.mcap"
+    with BagSource(recorded) as source, BagSink(cut, compress=False) as sink:
+        for entry in source.messages():
+            sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+            sink.flush()
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    printed = answer("evaluate", cut, "--truth", drive)
+    assert printed["pairs"]["unanswered"] > 0
+    (line,) = printed["incomplete"]
+    assert line.startswith(f"{cut}: breaks off after {len(content) // 2} bytes")
+    assert main(["evaluate", str(cut), "--truth", str(drive)]) == 0
+    assert f"incomplete: {line}" in capsys.readouterr().out
+
+
+def test_samples_are_named_by_the_data_set_where_the_truth_says_how(recorded, drive, answer, tmp_path, capsys):
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.messages.encode import encode_sample
+
+    def with_token(entry):
+        if entry.topic != topics.TRUTH_LONG_TAIL:
+            return as_it_is(entry)
+        sample = encode_sample(entry.stamp, "nuScenes", "scene-0061", f"token{entry.stamp}")
+        return [*as_it_is(entry), (topics.TRUTH_SAMPLE, topics.SAMPLE_TYPE, sample, entry.stamp)]
+
+    keyed, results = rewritten(drive, tmp_path / "keyed.mcap", with_token), tmp_path / "results.json"
+    printed = answer("evaluate", recorded, "--truth", keyed, "--results", results)
+    assert printed["results"] == {"samples": 4, "named_by_data_set": 4, "named_by_stamp": 0}
+    samples = json.loads(results.read_text())["results"]
+    assert all(token.startswith("token") for token in samples) and len(samples) == 4
+    assert all(entry["sample_token"] == token for token, entries in samples.items() for entry in entries)
+    assert main(["evaluate", str(recorded), "--truth", str(drive), "--results", str(results)]) == 0
+    assert "4 of 4 samples of the results file are named by their stamps" in capsys.readouterr().out

@@ -90,3 +90,15 @@ def test_attributes_from_motion():
         *("vehicle.moving", "vehicle.parked", "cycle.with_rider", "pedestrian.moving"),
         *("", "vehicle.parked"),
     )
+
+
+def test_the_development_kit_loads_a_results_file(detections, pose, tmp_path):
+    """Under the data set's tokens; that these are all and only its split's is the kit's first check."""
+    from nuscenes.eval.common.loaders import load_prediction
+
+    tokens = ["3e8750f331d7499e9b5123e9eb70f2e2", "3950bd41f74548429c0f7700ff3d8269"]
+    path = tmp_path / "results.json"
+    write_results(path, [(tokens[0], sample_results(tokens[0], detections, pose, SETTINGS)), (tokens[1], [])])
+    boxes, meta = load_prediction(str(path), 500, DetectionBox)
+    assert sorted(boxes.sample_tokens) == sorted(tokens)
+    assert [len(boxes[token]) for token in tokens] == [3, 0] and meta["use_camera"]

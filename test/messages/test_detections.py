@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.encoding import detection3d_by_field, long_tail_by_field
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import wrap_angle
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
@@ -169,31 +169,103 @@ def test_foreign_class_names_are_kept_beside_the_known_ones() -> None:
     np.testing.assert_allclose(back.confidences[:, [CLASS_INDEX["car"], -1]], given_.confidences)
 
 
-def test_unknown_classes_in_ground_truth_are_rejected() -> None:
-    message = read(encode_labels(Labels(boxes(1, np.random.default_rng(6)), np.array([3])), STAMP, "base_link"))
-    message.detections[0].class_name = "tank"
-    with pytest.raises(InputRejected, match="tank") as caught:
-        decode_labels(message)
-    assert caught.value.reason == "class_name"
+def left_out(count: int, row: int) -> list[int]:
+    return [index for index in range(count) if index != row]
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_unknown_classes_in_ground_truth_leave_the_others_there(row: int) -> None:
+    labels = Labels(boxes(3, np.random.default_rng(6)), np.array([3, 4, 5]), ("a", "b", "c"))
+    message = read(encode_labels(labels, STAMP, "base_link"))
+    message.detections[row].class_name = "tank"
+    faults = FaultLog()
+    back, _ = decode_labels(message, faults)
+    assert_same_boxes(back.boxes, labels.boxes[np.array(left_out(3, row))])
+    assert back.track_ids == tuple("abc"[index] for index in left_out(3, row))
+    (fault,) = faults
+    assert (fault.place, fault.reason, fault.count) == (topics.TRUTH_LONG_TAIL, "class_name", 1)
+    assert f"element {row} of" in fault.line and "'tank'" in fault.line and "use car, truck" in fault.line
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("row", [0, 1, 2])
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "reason", "told"),
     [
-        (lambda item: setattr(item.pose.position, "x", float("nan")), "box"),
-        (lambda item: setattr(item.size, "y", -1.0), "box"),
-        (lambda item: setattr(item.pose.position, "z", -1e308), "box"),
-        (lambda item: setattr(item.size, "x", 1e308), "box"),
-        (lambda item: [setattr(item.pose.orientation, axis, 0.0) for axis in "xyzw"], "box"),
-        (lambda item: setattr(item, "class_confidences", np.zeros(3, np.float32)), "class_confidences"),
-        (lambda item: setattr(item, "class_confidences", np.full(18, np.nan, np.float32)), "class_confidences"),
-        (lambda item: setattr(item, "expert_weights", np.zeros(9, np.float32)), "expert_weights"),
+        (lambda item: setattr(item.pose.position, "x", float("nan")), "box", "centre nan x"),
+        (lambda item: setattr(item.size, "y", -1.0), "box", "sizes positive"),
+        (lambda item: setattr(item.size, "z", 0.0), "box", "sizes positive"),
+        (lambda item: setattr(item.size, "x", float("nan")), "box", "size nan x"),
+        (lambda item: setattr(item.pose.position, "z", -1e308), "box", "-1e+308"),
+        (lambda item: setattr(item.size, "x", 1e308), "box", "1e+308"),
+        (lambda item: [setattr(item.pose.orientation, axis, 0.0) for axis in "xyzw"], "box", "no heading"),
+        (
+            lambda item: setattr(item, "class_confidences", np.zeros(3, np.float32)),
+            "class_confidences",
+            "3 class_confidences, 18 are expected",
+        ),
+        (
+            lambda item: setattr(item, "class_confidences", np.full(18, np.nan, np.float32)),
+            "class_confidences",
+            "not finite",
+        ),
+        (lambda item: setattr(item, "expert_weights", np.zeros(9, np.float32)), "expert_weights", "9 expert_weights"),
     ],
 )
-def test_detections_that_do_not_fit_are_rejected(change: Callable[[Any], Any], reason: str) -> None:
-    message = read(encode_long_tail(detections(3, np.random.default_rng(7)), "base_link"))
-    change(message.detections[1])
-    with pytest.raises(InputRejected) as caught:
-        decode_long_tail(message)
-    assert caught.value.reason == reason
+def test_a_detection_that_does_not_fit_leaves_the_others_there(
+    change: Callable[[Any], Any], reason: str, told: str, row: int
+) -> None:
+    given_ = detections(3, np.random.default_rng(7))
+    whole = decode_long_tail(read(encode_long_tail(given_, "base_link")))
+    message = read(encode_long_tail(given_, "base_link"))
+    change(message.detections[row])
+    faults = FaultLog()
+    back, rest = decode_long_tail(message, faults, "/other/long_tail"), whole[np.array(left_out(3, row))]
+    assert_same_boxes(back.boxes, rest.boxes)
+    for name in ("confidences", "expert_weights", "depth_uncertainty"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(rest, name))
+    (fault,) = faults
+    assert (fault.place, fault.reason, fault.count) == ("/other/long_tail", reason, 1)
+    assert f"element {row} of" in fault.line and told in fault.line
+    assert len(decode_long_tail(message)) == 2, "without a log too"
+
+
+def test_several_bad_elements_are_counted_and_all_bad_leave_none() -> None:
+    message = read(encode_long_tail(detections(4, np.random.default_rng(9)), "base_link"))
+    for item in message.detections[:3]:
+        item.size.x = float("inf")
+    message.detections[3].class_confidences = message.detections[3].class_confidences[:5]
+    faults = FaultLog()
+    assert len(decode_long_tail(message, faults)) == 0
+    assert [(fault.reason, fault.count) for fault in faults] == [("class_confidences", 1), ("box", 3)]
+
+
+@pytest.mark.parametrize("speed", [float("inf"), -float("inf"), 1e30])
+def test_a_velocity_that_cannot_be_counts_as_unknown(speed: float) -> None:
+    given_ = detections(2, np.random.default_rng(10))
+    message = read(encode_long_tail(given_, "base_link"))
+    message.detections[1].velocity.y = speed
+    faults = FaultLog()
+    back = decode_long_tail(message, faults)
+    assert len(back) == 2 and np.isnan(back.boxes.velocity[1]).all()
+    (fault,) = faults
+    assert fault.reason == "velocity" and fault.harmless
+
+
+def test_hypotheses_without_a_finite_score_are_left_out() -> None:
+    given_ = Detections(
+        STAMP, boxes(3, np.random.default_rng(11)), np.array([[0.9, 0.1], [0.7, 0.2], [0.6, 0.3]]), ("car", "bus")
+    )
+    message = read(encode_detection3d(given_, "base_link", top_k=2))
+    message.detections[0].results[0].hypothesis.score = float("nan")
+    for result in message.detections[1].results:
+        result.hypothesis.score = float("inf")
+    message.detections[2].bbox.size.y = -2.0
+    faults = FaultLog()
+    back = decode_detection3d(message, faults)
+    assert len(back) == 1
+    np.testing.assert_allclose(back.confidences[0, [CLASS_INDEX["car"], CLASS_INDEX["bus"]]], [0.0, 0.1])
+    assert [(fault.place, fault.reason, fault.count) for fault in faults] == [
+        (topics.DETECTIONS, "score", 2),
+        (topics.DETECTIONS, "box", 1),
+    ]
