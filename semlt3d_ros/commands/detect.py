@@ -8,14 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semlt3d_ros.commands.output import Progress, for_people, print_json, progress_bar
+from semlt3d_ros.commands.output import (
+    Progress,
+    came_to_nothing,
+    faults_json,
+    for_people,
+    print_faults,
+    print_json,
+    progress_bar,
+)
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.faults import Fault, FaultLog
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.frame import Frame
     from semlt3d_ros.data.bags import BagSink, BagSource
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.student.detector import Detector
+
+_SETS = "sets of images"
 
 HELP = "detect in a bag; write the detections into another"
 EXAMPLE = "semlt3d detect build/demo/drive.mcap -o build/offline.mcap"
@@ -41,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.semantics.anchors import load_anchors
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import load_rig, rig_from_topics
+    from semlt3d_ros.sensing.run_faults import run_faults
     from semlt3d_ros.student.detector import Detector, default_checkpoint
 
     detector = Detector.load(options.checkpoint or default_checkpoint(), options.device)
@@ -63,29 +75,38 @@ def run(options: argparse.Namespace) -> int:
             "memory_resets": dict(detector.memory_resets),
             "truncated": source.truncated,
         }
-    _report(counts, options)
+        faults, incomplete = [*run_faults(builder), *answers.faults], list(source.faults)
+    _report(counts, faults, incomplete, options)
+    if not answers.processed:
+        what = f"no set of images in {options.bag} was detected in ({counts['sets_in']} came together)"
+        drops = builder.drops + answers.corrupt
+        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
+        raise came_to_nothing(what, [*faults, *incomplete], f"dropped: {dropped}" if dropped else "it holds no images")
     return 0
 
 
 @dataclass
 class Answers:
-    """What became of a bag: sets answered, sets the detector refused and messages nobody can read, by reason."""
+    """What became of a bag: sets answered, sets the detector refused, by reason, and what was wrong with messages."""
 
     processed: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    corrupt: Counter[str] = field(default_factory=Counter)
+    faults: FaultLog = field(default_factory=FaultLog)
+
+    @property
+    def corrupt(self) -> Counter[str]:
+        """Messages nobody can read, by reason."""
+        unread = [fault for fault in self.faults if fault.place != _SETS]
+        return sum((Counter({fault.reason: fault.count}) for fault in unread), Counter())
 
 
 def detect(source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress) -> Answers:
     """Detect in all sets of a bag, exactly as the live node does."""
+    from semlt3d_ros.data.bags import decoded
+
     answers = Answers()
-    for entry in source.messages(topics=list(builder.topics)):
+    for entry, message in decoded(source.messages(topics=list(builder.topics)), answers.faults):
         progress(entry.stamp - source.start, source.end - source.start)
-        try:
-            message = entry.message()
-        except InputRejected as error:
-            answers.corrupt[error.reason] += 1
-            continue
         _answer(builder.add(entry.topic, entry.type_name, message), builder, detector, sink, answers)
     _answer(builder.flush(), builder, detector, sink, answers)
     return answers
@@ -103,19 +124,19 @@ def _answer(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink
             detections = detector.detect(frame)
         except InputRejected as error:
             answers.refused[error.reason] += 1
+            answers.faults.reject(_SETS, error)
             continue
         answers.processed += 1
         sink.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, encode_long_tail(detections, base), frame.stamp)
         sink.write(topics.DETECTIONS, topics.DETECTION_3D_TYPE, encode_detection3d(detections, base), frame.stamp)
 
 
-def _report(counts: dict[str, Any], options: argparse.Namespace) -> None:
+def _report(counts: dict[str, Any], faults: list[Fault], incomplete: list[Fault], options: argparse.Namespace) -> None:
     if options.json:
-        print_json(counts)
+        print_json({**counts, **faults_json(faults, incomplete)})
         return
     print(f"{counts['sets_processed']} of {counts['sets_in']} sets detected, in {options.out}")
     for kind, title in (("drops", "sets dropped"), ("message_drops", "messages dropped")):
         if counts[kind]:
             print(f"{title}: " + ", ".join(f"{count} {reason}" for reason, count in sorted(counts[kind].items())))
-    if counts["truncated"]:
-        print(f"{options.bag} breaks off; what could be read was used")
+    print_faults(faults, incomplete)

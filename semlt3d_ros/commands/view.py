@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semlt3d_ros.commands.output import print_faults
+
 if TYPE_CHECKING:
     from semlt3d_ros.sensing.rig import Rig
 
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
     rig = load_rig(options.rig) if options.rig else None
     if options.bags:
-        view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig)
+        view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig, tell=print_faults)
     else:
         _view_live(rig or default_rig(), options)
     return 0
@@ -51,6 +53,14 @@ def _view_live(rig: Rig, options: argparse.Namespace) -> None:
         return middleware.create_subscription(topic, type_name, callback, qos)
 
     try:
-        view_live(subscribe, middleware.spin, rig, save=options.save, score_threshold=options.min_score)
+        view_live(
+            subscribe,
+            middleware.spin,
+            rig,
+            save=options.save,
+            score_threshold=options.min_score,
+            every=middleware.create_timer,
+            tell=print_faults,
+        )
     finally:
         middleware.shutdown()

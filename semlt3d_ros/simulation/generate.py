@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import ClassVar
 
@@ -120,6 +123,20 @@ def generate_shards(out: Path, recipe: GenerationRecipe, processes: int = 2, pro
     return paths
 
 
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started in the context do not hear Ctrl-C, which a terminal sends to all of them at once.
+
+    Whoever started them hears it, at the end of the context at the latest, and ends them.
+    """
+    resource_tracker.ensure_running()  # its first start lifts the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _Job = tuple[Path, GenerationRecipe, tuple[int, int]]
 
 
@@ -127,7 +144,9 @@ def _written(jobs: Sequence[_Job], processes: int) -> Iterator[None]:
     if processes <= 1 or len(jobs) <= 1:
         yield from map(_write_block, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(min(processes, len(jobs))) as pool:
+    with deaf_to_ctrl_c():
+        workers = multiprocessing.get_context("spawn").Pool(min(processes, len(jobs)))
+    with workers as pool:
         yield from pool.imap_unordered(_write_block, jobs)
 
 

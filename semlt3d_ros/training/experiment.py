@@ -17,7 +17,7 @@ from semlt3d_ros.core.checks import Checked, Checks, rule
 from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.evaluation.evaluator import evaluate
-from semlt3d_ros.simulation.generate import GenerationRecipe
+from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c
 from semlt3d_ros.student.checkpoint import read_checkpoint, read_header, save_checkpoint
 from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.feature_cache import FeatureCache
@@ -202,7 +202,9 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
             for job in jobs:
                 done(_run(job))
         elif jobs:
-            with multiprocessing.get_context("spawn").Pool(processes, _one_thread, maxtasksperchild=1) as pool:
+            with deaf_to_ctrl_c():  # what starts the workers, one for each job, inherits it
+                workers = multiprocessing.get_context("spawn").Pool(processes, _one_thread, maxtasksperchild=1)
+            with workers as pool:
                 for name in pool.imap_unordered(_run, jobs):
                     done(name)
     return results(experiment, folder)

@@ -6,6 +6,8 @@ import bisect
 import hashlib
 import itertools
 import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -15,7 +17,7 @@ from types import TracebackType
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.data.shards import FrameRegions, ShardDataset
-from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, shard_paths
+from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c, generate_shards, shard_paths
 
 _POLL_S = 0.5
 
@@ -43,7 +45,8 @@ class RenderedFrames:
         self._renderer = None
         if not all(path.exists() for path in self._paths):
             self._renderer = multiprocessing.get_context("spawn").Process(target=_render, args=(jobs, processes))
-            self._renderer.start()
+            with deaf_to_ctrl_c():
+                self._renderer.start()
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -116,5 +119,7 @@ def digest(recipe: GenerationRecipe) -> str:
 
 
 def _render(jobs: Sequence[tuple[Path, GenerationRecipe]], processes: int) -> None:
+    # Ended in order, so that its own processes end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     for folder, recipe in jobs:
         generate_shards(folder, recipe, processes, progress=False)

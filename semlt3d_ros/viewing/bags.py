@@ -5,27 +5,27 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
-from semlt3d_ros.data.bags import BagSource
+from semlt3d_ros.data.bags import BagSource, decoded
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
+from semlt3d_ros.sensing.run_faults import run_faults
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
-from semlt3d_ros.viewing.shown import Shown, interruptible
-
-Decoded = TypeVar("Decoded")
+from semlt3d_ros.viewing.shown import Shown, Tell, interruptible, tell_nothing
 
 
 class BagFrames:
@@ -35,6 +35,8 @@ class BagFrames:
 
     Attributes:
         drops: messages and sets that made no frame, by reason; filled by iterating.
+        faults: what was wrong with messages, and what belongs to no frame; filled by iterating.
+        incomplete: what is missing of the bags; filled by iterating.
     """
 
     def __init__(self, bags: Sequence[Path], rig: Rig | None = None) -> None:
@@ -47,14 +49,22 @@ class BagFrames:
         self._bags = [Path(bag) for bag in bags]
         self._rig = rig
         self.drops: Counter[str] = Counter()
+        self.faults = FaultLog()
+        self.incomplete = FaultLog()
 
     def __iter__(self) -> Iterator[Shown]:
+        """As ``frames``."""
+        return self.frames()
+
+    def frames(self) -> Generator[Shown, None, None]:
         """Frames in the order of their log times, each with its detections and its ground truth.
 
         Raises:
             ConfigurationError: a path is not a bag, or there is nothing to see in any of them.
         """
         self.drops.clear()
+        self.faults.clear()
+        self.incomplete.clear()
         with ExitStack() as stack:
             sources = [stack.enter_context(BagSource(bag)) for bag in self._bags]
             there = {topic: kind for source in sources for topic, kind in source.topics.items()}
@@ -68,37 +78,59 @@ class BagFrames:
                     f"nothing to see in {', '.join(map(str, self._bags))}: neither cameras, nor detections, nor ground "
                     f"truth; topics: {', '.join(sorted(there)) or 'none'}"
                 )
-            for frame in frames:
-                yield frame, found.get(frame.stamp), truth.get(frame.stamp)
+            shown: set[int] = set()
+            try:
+                for frame in frames:
+                    shown.add(frame.stamp)
+                    yield frame, found.get(frame.stamp), truth.get(frame.stamp)
+                for what, stamps in (("detections", found.keys()), ("ground truth", truth.keys())):
+                    self._note_unmatched(what, len(stamps - shown), len(stamps))
+            finally:
+                frames.close()  # it tells what was wrong so far
+                for source in sources:
+                    self.incomplete.extend(source.faults)
+
+    def _note_unmatched(self, what: str, unmatched: int, count: int) -> None:
+        if unmatched:
+            other = "; are they of another drive?" if unmatched == count else ""
+            self.faults.add(what, "unmatched", f"{unmatched} of {count} have a stamp that no frame has{other}")
 
     def _read_detections(self, sources: list[BagSource]) -> dict[int, Detections]:
-        found = {d.stamp: d for d in self._decoded(sources, topics.DETECTIONS, decode_detection3d)}
+        found: dict[int, Detections] = {}
         # The package's own message says more: all confidences, velocities, missing cameras.
-        return found | {d.stamp: d for d in self._decoded(sources, topics.LONG_TAIL, decode_long_tail)}
+        for topic in (topics.DETECTIONS, topics.LONG_TAIL):
+            for type_name, message in self._messages(sources, topic, (topics.DETECTION_3D_TYPE, topics.LONG_TAIL_TYPE)):
+                decode = decode_long_tail if type_name == topics.LONG_TAIL_TYPE else decode_detection3d
+                detections = decode(message, self.faults, topic)
+                found[detections.stamp] = detections
+        return found
 
     def _read_truth(self, sources: list[BagSource]) -> dict[int, Labels]:
-        return {stamp: labels for labels, stamp in self._decoded(sources, topics.TRUTH_LONG_TAIL, decode_labels)}
+        messages = self._messages(sources, topics.TRUTH_LONG_TAIL, (topics.LONG_TAIL_TYPE,))
+        return {stamp: labels for labels, stamp in (decode_labels(message, self.faults) for _, message in messages)}
 
-    def _decoded(self, sources: list[BagSource], topic: str, decode: Callable[[Any], Decoded]) -> Iterator[Decoded]:
+    def _messages(self, sources: list[BagSource], topic: str, types: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+        """The messages of a topic that have one of the types, each with its type."""
+        before = tuple(self.faults)
         for source in sources:
-            for entry in source.messages(topics=[topic]):
-                try:
-                    yield decode(entry.message())
-                except InputRejected as rejection:
-                    self.drops[rejection.reason] += 1
+            for entry, message in decoded(source.messages(topics=[topic]), self.faults):
+                if entry.type_name in types:
+                    yield entry.type_name, message
+                else:
+                    self.faults.add(topic, "type", f"{entry.type_name} is not shown; {' or '.join(types)} is")
+        self.drops += Counter({fault.reason: fault.count for fault in self.faults.since(before)})
 
-    def _sensor_frames(self, sources: list[BagSource], rig: Rig) -> Iterator[Frame]:
+    def _sensor_frames(self, sources: list[BagSource], rig: Rig) -> Generator[Frame, None, None]:
         builder = FrameBuilder(rig, with_points=True)
         messages = heapq.merge(*(source.messages(topics=builder.topics) for source in sources), key=lambda m: m.stamp)
-        for entry in messages:
-            try:
-                message = entry.message()
-            except InputRejected as rejection:
-                self.drops[rejection.reason] += 1
-                continue
-            yield from builder.add(entry.topic, entry.type_name, message)
-        yield from builder.flush()
-        self.drops += builder.drops + builder.dropped_sets
+        unread = FaultLog()
+        try:
+            for entry, message in decoded(messages, unread):
+                yield from builder.add(entry.topic, entry.type_name, message)
+            yield from builder.flush()
+        finally:
+            self.faults.extend([*unread, *run_faults(builder)])
+            self.drops += builder.drops + builder.dropped_sets + Counter({each.reason: each.count for each in unread})
 
 
 def view_bags(
@@ -109,6 +141,7 @@ def view_bags(
     score_threshold: float = 0.3,
     rig: Rig | None = None,
     open_browser: bool = True,
+    tell: Tell = tell_nothing,
 ) -> int:
     """Show bags in the browser until Ctrl-C, write them to a recording, or both.
 
@@ -120,6 +153,7 @@ def view_bags(
         score_threshold: detections with a lower confidence are left out.
         rig: cameras and topics; by default found from the topics' names.
         open_browser: open the user's browser; the address is printed in any case.
+        tell: called with what was wrong with messages and what is missing of the bags, once all is read.
 
     Returns:
         The number of frames shown.
@@ -129,12 +163,13 @@ def view_bags(
     """
     serve = save is None if serve is None else serve
     frames = BagFrames(bags, rig)
-    shown = iter(frames)
+    shown = frames.frames()
     # Before anything is opened or written: bags that cannot be shown must not cost an earlier recording.
     first = next(shown, None)
     if first is None:
+        why = FaultLog([*frames.faults, *frames.incomplete]).reasons()
         raise ConfigurationError(
-            f"no frame could be made of {', '.join(map(str, bags))}; "
+            f"no frame could be made of {', '.join(map(str, bags))}: {why + '; ' if why else ''}"
             f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
         )
     with ExitStack() as stack, interruptible() as stop:
@@ -155,6 +190,8 @@ def view_bags(
                 break
         sink.flush()
         print(f"{count} frames" + (f" in {save}" if save else ""), flush=True)
+        shown.close()
+        tell(frames.faults, frames.incomplete)
         if server:
             print("Ctrl-C ends the viewer", flush=True)
             stop.wait()

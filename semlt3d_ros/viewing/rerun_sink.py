@@ -12,7 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.viewing.confidences import confidence_page
@@ -108,13 +108,26 @@ class RerunSink:
         self._log("confidences", self._rr.TextDocument(page, media_type="text/markdown"))
 
     def flush(self) -> None:
-        """Hand over what is buffered."""
-        self._recording.flush()
+        """Hand over what is buffered.
+
+        Raises:
+            Semlt3dError: the viewer's server has gone.
+        """
+        try:
+            self._recording.flush()
+        except (RuntimeError, ValueError) as error:
+            raise Semlt3dError(f"the viewer's server has ended, what it had not taken yet is lost: {error}") from error
 
     def close(self) -> None:
-        """Hand over what is buffered and end the recording."""
-        self._recording.flush()
-        self._recording.disconnect()
+        """Hand over what is buffered and end the recording.
+
+        Raises:
+            Semlt3dError: the viewer's server has gone.
+        """
+        try:
+            self.flush()
+        finally:
+            self._recording.disconnect()
 
     def _log(self, entity: str, what: Any) -> None:
         self._recording.log(entity, what)

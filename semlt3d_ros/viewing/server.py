@@ -49,6 +49,8 @@ class ViewerServer:
                 stdout=output,
                 stderr=output,
                 env=_quiet_environment(self._folder.name),
+                # A terminal's Ctrl-C goes to us alone: we have to hand over what is buffered before the server ends.
+                start_new_session=True,
             )
         self._wait_for([(address, data_port), (address, page_port)], log)
 

@@ -44,6 +44,8 @@ def test_from_a_simulated_drive_to_figures(drive, checkpoint, answer, tmp_path):
         "message_drops": {},
         "memory_resets": {},
         "truncated": False,
+        "incomplete": [],
+        "faults": [],
     }
     figures = answer("evaluate", out, "--truth", drive)
     assert figures["frames"] == 4
@@ -75,6 +77,7 @@ def test_a_truncated_bag_gives_what_is_readable(drive, checkpoint, answer, tmp_p
     broken.write_bytes(content[: int(len(content) * 0.7)])
     result = answer("detect", broken, "-o", tmp_path / "out.mcap", "--checkpoint", checkpoint)
     assert result["truncated"] is True
+    assert [line.split(": ")[0] for line in result["incomplete"]] == [str(broken)]
     assert 0 < result["sets_processed"] < 4
     assert count(tmp_path / "out.mcap", topics.LONG_TAIL) == result["sets_processed"]
 
@@ -88,14 +91,20 @@ def test_a_sqlite_bag_without_metadata_is_read(drive, checkpoint, answer, tmp_pa
     assert result["sets_processed"] == 4
 
 
-def test_a_bag_without_tf_loses_its_sets_and_says_why(drive, checkpoint, answer, tmp_path):
+def test_a_bag_without_tf_loses_its_sets_and_says_why(drive, checkpoint, capsys, tmp_path):
     bare = tmp_path / "bare.mcap"
     with BagSource(drive) as source, BagSink(bare) as sink:
         copy(source, sink, skip={topics.TF_STATIC})
-    result = answer("detect", bare, "-o", tmp_path / "out.mcap", "--checkpoint", checkpoint)
+    words = ["detect", str(bare), "-o", str(tmp_path / "out.mcap"), "--checkpoint", str(checkpoint), "--json"]
+    assert main(words) == 2
+    output = capsys.readouterr()
+    result = json.loads(output.out)
     assert result["sets_processed"] == 0
     assert result["drops"] == {"no_transform": 4}
     assert result["sets_in"] == 4
+    assert [fault["place"] for fault in result["faults"]] == ["/tf"] and result["incomplete"] == []
+    (line,) = output.err.splitlines()
+    assert str(bare) in line and "/tf: " in line and "CAM_FRONT" in line
 
 
 def test_an_interrupted_detection_keeps_what_is_written(drive, checkpoint, tmp_path, monkeypatch):
@@ -134,7 +143,7 @@ def test_view_without_bags_listens_to_the_vehicle(monkeypatch, tmp_path):
     monkeypatch.delenv("CYCLONEDDS_URI", raising=False)
     received = []
 
-    def show(subscribe, spin, rig, save, score_threshold):
+    def show(subscribe, spin, rig, save, score_threshold, every, tell):
         """Stands in for the browser."""
         assert rig.camera_names == topics.NUSCENES_CAMERAS
         subscribe(topics.TF_STATIC, topics.TF_TYPE, lambda message, when: received.append(message))

@@ -15,6 +15,7 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import wrap_angle
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.messages.encode import (
     encode_detection3d,

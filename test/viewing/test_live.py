@@ -72,6 +72,58 @@ def test_without_a_detector_frames_do_not_pile_up(write_drive, rig, frame):
     assert all(d is None and len(labels.boxes) == 3 for _, d, labels in shown)
 
 
+SECOND = 1_000_000_000
+
+
+def test_a_wait_for_an_answer_ends(write_drive, rig, frame, answer):
+    live = LiveFrames(rig)
+    with BagSource(write_drive(4)) as source:
+        assert play(live, source.messages()) == []
+    assert live.poll(0) == live.poll(2 * SECOND) == []
+    shown = live.poll(4 * SECOND)
+    assert [(f.stamp - frame.stamp, d) for f, d, _ in shown] == [
+        (index * PERIOD_NS, None) for index in range(len(shown))
+    ]
+    # What the builder still held came out with the first look after the stream had stalled.
+    assert len(shown) + len(live.poll(8 * SECOND)) + len(live.poll(12 * SECOND)) == 4
+
+
+def test_nobody_waits_where_there_is_no_detector(write_drive, rig, frame):
+    live, shown = LiveFrames(rig), []
+    with BagSource(write_drive(5)) as source:
+        for number, entry in enumerate(source.messages()):
+            shown += live.add(entry.topic, entry.type_name, entry.message())
+            shown += live.poll(number * SECOND // 100, detector=False)
+    assert [f.stamp - frame.stamp for f, _, _ in shown[:3]] == [0, PERIOD_NS, 2 * PERIOD_NS]
+    shown += live.flush()
+    assert [f.stamp - frame.stamp for f, _, _ in shown] == [index * PERIOD_NS for index in range(5)]
+
+
+def test_what_waits_at_the_end_is_shown(entries, rig, frame, answer):
+    live = LiveFrames(rig)
+    assert play(live, entries) == []
+    _, type_name, message = answer(frame.stamp)
+    assert len(live.add(topics.LONG_TAIL, type_name, message)) == 1
+    assert [(f.stamp - frame.stamp, d) for f, d, _ in live.flush()] == [(PERIOD_NS, None), (2 * PERIOD_NS, None)]
+
+
+def test_what_was_wrong_is_told(entries, rig):
+    live = LiveFrames(rig)
+    for entry in entries:
+        message = entry.message()
+        if entry.topic == topics.POINTS:
+            message.fields = message.fields[:2]
+        elif entry.topic == topics.TRUTH_LONG_TAIL:
+            message.detections[0].class_name = "tank"
+        elif entry.topic == topics.camera_image_topic("CAM_BACK"):
+            continue
+        live.add(entry.topic, entry.type_name, message)
+    assert len(live.flush()) == 3
+    told = {fault.place: fault for fault in live.all_faults}
+    assert set(told) == {topics.POINTS, topics.TRUTH_LONG_TAIL, topics.camera_image_topic("CAM_BACK")}
+    assert (told[topics.POINTS].count, told[topics.TRUTH_LONG_TAIL].count) == (3, 3)
+
+
 def test_a_replay_that_starts_over_is_answered_anew(entries, rig, frame, answer):
     live = LiveFrames(rig)
     play(live, entries)
@@ -87,6 +139,8 @@ def test_a_message_that_is_no_answer_is_counted(rig, frame, answer):
     message.detections[0].class_confidences = message.detections[0].class_confidences[:3]
     assert live.add(topic, type_name, message) == []
     assert sum(live.drops.values()) == 1
+    (fault,) = live.faults
+    assert (fault.place, fault.reason) == (topic, "class_confidences")
 
 
 def test_view_live_over_dds(entries, rig, frame, answer, tmp_path, logged, capsys):
