@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import for_people, log_to_stderr, print_json
+from semlt3d_ros.commands.output import faults_json, for_people, log_to_stderr, print_faults, print_json
 
 HELP = "publish a bag live, on DDS"
 EXAMPLE = "semlt3d play build/demo/drive.mcap --rate 0.5"
@@ -39,10 +39,12 @@ def run(options: argparse.Namespace) -> int:
         progress=for_people(options),
     )
     if options.json:
-        print_json({**vars(summary), "sent": dict(summary.sent)})
+        outcome = faults_json(summary.faults, summary.incomplete)
+        print_json({**vars(summary), "sent": dict(summary.sent), **outcome})
     else:
         print(
             f"{sum(summary.sent.values())} messages on {len(summary.sent)} topics in {summary.duration_s:.1f} s, "
             f"{summary.late} sent late" + (f", {summary.unanswered} unanswered" if options.lockstep else "")
         )
+        print_faults(summary.faults, summary.incomplete)
     return 0

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.data.bags import BagMessage, BagSource
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.messages.building import build_time
@@ -67,9 +68,11 @@ class PlayerSummary:
         late: messages sent later than ``late_after_s`` behind the schedule (never counted in lockstep).
         rejected: messages that are damaged and were not sent.
         unanswered: in lockstep, messages that the detector had not handled in time.
-        skipped_topics: topics whose type is not known.
+        skipped_topics: topics whose type, or one of whose types, is not known.
         duration_s: real time it took, without the wait for subscribers.
-        truncated: whether the recording breaks off.
+        truncated: whether part of the recording is missing.
+        faults: what was not sent, by topic.
+        incomplete: what is missing of the recording.
     """
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -80,6 +83,8 @@ class PlayerSummary:
     skipped_topics: tuple[str, ...] = ()
     duration_s: float = 0.0
     truncated: bool = False
+    faults: FaultLog = field(default_factory=FaultLog)
+    incomplete: FaultLog = field(default_factory=FaultLog)
 
 
 class Player:
@@ -121,25 +126,27 @@ class Player:
         self.summary.duration_s = time.monotonic() - begin
         return self.summary
 
-    def _create_publishers(self) -> dict[str, Publisher]:
+    def _create_publishers(self) -> dict[tuple[str, str], Publisher]:
+        """A publisher for each topic and each type with which it was recorded."""
         with BagSource(self._bag) as source:
-            available = dict(source.topics)
+            available = dict(source.types)
         wanted = set(available) - {CLOCK} if self._options.topics is None else set(self._options.topics)
         missing = sorted(wanted - set(available))
         if missing:
             raise ConfigurationError(
                 f"{self._bag} has no topic {', '.join(missing)}; it has {', '.join(sorted(available))}"
             )
-        publishers: dict[str, Publisher] = {}
+        publishers: dict[tuple[str, str], Publisher] = {}
         skipped = []
-        for topic in sorted(wanted):
+        for topic, type_name in [(name, kind) for name in sorted(wanted) for kind in available[name]]:
             try:
                 qos = LATCHED if topic == names.TF_STATIC else _QOS
-                publishers[topic] = self._middleware.create_publisher(topic, available[topic], qos)
+                publishers[topic, type_name] = self._middleware.create_publisher(topic, type_name, qos)
             except ConfigurationError as error:
                 self._middleware.logger.warning("topic %s is left out: %s", topic, error)
+                self.summary.faults.add(topic, "type", f"its messages of {type_name} are not sent: {error}")
                 skipped.append(topic)
-        self.summary.skipped_topics = tuple(skipped)
+        self.summary.skipped_topics = tuple(dict.fromkeys(skipped))
         if not publishers:
             raise ConfigurationError(f"{self._bag} has nothing that can be played")
         return publishers
@@ -181,29 +188,38 @@ class Player:
 
     def _play_once(self, progress: Progress | None) -> None:
         with BagSource(self._bag) as source:
-            begin, start = time.monotonic(), source.start
-            task = self._show(progress, None, 0.0, max(source.end - start, 1))
-            clock = None
-            for message in source.messages(topics=set(self._publishers)):
-                due = begin + (message.stamp - start) * 1e-9 / self._options.rate
-                self._middleware.spin(timeout_s=due - time.monotonic())
-                if self._middleware.stopped:
-                    return
-                if clock is None or not 0 <= message.stamp - clock < _CLOCK_STEP_NS:
-                    clock = message.stamp
-                    self._publish_clock(clock)
-                self._send(message, due)
-                self._show(progress, task, message.stamp - start)
-            self.summary.truncated = source.truncated
-        self.summary.loops += 1
+            try:
+                self.summary.loops += self._play_source(source, progress)
+            finally:
+                self.summary.truncated, self.summary.incomplete = source.truncated, source.faults
+
+    def _play_source(self, source: BagSource, progress: Progress | None) -> bool:
+        """Whether it was played to its end."""
+        begin, start = time.monotonic(), source.start
+        task = self._show(progress, None, 0.0, max(source.end - start, 1))
+        clock = None
+        for message in source.messages(topics={topic for topic, _ in self._publishers}):
+            if (message.topic, message.type_name) not in self._publishers:
+                continue
+            due = begin + (message.stamp - start) * 1e-9 / self._options.rate
+            self._middleware.spin(timeout_s=due - time.monotonic())
+            if self._middleware.stopped:
+                return False
+            if clock is None or not 0 <= message.stamp - clock < _CLOCK_STEP_NS:
+                clock = message.stamp
+                self._publish_clock(clock)
+            self._send(message, due)
+            self._show(progress, task, message.stamp - start)
+        return True
 
     def _send(self, message: BagMessage, due: float) -> None:
         if self._follower is None and time.monotonic() - due > self._options.late_after_s:
             self.summary.late += 1
         try:
-            self._publishers[message.topic].publish(message.data)
+            self._publishers[message.topic, message.type_name].publish(message.data)
         except InputRejected as error:
             self.summary.rejected += 1
+            self.summary.faults.reject(message.topic, error)
             self._log.warning(message.topic, str(error))
             return
         self.summary.sent[message.topic] += 1

@@ -168,6 +168,42 @@ def test_damaged_messages_and_broken_off_recordings_are_played_as_far_as_they_go
     assert summary.truncated
     assert 5 < summary.rejected < 40
     assert abs(summary.sent[topics.TF] - summary.rejected) <= 1
+    (fault,) = summary.faults
+    assert (fault.place, fault.reason, fault.count) == ("/broken", "corrupt_message", summary.rejected)
+    assert [fault.place for fault in summary.incomplete] == [str(bag)]
+
+
+def test_a_topic_of_two_types_is_played_with_both(join: Join, tmp_path: Path) -> None:
+    """A camera that was restarted with another transport, in the middle of the recording."""
+    database = tmp_path / "two.db3"
+    kinds = {1: "std_msgs/msg/String", 2: "std_msgs/msg/Int32", 3: "alien_msgs/msg/Hello"}
+    contents = {1: {"data": "hello"}, 2: {"data": 7}}
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executescript(FOREIGN_SCHEMA)
+        for number, kind in kinds.items():
+            connection.execute("INSERT INTO topics VALUES (?, '/t', ?, 'cdr', '')", (number, kind))
+        for index in range(6):
+            number = 1 + index // 3
+            data = serialize(message_class(kinds[number])(**contents[number]), kinds[number])
+            connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?)", (index, number, 10**9 + index, data))
+        connection.execute("INSERT INTO messages VALUES (9, 3, 2000000000, ?)", (b"\x00\x01\x00\x00",))
+    heard: list[Any] = []
+    listeners = [join(f"listener{number}") for number in (1, 2)]
+    for listener, kind in zip(listeners, kinds.values(), strict=False):
+        listener.create_subscription("/t", kind, lambda message, _: heard.append(message.data), QoS(depth=20))
+    summary = Player(join(), database, PlayerOptions(rate=1000, topics=["/t"])).play()
+    for listener in listeners:
+        listener.spin(lambda: len(heard) == 6, 10)
+    assert sorted(map(str, heard)) == ["7"] * 3 + ["hello"] * 3
+    assert (summary.sent, summary.rejected, summary.skipped_topics) == ({"/t": 6}, 0, ("/t",))
+
+
+FOREIGN_SCHEMA = (
+    "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, "
+    "serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);"
+    "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL, "
+    "data BLOB NOT NULL);"
+)
 
 
 def test_topics_of_unknown_types_are_left_out(join: Join, tmp_path: Path) -> None:
@@ -177,17 +213,14 @@ def test_topics_of_unknown_types_are_left_out(join: Join, tmp_path: Path) -> Non
     summary = Player(join(), database, options).play()
     assert summary.skipped_topics == ("/foreign",)
     assert summary.sent == {"/text": 1}
+    (fault,) = summary.faults
+    assert fault.place == "/foreign" and "alien_msgs/msg/Hello" in fault.line
 
 
 def write_foreign_bag(path: Path) -> None:
     """A sqlite3 bag without metadata, one of whose types is nobody's."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(
-            "CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL, "
-            "serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);"
-            "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL, "
-            "data BLOB NOT NULL);"
-        )
+        connection.executescript(FOREIGN_SCHEMA)
         text = serialize(message_class("std_msgs/msg/String")(data="hello"), "std_msgs/msg/String")
         for number, (name, kind) in enumerate((("/text", "std_msgs/msg/String"), ("/foreign", "alien_msgs/msg/Hello"))):
             connection.execute("INSERT INTO topics VALUES (?, ?, ?, 'cdr', '')", (number, name, kind))
