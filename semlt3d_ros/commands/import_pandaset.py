@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from semlt3d_ros.commands.output import for_people, print_json, progress_bar
+from semlt3d_ros.commands.output import faults_json, for_people, print_faults, print_json, progress_bar
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.faults import FaultLog
 
 HELP = "turn a data set's recording into a bag"
 EXAMPLE = "semlt3d import pandaset ../shared/data/pandaset/002 build/panda.mcap --frames 0:10"
@@ -26,16 +27,22 @@ def run(options: argparse.Namespace) -> int:
     """Import the frames and say what was written."""
     from semlt3d_ros.data.pandaset import import_pandaset
 
-    frames = parse_frames(options.frames)
+    frames, faults = parse_frames(options.frames), FaultLog()
     with progress_bar("importing", for_people(options)) as progress:
-        summary = import_pandaset(options.folder, options.out, frames, overwrite=options.overwrite, progress=progress)
+        summary = import_pandaset(
+            options.folder, options.out, frames, overwrite=options.overwrite, progress=progress, faults=faults
+        )
     if options.json:
-        print_json(summary)
+        print_json({**summary, **faults_json(faults)})
     else:
         boxes = ", ".join(f"{count} {name}" for name, count in summary["boxes"].items())
         print(
             f"{summary['frames']} frames with {summary['images']} images in {summary['bag']}; boxes: {boxes or 'none'}"
         )
+        if summary["boxes_dropped"]:
+            labels = ", ".join(f"{count} {label}" for label, count in summary["boxes_dropped"].items())
+            print(f"left out, since no class fits: {labels}")
+        print_faults(faults)
     return 0
 
 

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from semlt3d_ros.core import rigid
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.data.bags import BagSink
-from semlt3d_ros.data.pandaset_files import CAMERAS, PandaSetSequence
+from semlt3d_ros.data.pandaset_files import CAMERAS, PandaSetSequence, WorldPoints
 from semlt3d_ros.data.pandaset_labels import FrameTruth, TruthReader
 from semlt3d_ros.data.pandaset_motion import T_BASE_LIDAR, VehicleMotion
 from semlt3d_ros.messages import topics
@@ -38,8 +39,6 @@ from semlt3d_ros.messages.typestore import message_class
 RIG_NAMES: dict[str, str] = dict(zip(CAMERAS, topics.NUSCENES_CAMERAS, strict=True))
 """PandaSet's camera -> its place in the default rig, under whose name it is written."""
 
-ANCHOR = CAMERAS[0]
-
 
 class ImportSummary(TypedDict):
     """What an import wrote.
@@ -51,6 +50,7 @@ class ImportSummary(TypedDict):
         boxes: number of boxes by class.
         boxes_dropped: number of boxes by PandaSet label that stands for none of the classes.
         boxes_duplicate: second boxes of the same objects, from the front LiDAR, which were left out.
+        frames_lost: frames of which nothing could be used.
     """
 
     bag: str
@@ -61,6 +61,7 @@ class ImportSummary(TypedDict):
     boxes: dict[str, int]
     boxes_dropped: dict[str, int]
     boxes_duplicate: int
+    frames_lost: int
 
 
 class _Message(NamedTuple):
@@ -82,6 +83,7 @@ def import_pandaset(
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    faults: FaultLog | None = None,
 ) -> ImportSummary:
     """Write a PandaSet sequence as a bag.
 
@@ -93,14 +95,16 @@ def import_pandaset(
         frames: which frames; None for all.
         overwrite: replace an ``.mcap`` file that is there.
         progress: called with how much is done and how much there is.
+        faults: gets, by file, frame and row, what is missing, damaged or makes no sense, and was left out.
 
     Raises:
-        ConfigurationError: a file of the sequence is missing, damaged or refused, there are no such frames, or the bag
-            cannot be written.
+        ConfigurationError: it is no sequence, there are no such frames, nothing of them can be used, or the bag cannot
+            be written.
     """
     out = Path(out)
     sequence = PandaSetSequence(Path(sequence_dir))
     importer = _Importer(sequence, _chosen(frames, len(sequence), sequence.folder))
+    faults = FaultLog() if faults is None else faults
     if out.exists() and not (overwrite and out.is_file()):
         raise ConfigurationError(f"{out} is there already; choose another name" + _HOW_TO_REPLACE[out.is_file()])
     try:
@@ -108,7 +112,7 @@ def import_pandaset(
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             unfinished = Path(folder) / out.name
             with BagSink(unfinished) as sink:
-                importer.write(sink, progress or (lambda done, total: None))
+                importer.write(sink, progress or (lambda done, total: None), faults)
             os.replace(unfinished, out)
     except OSError as error:
         raise ConfigurationError(f"cannot write the bag {out}: {error.strerror or error}") from error
@@ -135,7 +139,10 @@ class _Importer:
     def __init__(self, sequence: PandaSetSequence, frames: range) -> None:
         self._sequence = sequence
         self._frames = frames
+        self._faults = sequence.faults
         self._motion = VehicleMotion(sequence)
+        self._anchor = next(iter(sequence.cameras), None)
+        self._used: Counter[int] = Counter()
         self._truth = TruthReader(sequence)
         self._boxes: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
@@ -148,9 +155,18 @@ class _Importer:
             boxes={},
             boxes_dropped={},
             boxes_duplicate=0,
+            frames_lost=0,
         )
 
-    def write(self, sink: BagSink, progress: Callable[[int, int], None]) -> None:
+    def write(self, sink: BagSink, progress: Callable[[int, int], None], faults: FaultLog) -> None:
+        try:
+            self._write(sink, progress)
+        finally:
+            faults.extend(self._faults)
+        if not self._used:
+            raise ConfigurationError(f"{self._sequence.folder}: nothing could be imported: {faults.reasons()}")
+
+    def _write(self, sink: BagSink, progress: Callable[[int, int], None]) -> None:
         entries = sorted(self._entries(), key=lambda entry: entry.stamp)
         for topic, message in self._mounts(entries[0].stamp):
             sink.write(topic, topics.TF_TYPE, message, entries[0].stamp)
@@ -160,6 +176,11 @@ class _Importer:
                 assert type_name is not None
                 sink.write(topic, type_name, message, entry.stamp)
             progress(done, len(entries))
+        for frame in self._frames:
+            if not self._used[frame]:
+                self.summary["frames_lost"] += 1
+                text = f"nothing of frame {frame} could be used: neither images nor points nor annotations"
+                self._faults.add(str(self._sequence.folder), "frame", text)
         self.summary["boxes"] = dict(self._boxes.most_common())
         self.summary["boxes_dropped"] = dict(self._dropped.most_common())
 
@@ -174,7 +195,8 @@ class _Importer:
                 yield _Entry(int(track.stamps[frame]), partial(self._image, camera, frame))
 
     def _anchor_stamp(self, frame: int) -> int:
-        return int(self._sequence.cameras[ANCHOR].stamps[frame])
+        track = self._sequence.cameras[self._anchor] if self._anchor else self._sequence.lidar
+        return int(track.stamps[frame])
 
     def _mounts(self, stamp: int) -> Iterator[_Message]:
         mounts = {RIG_NAMES[camera]: mount for camera, mount in self._motion.mounts.items()}
@@ -199,34 +221,64 @@ class _Importer:
         )
 
     def _image(self, camera: str, frame: int) -> Iterator[_Message]:
-        content, model = self._sequence.image(camera, frame)
+        try:
+            content, model = self._sequence.image(camera, frame)
+        except InputRejected as error:
+            self._reject(self._sequence.image_path(camera, frame), frame, error)
+            return
         stamp, name = int(self._sequence.cameras[camera].stamps[frame]), RIG_NAMES[camera]
         yield _Message(topics.camera_info_topic(name), encode_camera_info(model, stamp, name))
         yield _Message(
             topics.camera_image_topic(name),
             message_class(topics.COMPRESSED_IMAGE_TYPE)(
                 header=build_header(message_class, stamp, name),
-                format="jpeg",
+                format="png" if content.startswith(b"\x89PNG") else "jpeg",
                 data=np.frombuffer(content, np.uint8),
             ),
         )
         self.summary["images"] += 1
+        self._used[frame] += 1
 
     def _points_and_truth(self, frame: int) -> Iterator[_Message]:
-        stamp, points = self._anchor_stamp(frame), self._sequence.points(frame)
-        T_world_base = self._motion.at_camera(ANCHOR, frame)
-        T_lidar_world = rigid.inverse(T_world_base @ T_BASE_LIDAR)
-        cloud = PointCloud(
-            rigid.apply(T_lidar_world, points.xyz).astype(np.float32),
-            points.intensity,
-            ((points.stamps - stamp) * 1e-9).astype(np.float32),
-        )
-        yield _Message(topics.POINTS, encode_point_cloud(cloud, stamp, topics.LIDAR_FRAME))
-        self.summary["points"] += len(cloud)
-        truth = self._truth.read(frame, points.xyz, rigid.inverse(T_world_base))
+        stamp = self._anchor_stamp(frame)
+        T_world_base = self._motion.at_camera(self._anchor, frame) if self._anchor else self._motion.at_lidar[frame]
+        points = self._points(frame)
+        if points is not None:
+            T_lidar_world = rigid.inverse(T_world_base @ T_BASE_LIDAR)
+            cloud = PointCloud(
+                rigid.apply(T_lidar_world, points.xyz).astype(np.float32),
+                points.intensity,
+                ((points.stamps - stamp) * 1e-9).astype(np.float32),
+            )
+            yield _Message(topics.POINTS, encode_point_cloud(cloud, stamp, topics.LIDAR_FRAME))
+            self.summary["points"] += len(cloud)
+            self._used[frame] += 1
+        try:
+            truth = self._truth.read(frame, None if points is None else points.xyz, rigid.inverse(T_world_base))
+        except InputRejected as error:
+            self._reject(self._sequence.cuboids_path(frame), frame, error)
+            return
         yield _Message(topics.TRUTH_LONG_TAIL, encode_labels(truth.labels, stamp, topics.BASE_FRAME))
         yield _Message(topics.TRUTH_OBJECTS, encode_labels_detection3d(truth.labels, stamp, topics.BASE_FRAME))
+        self._used[frame] += 1
         self._count(truth)
+        for row, what in truth.odd.items():
+            text = f"frame {frame}, row {row}: {what} make no box; the row is left out"
+            self._faults.add(str(self._sequence.cuboids_path(frame)), "box", text)
+
+    def _points(self, frame: int) -> WorldPoints | None:
+        try:
+            points, odd = self._sequence.points(frame)
+        except InputRejected as error:
+            self._reject(self._sequence.points_path(frame), frame, error)
+            return None
+        if len(odd):
+            text = f"frame {frame}: rows that are not finite are left out, such as row {odd[0]}"
+            self._faults.add(str(self._sequence.points_path(frame)), "point", text, len(odd))
+        return points
+
+    def _reject(self, path: Path, frame: int, error: InputRejected) -> None:
+        self._faults.add(str(path), error.reason, f"frame {frame}: {error}; it is left out")
 
     def _count(self, truth: FrameTruth) -> None:
         self._boxes.update(truth.class_names)

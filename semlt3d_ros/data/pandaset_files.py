@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.rigid import Matrix, transform
-from semlt3d_ros.data.pickles import read_table
+from semlt3d_ros.data.pickles import read_file, read_table
+from semlt3d_ros.messages.decode_images import compressed_image_size, decode_compressed_image
 
 CAMERAS: tuple[str, ...] = (
     "front_camera",
@@ -34,15 +36,17 @@ CAMERAS: tuple[str, ...] = (
 
 _SPINNING_LIDAR = 0
 _FRONT_LIDAR = 1
+_FARTHEST_M = 1e9
 _MICROSECOND = 1_000  # nanoseconds; PandaSet's stamps are decimal seconds with six digits
 
 
 @dataclass(frozen=True)
 class SensorTrack:
-    """Stamps (N,) int64 in nanoseconds of a sensor's N frames, and its N poses, world <- sensor."""
+    """Stamps (N,) int64 in nanoseconds of a sensor's N frames, its N poses, world <- sensor, and which of them hold."""
 
     stamps: NDArray[np.int64]
     poses: list[Matrix]
+    known: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Cuboids:
         stationary: (N,) booleans: does not move in the whole sequence.
         track_ids: N identifiers that an object keeps.
         duplicates: how many boxes of the front LiDAR were left out.
+        odd: what is wrong with rows of the file that make no box and were left out, by row.
     """
 
     boxes: Boxes3D
@@ -79,6 +84,7 @@ class Cuboids:
     stationary: NDArray[np.bool_]
     track_ids: tuple[str, ...]
     duplicates: int
+    odd: dict[int, str]
 
 
 class PandaSetSequence:
@@ -89,71 +95,88 @@ class PandaSetSequence:
 
     Attributes:
         lidar: stamps at the end of each sweep, and poses of the vehicle's own frame (not of the LiDAR).
-        cameras: camera name -> stamps and poses of its optical frame, in the order of ``CAMERAS``.
+        cameras: camera name -> stamps and poses of its optical frame, in the order of ``CAMERAS``, without those whose
+            files cannot be used.
+        faults: by file, what is missing, damaged, or disagrees with the others.
 
     Raises:
-        ConfigurationError: a file is missing, damaged, or disagrees with the others about the number of frames.
+        ConfigurationError: it is none, or the vehicle's own poses cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.faults = FaultLog()
         if not (folder / "lidar").is_dir() or not (folder / "camera").is_dir():
             raise ConfigurationError(
                 f"{folder}: not a PandaSet sequence; give the folder that holds camera/, lidar/ and annotations/"
             )
-        self.lidar = _read_track(folder / "lidar")
-        self.cameras = {name: _read_track(folder / "camera" / name) for name in CAMERAS}
-        self._intrinsics = {name: _read_intrinsics(folder / "camera" / name / "intrinsics.json") for name in CAMERAS}
-        for name, track in self.cameras.items():
-            if len(track.poses) != len(self):
-                raise ConfigurationError(
-                    f"{folder / 'camera' / name / 'poses.json'}: {len(track.poses)} poses, the LiDAR has {len(self)}"
-                )
+        try:
+            self.lidar = self._read_track(folder / "lidar")
+        except InputRejected as error:
+            raise ConfigurationError(f"{folder / 'lidar'}: {error}") from None
+        self.cameras: dict[str, SensorTrack] = {}
+        self._intrinsics: dict[str, NDArray[np.float64]] = {}
+        for name in CAMERAS:
+            try:
+                track = self._read_track(folder / "camera" / name)
+                if len(track.poses) != len(self):
+                    raise InputRejected("camera", f"poses.json: {len(track.poses)} poses, the LiDAR has {len(self)}")
+                self._intrinsics[name] = _read_intrinsics(folder / "camera" / name / "intrinsics.json")
+            except InputRejected as error:
+                text = f"{error}; the camera is left out"
+                self.faults.add(str(folder / "camera" / name), error.reason, text)
+            else:
+                self.cameras[name] = track
 
     def __len__(self) -> int:
         return len(self.lidar.poses)
 
     def image(self, camera: str, frame: int) -> tuple[bytes, CameraModel]:
-        """A camera's JPEG file and its intrinsics: a pinhole, since PandaSet's images are rectified already.
+        """A camera's image file and its intrinsics: a pinhole, since PandaSet's images are rectified already.
 
         Raises:
-            ConfigurationError: the image is missing or not a JPEG.
+            InputRejected: the image is missing, or one that this package's reader refuses.
         """
-        path = self.folder / "camera" / camera / f"{frame:02d}.jpg"
-        try:
-            content = path.read_bytes()
-            height, width, _, _ = simplejpeg.decode_jpeg_header(content)
-        except OSError as error:
-            raise _unreadable(path, error) from None
-        except ValueError as error:
-            raise ConfigurationError(f"{path}: not a JPEG image ({error}); download it again") from None
+        content = read_file(self.image_path(camera, frame))
+        message = _Compressed(content, camera)
+        width, height = compressed_image_size(message)
+        decode_compressed_image(message, at_least=(1, 1))  # to its last byte, at the least cost
         return content, CameraModel(width, height, self._intrinsics[camera])
 
-    def points(self, frame: int) -> WorldPoints:
-        """The spinning LiDAR's sweep.
+    def points(self, frame: int) -> tuple[WorldPoints, NDArray[np.int64]]:
+        """The spinning LiDAR's sweep, and the rows of the file that make no point and were left out.
 
         Raises:
-            ConfigurationError: the file is missing, damaged or refused.
+            InputRejected: the file is missing, damaged or refused, or makes no point.
         """
-        columns = read_table(self.folder / "lidar" / f"{frame:02d}.pkl.gz", ("x", "y", "z", "i", "t", "d"))
+        columns = read_table(self.points_path(frame), ("x", "y", "z", "i", "t", "d"))
+        values = np.stack([columns[name] for name in ("x", "y", "z", "i", "t")], axis=1)
         spinning = columns["d"] == _SPINNING_LIDAR
-        xyz = np.stack([columns[axis][spinning] for axis in "xyz"], axis=1)
-        intensity = np.clip(columns["i"][spinning] / 255.0, 0.0, 1.0).astype(np.float32)
-        return WorldPoints(xyz, intensity, _nanoseconds(columns["t"][spinning]))
+        with np.errstate(invalid="ignore"):
+            good = np.isfinite(values).all(axis=1) & (np.abs(values[:, :3]) < _FARTHEST_M).all(axis=1)
+        if not (spinning & good).any():
+            raise InputRejected("points", f"none of its {len(good)} rows is a point of the spinning LiDAR")
+        kept = spinning & good
+        intensity = np.clip(columns["i"][kept] / 255.0, 0.0, 1.0).astype(np.float32)
+        points = WorldPoints(values[kept, :3], intensity, _nanoseconds(columns["t"][kept]))
+        return points, np.flatnonzero(~good)
 
     def cuboids(self, frame: int) -> Cuboids:
         """The frame's annotations.
 
         Raises:
-            ConfigurationError: the file is missing, damaged or refused.
+            InputRejected: the file is missing, damaged or refused.
         """
         numbers = [f"{group}.{axis}" for group in ("position", "dimensions") for axis in "xyz"]
         columns = read_table(
-            self.folder / "annotations" / "cuboids" / f"{frame:02d}.pkl.gz",
+            self.cuboids_path(frame),
             (*numbers, "yaw", "stationary", "cuboids.sensor_id"),
             ("uuid", "label", "attributes.pedestrian_age"),
         )
-        kept = columns["cuboids.sensor_id"] != _FRONT_LIDAR
+        odd = _odd_boxes(columns)
+        rows = np.arange(len(columns["yaw"]))
+        second = columns["cuboids.sensor_id"] == _FRONT_LIDAR
+        kept = ~second & ~np.isin(rows, list(odd))
         columns = {name: column[kept] for name, column in columns.items()}
         center = np.stack([columns[f"position.{axis}"] for axis in "xyz"], axis=1)
         width, length, height = (columns[f"dimensions.{axis}"] for axis in "xyz")
@@ -163,10 +186,82 @@ class PandaSetSequence:
             Boxes3D(center, np.stack([length, width, height], axis=1), yaw, np.full((len(center), 2), np.nan)),
             tuple(map(str, columns["label"])),
             tuple(age if isinstance(age, str) else "" for age in columns["attributes.pedestrian_age"]),
-            columns["stationary"].astype(bool),
-            tuple(map(str, columns["uuid"])),
-            int((~kept).sum()),
+            columns["stationary"] == 1,
+            tuple(
+                name if isinstance(name, str) and name else f"frame {frame} row {row}"
+                for name, row in zip(columns["uuid"], rows[kept], strict=True)
+            ),
+            int((second & ~np.isin(rows, list(odd))).sum()),
+            odd,
         )
+
+    def image_path(self, camera: str, frame: int) -> Path:
+        """Where a camera's image is, or should be."""
+        return _file(self.folder / "camera" / camera, frame, (".jpg", ".jpeg", ".png"))
+
+    def points_path(self, frame: int) -> Path:
+        """Where a sweep is, or should be."""
+        return _file(self.folder / "lidar", frame, (".pkl.gz", ".pkl"))
+
+    def cuboids_path(self, frame: int) -> Path:
+        """Where a frame's annotations are, or should be."""
+        return _file(self.folder / "annotations" / "cuboids", frame, (".pkl.gz", ".pkl"))
+
+    def _read_track(self, folder: Path) -> SensorTrack:
+        seconds, entries = _read_json(folder / "timestamps.json"), _read_json(folder / "poses.json")
+        try:
+            stamps = np.array(seconds, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputRejected("stamps", f"timestamps.json: expected stamps ({error})") from None
+        if not isinstance(entries, list) or stamps.ndim != 1 or len(stamps) != len(entries) or len(entries) < 2:
+            counts = f"{len(entries) if isinstance(entries, list) else 'no'} poses and {stamps.size} stamps"
+            raise InputRejected("poses", f"poses.json: {counts}; expected positions and headings, as many as stamps")
+        if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
+            raise InputRejected("stamps", "timestamps.json: stamps do not rise, or are not finite")
+        poses, odd = [], {}
+        for frame, entry in enumerate(entries):
+            try:
+                poses.append(_pose(entry))
+            except (TypeError, KeyError, ValueError) as error:
+                poses.append(np.eye(4))
+                odd[frame] = str(error)
+        if len(odd) > len(poses) - 2:
+            what = f"expected positions and headings ({next(iter(odd.values()))})"
+            raise InputRejected("poses", f"poses.json: {what}; fewer than two can be used")
+        if odd:
+            frame, what = next(iter(odd.items()))
+            text = f"{len(odd)} poses cannot be used, first that of frame {frame} ({what}); those around it serve"
+            self.faults.note(str(folder / "poses.json"), "poses", text)
+        return SensorTrack(_nanoseconds(stamps), poses, np.array([frame not in odd for frame in range(len(poses))]))
+
+
+class _Compressed:
+    """The parts of a ``CompressedImage`` that its decoder looks at."""
+
+    format = ""
+
+    def __init__(self, content: bytes, frame_id: str) -> None:
+        self.data = np.frombuffer(content, np.uint8)
+        self.header = SimpleNamespace(frame_id=frame_id)
+
+
+def _file(folder: Path, frame: int, suffixes: tuple[str, ...]) -> Path:
+    """The file of a frame, whatever its compression or format is called; the usual name where there is none."""
+    usual = [folder / f"{frame:02d}{suffix}" for suffix in suffixes]
+    others = sorted(path for path in folder.glob(f"{frame:02d}.*") if path.suffix != ".json")
+    return next((path for path in (*usual, *others) if path.is_file()), usual[0])
+
+
+def _odd_boxes(columns: dict[str, NDArray]) -> dict[int, str]:
+    """What is wrong with the rows that make no box."""
+    position = np.stack([columns[f"position.{axis}"] for axis in "xyz"], axis=1)
+    size = np.stack([columns[f"dimensions.{axis}"] for axis in "xyz"], axis=1)
+    good = Boxes3D(position, size, columns["yaw"], np.zeros((len(size), 2))).physical() & (size > 0).all(axis=1)
+    return {
+        int(row): f"position {position[row].round(3).tolist()}, dimensions {size[row].round(3).tolist()}, yaw "
+        f"{columns['yaw'][row]:.3f}"
+        for row in np.flatnonzero(~good)
+    }
 
 
 def _read_intrinsics(path: Path) -> NDArray[np.float64]:
@@ -177,25 +272,9 @@ def _read_intrinsics(path: Path) -> NDArray[np.float64]:
         )
         CameraModel(1, 1, K)
     except (TypeError, KeyError, ValueError, InputRejected) as error:
-        raise ConfigurationError(f"{path}: expected numbers fx, fy, cx and cy ({error}); download it again") from None
+        text = f"{path.name}: expected numbers fx, fy, cx and cy ({error}); download it again"
+        raise InputRejected("intrinsics", text) from None
     return K
-
-
-def _read_track(folder: Path) -> SensorTrack:
-    stamps, poses = _read_json(folder / "timestamps.json"), _read_json(folder / "poses.json")
-    try:
-        track = SensorTrack(_nanoseconds(np.array(stamps, dtype=np.float64)), [_pose(entry) for entry in poses])
-    except (TypeError, KeyError, ValueError) as error:
-        raise ConfigurationError(
-            f"{folder / 'poses.json'}: expected positions and headings, and stamps in timestamps.json ({error})"
-        ) from None
-    if len(track.stamps) != len(track.poses) or len(track.poses) < 2:
-        raise ConfigurationError(
-            f"{folder}: {len(track.poses)} poses and {len(track.stamps)} stamps; expected as many of both, at least two"
-        )
-    if (np.diff(track.stamps) <= 0).any():
-        raise ConfigurationError(f"{folder / 'timestamps.json'}: stamps do not rise")
-    return track
 
 
 def _pose(entry: dict[str, dict[str, float]]) -> Matrix:
@@ -212,12 +291,8 @@ def _nanoseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _unreadable(path, error) from None
+        return json.loads(read_file(path))
+    except InputRejected as error:
+        raise InputRejected(error.reason, f"{path.name}: {error}") from None
     except ValueError as error:
-        raise ConfigurationError(f"{path}: not JSON ({error}); download it again") from None
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"{path}: {error.strerror}; is the sequence folder complete?")
+        raise InputRejected("damaged_file", f"{path.name}: not JSON ({error}); download it again") from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.core.taxonomy import CLASS_INDEX
@@ -58,12 +59,14 @@ class FrameTruth:
         class_names: class of each box.
         dropped: number of boxes by PandaSet label without a class.
         duplicates: second boxes of the front LiDAR, which are left out.
+        odd: what is wrong with rows of the file that make no box, by row.
     """
 
     labels: Labels
     class_names: tuple[str, ...]
     dropped: Counter[str]
     duplicates: int
+    odd: dict[int, str]
 
 
 class TruthReader:
@@ -73,16 +76,16 @@ class TruthReader:
         self._sequence = sequence
         self._cuboids = lru_cache(maxsize=4)(sequence.cuboids)
 
-    def read(self, frame: int, points: NDArray[np.float64], T_ego_world: Matrix) -> FrameTruth:
+    def read(self, frame: int, points: NDArray[np.float64] | None, T_ego_world: Matrix) -> FrameTruth:
         """One frame's ground truth.
 
         Args:
             frame: index of the frame.
-            points: (P, 3) the sweep in the world frame, counted in each box.
+            points: (P, 3) the sweep in the world frame, counted in each box; None where there is none.
             T_ego_world: (4, 4) ego <- world at the frame's stamp.
 
         Raises:
-            ConfigurationError: an annotation file is missing, damaged or refused.
+            InputRejected: the annotation file is missing, damaged or refused.
         """
         cuboids = self._cuboids(frame)
         names = [_class_of(label, age) for label, age in zip(cuboids.labels, cuboids.ages, strict=True)]
@@ -94,10 +97,12 @@ class TruthReader:
             boxes.moved(T_ego_world),
             np.array([CLASS_INDEX[name] for name in class_names], dtype=np.int64),
             tuple(identity for identity, keep in zip(cuboids.track_ids, kept, strict=True) if keep),
-            np.array([len(found) for found in points_in_boxes(boxes, points)], dtype=np.int64),
+            np.full(len(boxes), -1)
+            if points is None
+            else np.array([len(found) for found in points_in_boxes(boxes, points)], dtype=np.int64),
         )
         dropped = Counter(label for label, keep in zip(cuboids.labels, kept, strict=True) if not keep)
-        return FrameTruth(labels, class_names, dropped, cuboids.duplicates)
+        return FrameTruth(labels, class_names, dropped, cuboids.duplicates, cuboids.odd)
 
     def _velocities(self, frame: int, cuboids: Cuboids) -> NDArray[np.float64]:
         """(N, 2) m/s in the world frame, from the frames before and after; NaN for an object seen in one frame only."""
@@ -115,7 +120,10 @@ class TruthReader:
         return velocities
 
     def _positions(self, frame: int) -> dict[str, NDArray[np.float64]]:
-        cuboids = self._cuboids(frame)
+        try:
+            cuboids = self._cuboids(frame)
+        except InputRejected:
+            return {}  # a neighbour, which is told in its own turn if it is wanted
         return dict(zip(cuboids.track_ids, cuboids.boxes.centers, strict=True))
 
 

@@ -55,11 +55,16 @@ class VehicleMotion:
     def __init__(self, sequence: PandaSetSequence) -> None:
         self._lidar = sequence.lidar
         self._cameras = sequence.cameras
+        self._known = np.flatnonzero(sequence.lidar.known)
         self.at_lidar = [pose @ rigid.inverse(T_BASE_VEHICLE) for pose in sequence.lidar.poses]
+        for frame in np.flatnonzero(~sequence.lidar.known):
+            self.at_lidar[frame] = self._interpolated(sequence.lidar.stamps[frame])
         self.mounts = {name: self._mount(track) for name, track in sequence.cameras.items()}
 
     def at_camera(self, camera: str, frame: int) -> Matrix:
         """World <- base_link at the stamp of a camera's frame."""
+        if not self._cameras[camera].known[frame]:
+            return self._interpolated(self._cameras[camera].stamps[frame])
         return self._cameras[camera].poses[frame] @ rigid.inverse(self.mounts[camera])
 
     def poses(self, frames: range) -> dict[int, Matrix]:
@@ -84,7 +89,8 @@ class VehicleMotion:
         relative = np.array(
             [
                 rigid.inverse(self._interpolated(stamp)) @ pose
-                for stamp, pose in zip(track.stamps, track.poses, strict=True)
+                for stamp, pose, known in zip(track.stamps, track.poses, track.known, strict=True)
+                if known
             ]
         )
         return rigid.transform(
@@ -93,7 +99,8 @@ class VehicleMotion:
 
     def _interpolated(self, stamp: np.int64) -> Matrix:
         """World <- base_link from the LiDAR's stamps alone; the first and last motion go on beyond the ends."""
-        stamps = self._lidar.stamps
+        stamps = self._lidar.stamps[self._known]
         after = int(np.clip(np.searchsorted(stamps, stamp), 1, len(stamps) - 1))
         fraction = (stamp - stamps[after - 1]) / (stamps[after] - stamps[after - 1])
-        return rigid.interpolate(self.at_lidar[after - 1], self.at_lidar[after], float(fraction))
+        before, behind = (self.at_lidar[self._known[place]] for place in (after - 1, after))
+        return rigid.interpolate(before, behind, float(fraction))

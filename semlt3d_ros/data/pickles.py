@@ -7,18 +7,21 @@ name.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import pickle
-import zlib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 
 _NUMPY_MULTIARRAY = ("_reconstruct", "scalar")
 _ALLOWED: dict[str, tuple[str, ...]] = {
@@ -54,19 +57,20 @@ class _TableUnpickler(pickle.Unpickler):
 
 
 def read_table(path: Path, numbers: Sequence[str], others: Sequence[str] = ()) -> dict[str, NDArray]:
-    """Columns of a gzip-compressed, pickled pandas DataFrame.
+    """Columns of a pickled pandas DataFrame; what it is compressed with, if at all, its content says and not its name.
 
     Args:
-        path: the ``.pkl.gz`` file.
+        path: the file.
         numbers: columns of numbers; the table may have more than these and ``others``.
         others: columns of anything else.
 
     Returns:
-        Column name -> (N,) array, float64 for ``numbers``.
+        Column name -> (N,) array, float64 for ``numbers``, NaN where a single value is no number.
 
     Raises:
-        ConfigurationError: pandas is not installed; the file is missing, damaged, no DataFrame, or lacks a column; or
-            its pickle asks for anything but the parts of a table.
+        InputRejected: ``missing_file``, ``damaged_file``; ``refused_file``: its pickle asks for anything but the parts
+            of a table; ``columns``: it lacks one, or one does not hold numbers.
+        ConfigurationError: pandas is not installed.
     """
     try:
         import pandas
@@ -74,36 +78,71 @@ def read_table(path: Path, numbers: Sequence[str], others: Sequence[str] = ()) -
         raise ConfigurationError(
             f"{path}: pandas is needed to read it; run: pip install 'semlt3d_ros[datasets]'"
         ) from None
-    try:
-        with gzip.open(path, "rb") as stream:
-            content = stream.read()
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; is the sequence folder complete?") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"{path}: not a whole gzip file ({error}); download it again") from None
-    table = _unpickle(path, content)
+    table = _unpickle(_unpacked(read_file(path)))
     if not isinstance(table, pandas.DataFrame):
-        raise ConfigurationError(f"{path}: holds a {type(table).__name__}, expected a pandas DataFrame")
+        raise InputRejected("damaged_file", f"holds a {type(table).__name__}, expected a pandas DataFrame")
     missing = [name for name in (*numbers, *others) if name not in table.columns]
     if missing:
-        raise ConfigurationError(f"{path}: no column '{missing[0]}'; is this a PandaSet file?")
+        raise InputRejected("columns", f"no column '{missing[0]}'; is this a PandaSet file?")
     columns = {name: table[name].to_numpy() for name in others}
     for name in numbers:
+        # One word among numbers spoils its row, not the table.
         try:
-            columns[name] = table[name].to_numpy(dtype=np.float64)
+            columns[name] = pandas.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
         except (TypeError, ValueError):
-            raise ConfigurationError(
-                f"{path}: column '{name}' does not hold numbers; is this a PandaSet file?"
-            ) from None
+            columns[name] = np.full(len(table), np.nan)
+        words = not pandas.api.types.is_numeric_dtype(table[name])
+        if words and len(table) and not np.isfinite(columns[name]).any():
+            raise InputRejected("columns", f"column '{name}' does not hold numbers; is this a PandaSet file?")
     return columns
 
 
-def _unpickle(path: Path, content: bytes) -> Any:
+def read_file(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        InputRejected: ``missing_file``: it is not there or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputRejected("missing_file", f"{error.strerror}; is the sequence folder complete?") from None
+
+
+def _unpacked(content: bytes) -> bytes:
+    for _ in range(_MOST_LAYERS):
+        unpack = next((unpack for magic, unpack in _PACKERS.items() if content.startswith(magic)), None)
+        if unpack is None:
+            break
+        try:
+            content = unpack(content)
+        except Exception as error:  # each packer has its own
+            raise InputRejected("damaged_file", f"cannot be unpacked ({error}); download it again") from None
+    return content
+
+
+def _unzipped(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(archive.namelist()[0])
+
+
+_MOST_LAYERS = 3
+_PACKERS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+    b"PK\x03\x04": _unzipped,
+    b"\x28\xb5\x2f\xfd": lambda content: zstandard.ZstdDecompressor().decompressobj().decompress(content),
+}
+"""First bytes -> what unpacks it: all that pandas packs tables with."""
+
+
+def _unpickle(content: bytes) -> Any:
     try:
         return _TableUnpickler(io.BytesIO(content)).load()
     except _ForbiddenName as error:
-        raise ConfigurationError(
-            f"{path}: refused, its pickle asks for '{error}', which no table needs; do not trust this file"
+        raise InputRejected(
+            "refused_file", f"refused, its pickle asks for '{error}', which no table needs; do not trust this file"
         ) from None
     except Exception as error:  # a damaged pickle makes any of pandas', NumPy's and pickle's constructors fail
-        raise ConfigurationError(f"{path}: damaged pickle ({error}); download it again") from None
+        raise InputRejected("damaged_file", f"damaged pickle ({error}); download it again") from None
