@@ -268,13 +268,13 @@ class _Importer:
 
     def _points(self, frame: int) -> WorldPoints | None:
         try:
-            points, odd = self._sequence.points(frame)
+            points = self._sequence.points(frame)
         except InputRejected as error:
             self._reject(self._sequence.points_path(frame), frame, error)
             return None
-        if len(odd):
-            text = f"frame {frame}: rows that are not finite are left out, such as row {odd[0]}"
-            self._faults.add(str(self._sequence.points_path(frame)), "point", text, len(odd))
+        if len(points.odd):
+            text = f"frame {frame}: rows that are not finite are left out, such as row {points.odd[0]}"
+            self._faults.add(str(self._sequence.points_path(frame)), "point", text, len(points.odd))
         return points
 
     def _reject(self, path: Path, frame: int, error: InputRejected) -> None:

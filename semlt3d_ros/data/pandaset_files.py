@@ -57,11 +57,13 @@ class WorldPoints:
         xyz: (N, 3) float64 metres, motion compensated by the data set.
         intensity: (N,) float32 in [0, 1].
         stamps: (N,) int64 nanoseconds, when each point was measured.
+        odd: rows of the file that make no point and were left out.
     """
 
     xyz: NDArray[np.float64]
     intensity: NDArray[np.float32]
     stamps: NDArray[np.int64]
+    odd: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ class PandaSetSequence:
         decode_compressed_image(message, at_least=(1, 1))  # to its last byte, at the least cost
         return content, CameraModel(width, height, self._intrinsics[camera])
 
-    def points(self, frame: int) -> tuple[WorldPoints, NDArray[np.int64]]:
-        """The spinning LiDAR's sweep, and the rows of the file that make no point and were left out.
+    def points(self, frame: int) -> WorldPoints:
+        """The spinning LiDAR's sweep.
 
         Raises:
             InputRejected: the file is missing, damaged or refused, or makes no point.
@@ -158,8 +160,7 @@ class PandaSetSequence:
             raise InputRejected("points", f"none of its {len(good)} rows is a point of the spinning LiDAR")
         kept = spinning & good
         intensity = np.clip(columns["i"][kept] / 255.0, 0.0, 1.0).astype(np.float32)
-        points = WorldPoints(values[kept, :3], intensity, _nanoseconds(columns["t"][kept]))
-        return points, np.flatnonzero(~good)
+        return WorldPoints(values[kept, :3], intensity, _nanoseconds(columns["t"][kept]), np.flatnonzero(~good))
 
     def cuboids(self, frame: int) -> Cuboids:
         """The frame's annotations.
