@@ -17,13 +17,14 @@ from semlt3d_ros.commands.output import (
     print_json,
     progress_bar,
 )
-from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import Fault, FaultLog
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.frame import Frame
     from semlt3d_ros.data.bags import BagSink, BagSource
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
+    from semlt3d_ros.sensing.rig import Rig
     from semlt3d_ros.student.detector import Detector
 
 _SETS = "sets of images"
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.data.bags import BagSink, BagSource
     from semlt3d_ros.semantics.anchors import load_anchors
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
-    from semlt3d_ros.sensing.rig import load_rig, rig_from_topics
+    from semlt3d_ros.sensing.rig import load_rig
     from semlt3d_ros.sensing.run_faults import run_faults
     from semlt3d_ros.student.detector import Detector, default_checkpoint
 
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if options.vocabulary:
         detector.set_vocabulary(load_anchors(options.vocabulary))
     with BagSource(options.bag) as source:
-        rig = load_rig(options.rig) if options.rig else rig_from_topics(source.topics)
+        rig = load_rig(options.rig) if options.rig else _rig_of(source)
         builder = FrameBuilder(rig, detector.image_spec)
         with (
             BagSink(options.out, overwrite=options.overwrite) as sink,
@@ -83,6 +84,16 @@ def run(options: argparse.Namespace) -> int:
         dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
         raise came_to_nothing(what, [*faults, *incomplete], f"dropped: {dropped}" if dropped else "it holds no images")
     return 0
+
+
+def _rig_of(source: BagSource) -> Rig:
+    from semlt3d_ros.sensing.rig import rig_from_topics
+
+    try:
+        return rig_from_topics(source.topics)
+    except ConfigurationError as error:
+        why = source.faults.reasons()
+        raise ConfigurationError(f"{source.path}: {error}{'; ' + why if why else ''}") from error
 
 
 @dataclass

@@ -245,7 +245,8 @@ def _refuse_type(type_name: str, topic: str, faults: FaultLog) -> None:
 
 def _require(source: BagSource, bag: Path, wanted: tuple[str, ...], what: str) -> None:
     if not any(topic in source.topics for topic in wanted):
+        why = source.faults.reasons()
         raise ConfigurationError(
             f"bag '{bag}' has no {what}: none of the topics {', '.join(wanted)} is in it; "
-            f"it has {', '.join(sorted(source.topics)) or 'no topics'}"
+            f"it has {', '.join(sorted(source.topics)) or 'no topics'}{'; ' + why if why else ''}"
         )

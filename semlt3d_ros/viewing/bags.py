@@ -74,9 +74,10 @@ class BagFrames:
             elif found or truth:
                 frames = (Frame(stamp, ()) for stamp in sorted(found.keys() | truth.keys()))
             else:
+                why = FaultLog(fault for source in sources for fault in source.faults).reasons()
                 raise ConfigurationError(
                     f"nothing to see in {', '.join(map(str, self._bags))}: neither cameras, nor detections, nor ground "
-                    f"truth; topics: {', '.join(sorted(there)) or 'none'}"
+                    f"truth; topics: {', '.join(sorted(there)) or 'none'}{'; ' + why if why else ''}"
                 )
             shown: set[int] = set()
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.data import mcap_format as fmt
 from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.evaluation import evaluate
 from semlt3d_ros.evaluation.bags import BagPairs
@@ -16,6 +17,7 @@ from semlt3d_ros.messages.encode import (
     encode_sample,
     encode_transforms,
 )
+from semlt3d_ros.messages.typestore import deserialize, serialize
 
 PLACES = [(10.0, 0.0), (20.0, 3.0)]
 
@@ -107,16 +109,21 @@ def test_bags_without_the_topics_are_named(truth_bag, write_detections):
         list(BagPairs(detections, detections))
 
 
+def read(encoded):
+    return deserialize(encoded, encoded.type_name)
+
+
 def shifted_bag(tmp_path, truth, name, offsets, period=10**9, changes=()):
     """A truth bag of one frame per offset (ns), ``period`` apart; ``changes`` are made to the messages."""
     path = tmp_path / name
-    with BagSink(path) as bag:
+    with BagSink(path, compress=False) as bag:
         for index, offset in enumerate(offsets):
             stamp = (index + 1) * period + offset
-            message = encode_labels(truth(PLACES), stamp, "base_link")
+            message = read(encode_labels(truth(PLACES), stamp, "base_link"))
             for change in changes:
                 change(message)
             bag.write(topics.TRUTH_LONG_TAIL, topics.LONG_TAIL_TYPE, message, stamp)
+            bag.flush()
     return path
 
 
@@ -155,7 +162,7 @@ def test_bad_elements_leave_their_messages_on_both_sides(tmp_path, truth, found)
     path = tmp_path / "detections.mcap"
     with BagSink(path) as bag:
         for second in (1, 2):
-            message = encode_long_tail(found(PLACES, [0.9, 0.8], stamp=second * 10**9), "base_link")
+            message = read(encode_long_tail(found(PLACES, [0.9, 0.8], stamp=second * 10**9), "base_link"))
             no_box(message)
             bag.write(topics.LONG_TAIL, topics.LONG_TAIL_TYPE, message, second)
     pairs = BagPairs(path, truth_bag)
@@ -183,7 +190,7 @@ def test_stamps_that_come_twice_are_told(tmp_path, truth, found):
     assert sum("comes twice" in fault.line or "come twice" in fault.line for fault in pairs.faults) == 2
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5])
+@pytest.mark.parametrize("share", [0.4, 0.6])
 @pytest.mark.parametrize("which", ["detections", "truth"])
 def test_bags_that_break_off_are_told(tmp_path, truth, found, which, share):
     paths = {"truth": shifted_bag(tmp_path, truth, "truth.mcap", [0] * 60), "detections": tmp_path / "found.mcap"}
@@ -201,19 +208,16 @@ def test_bags_that_break_off_are_told(tmp_path, truth, found, which, share):
 
 def test_a_topic_of_two_types_is_read_by_type(tmp_path, truth, found):
     """A recording into which two detectors wrote, one of them the common message only."""
-    from semlt3d_ros.data import mcap_format as fmt
-    from semlt3d_ros.messages.typestore import serialize
-
     truth_bag = shifted_bag(tmp_path, truth, "truth.mcap", [0, 0, 0])
     kinds = [topics.LONG_TAIL_TYPE, topics.DETECTION_3D_TYPE, topics.TF_TYPE]
-    encoders = [encode_long_tail, encode_detection3d, lambda *_: encode_transforms([])]
+    encoders = [encode_long_tail, encode_detection3d, lambda *_: serialize(encode_transforms([]), topics.TF_TYPE)]
     parts = [fmt.MAGIC, fmt.pack_record(fmt.HEADER, fmt.pack_text("ros2"), fmt.pack_text("x"))]
     for number, (kind, encode) in enumerate(zip(kinds, encoders, strict=True), start=1):
         parts.append(fmt.pack_schema(fmt.Schema(number, kind, "ros2msg", b"")))
         parts.append(fmt.pack_channel(fmt.Channel(number, number, topics.LONG_TAIL, "cdr", {})))
         message = encode(found(PLACES, [0.9, 0.8], stamp=number * 10**9), "base_link")
         head = fmt.MESSAGE_HEAD.pack(number, 0, number, number)
-        parts.append(fmt.pack_record(fmt.MESSAGE, head, serialize(message, kind)))
+        parts.append(fmt.pack_record(fmt.MESSAGE, head, message))
     path = tmp_path / "detections.mcap"
     path.write_bytes(b"".join([*parts, fmt.pack_record(fmt.DATA_END, bytes(4))]))
     pairs = BagPairs(path, truth_bag)
