@@ -68,7 +68,8 @@ def options(name: str, description: str | None, drives: int, frames: int) -> arg
 def load(checkpoint: Path | None) -> tuple[Detector, EvaluationSettings]:
     """The detector of a checkpoint, the package's own for None, and what of its detections counts."""
     from semlt3d_ros.evaluation import EvaluationSettings
-    from semlt3d_ros.student.detector import Detector, default_checkpoint
+    from semlt3d_ros.student.detector import Detector
+    from semlt3d_ros.student.shipped import default_checkpoint
 
     settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
     return Detector.load(checkpoint or default_checkpoint()), settings

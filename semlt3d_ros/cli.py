@@ -1,7 +1,7 @@
 """The ``semlt3d`` command.
 
-Each subcommand lives in its own module of ``semlt3d_ros.commands``, which imports what it needs only when it runs, so
-that ``semlt3d --help`` answers at once.
+Each subcommand lives in its own module of ``semlt3d_ros.commands``, which imports what it needs only when it runs, and
+looks at what it was given before it imports what takes long, so that help and errors come at once.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 
 from semlt3d_ros import __version__
-from semlt3d_ros.commands import (
-    anchors,
-    calibrate,
-    call,
-    check,
-    demo,
-    detect,
-    doctor,
-    evaluate,
-    experiment,
-    import_pandaset,
-    model,
-    node,
-    play,
-    set_parameter,
-    simulate,
-    train,
-    train_clip,
-    view,
-)
 from semlt3d_ros.core.errors import Semlt3dError
+
+COMMANDS = {
+    "demo": "demo",
+    "simulate": "simulate",
+    "import": "import_pandaset",
+    "detect": "detect",
+    "node": "node",
+    "set": "set_parameter",
+    "call": "call",
+    "play": "play",
+    "evaluate": "evaluate",
+    "view": "view",
+    "train": "train",
+    "model": "model",
+    "train-clip": "train_clip",
+    "anchors": "anchors",
+    "calibrate": "calibrate",
+    "experiment": "experiment",
+    "doctor": "doctor",
+}
+"""By name, in the order of the help, the modules of ``semlt3d_ros.commands``."""
 
 FAILED = 2
 """Exit status after an error that was reported as one line."""
@@ -43,8 +45,12 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line with all its subcommands."""
+def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        wanted: the command that is called, where that is known; the others are then not looked at.
+    """
     parser = argparse.ArgumentParser(
         prog="semlt3d",
         description="Camera-only, long-tail 3D perception for ROS 2.",
@@ -52,26 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"semlt3d {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, module in (
-        ("demo", demo),
-        ("simulate", simulate),
-        ("import", import_pandaset),
-        ("check", check),
-        ("detect", detect),
-        ("node", node),
-        ("set", set_parameter),
-        ("call", call),
-        ("play", play),
-        ("evaluate", evaluate),
-        ("view", view),
-        ("train", train),
-        ("model", model),
-        ("train-clip", train_clip),
-        ("anchors", anchors),
-        ("calibrate", calibrate),
-        ("experiment", experiment),
-        ("doctor", doctor),
-    ):
+    for name in [wanted] if wanted in COMMANDS else COMMANDS:
+        module = import_module(f"semlt3d_ros.commands.{COMMANDS[name]}")
         command = commands.add_parser(
             name,
             help=module.HELP,
@@ -93,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, ``FAILED`` or ``INTERRUPTED``, or what the command itself returns.
     """
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser(words[0] if words else None).parse_args(words)
     try:
         with _unwound_by_sigterm():
             status = int(options.run(options))

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.simulation.drive import DriveConfig
     from semlt3d_ros.simulation.simulate import simulate
-    from semlt3d_ros.student.detector import default_checkpoint
+    from semlt3d_ros.student.shipped import default_checkpoint
 
     checkpoint = (options.checkpoint or default_checkpoint()).resolve()
     if not checkpoint.is_file():

@@ -54,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import load_rig
     from semlt3d_ros.sensing.run_faults import run_faults
-    from semlt3d_ros.student.detector import Detector, default_checkpoint
+    from semlt3d_ros.student.detector import Detector
+    from semlt3d_ros.student.shipped import default_checkpoint
 
     detector = Detector.load(options.checkpoint or default_checkpoint(), options.device)
     if options.vocabulary:

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from semlt3d_ros.commands.machine import TorchBuild, cpu_kernels, cuda_gpu, torch_build, usable_cores
 from semlt3d_ros.commands.output import print_json, print_table
 
 HELP = "tell what this machine has and lacks, and what to do about each"
@@ -80,23 +81,36 @@ def _python() -> Check:
 
 def _torch() -> list[Check]:
     try:
-        import torch
-    except (ImportError, OSError) as error:
-        return [Check("PyTorch", "missing", f"does not import: {error}", "run make setup, or pip install torch")]
-    cores = os.cpu_count() or 1
-    capability = torch.backends.cpu.get_cpu_capability()
-    checks = [
-        Check("PyTorch", "ok", str(torch.__version__)),
-        Check("CPU", "ok", f"{cores} cores, {capability}, {torch.get_num_threads()} threads in PyTorch"),
-    ]
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 1024**3
-        found = f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
-        checks.append(Check("GPU", "ok", found, "the node's parameter device: cuda uses it"))
-    else:
-        advice = "everything runs on the CPU, slower; for a GPU install NVIDIA's driver and a CUDA build of PyTorch"
-        checks.append(Check("GPU", "note", "none that PyTorch can use", advice))
-    return checks
+        build = torch_build()
+    except ImportError as error:
+        return [Check("PyTorch", "missing", str(error), "run make setup, or pip install torch")]
+    threads = os.environ.get("OMP_NUM_THREADS")
+    cpu = f"{usable_cores()} of {os.cpu_count()} cores, {cpu_kernels()} kernels"
+    if threads:
+        cpu += f", OMP_NUM_THREADS={threads}"
+    return [Check("PyTorch", "ok", build.version), Check("CPU", "ok", cpu), _gpu(build)]
+
+
+def _gpu(build: TorchBuild) -> Check:
+    slower = "everything runs on the CPU, slower"
+    if build.rocm:
+        advice = 'ask it: python -c "import torch; print(torch.cuda.is_available())"'
+        return Check(
+            "GPU", "note", f"PyTorch is built for ROCm {build.rocm}; whether it finds one, only it knows", advice
+        )
+    gpu = cuda_gpu()
+    if gpu is None:
+        advice = f"{slower}; for a GPU install NVIDIA's driver and a CUDA build of PyTorch"
+        return Check("GPU", "note", "none that PyTorch can use", advice)
+    found = f"{gpu.name}, {gpu.memory_gib:.0f} GiB"
+    if not build.cuda:
+        advice = f"{slower}; install a CUDA build of PyTorch (pytorch.org says which)"
+        return Check("GPU", "note", f"{found}, but PyTorch is built without CUDA", advice)
+    if gpu.driver_cuda[0] < int(build.cuda.partition(".")[0]):
+        can = ".".join(map(str, gpu.driver_cuda))
+        advice = f"{slower}; update NVIDIA's driver, or install a PyTorch built with CUDA {can} or older"
+        return Check("GPU", "note", f"{found}, but its driver can do CUDA {can}, PyTorch wants {build.cuda}", advice)
+    return Check("GPU", "ok", f"{found}, CUDA {build.cuda}", "the node's parameter device: cuda uses it")
 
 
 def _package(name: str, extra: str, purpose: str) -> Check:
@@ -107,7 +121,7 @@ def _package(name: str, extra: str, purpose: str) -> Check:
 
 
 def _checkpoint() -> Check:
-    from semlt3d_ros.student.detector import default_checkpoint
+    from semlt3d_ros.student.shipped import default_checkpoint
 
     path = default_checkpoint()
     if not path.is_file():

@@ -25,11 +25,6 @@ from semlt3d_ros.student.student import Student
 from semlt3d_ros.student.vocabulary import Vocabulary, make_vocabulary
 
 
-def default_checkpoint() -> Path:
-    """The checkpoint that comes with the package: trained on the simulated world only."""
-    return Path(__file__).resolve().parent.parent / "weights" / "demo.safetensors"
-
-
 @dataclass(frozen=True)
 class _Classes:
     """What is given out; replaced as a whole, so that a change falls between two frames."""

@@ -24,7 +24,7 @@ from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.semantics.anchors import save_anchors
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.detector import default_checkpoint
+from semlt3d_ros.student.shipped import default_checkpoint
 from semlt3d_ros.student.student import Student
 
 

@@ -15,7 +15,7 @@ import pytest
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform, decode_long_tail
 from semlt3d_ros.middleware.port import QoS
-from semlt3d_ros.student.detector import default_checkpoint
+from semlt3d_ros.student.shipped import default_checkpoint
 
 Ros2 = Callable[..., str]
 Start = Callable[..., Any]
