@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Ask the node, and print its answer."""
     from semlt3d_ros.middleware.dds import DdsMiddleware
     from semlt3d_ros.middleware.topic_requests import call_trigger
-    from semlt3d_ros.nodes.detector import NODE_NAME
+    from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 
     log_to_stderr()
     middleware = DdsMiddleware("semlt3d_call")

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the node until SIGINT or SIGTERM."""
+    from semlt3d_ros.middleware.parameters import load_parameters
+    from semlt3d_ros.nodes.detector_parameters import NODE_NAME, DetectorParameters
+
+    load_parameters(DetectorParameters, NODE_NAME, options.files, options.overrides)  # what is wrong is told at once
+
     from semlt3d_ros.nodes.detector_main import run_detector
 
     log_to_stderr()

@@ -24,11 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Ask the node, and print its answer."""
     from semlt3d_ros.core.yaml_file import yaml_value
-    from semlt3d_ros.middleware.dds import DdsMiddleware
-    from semlt3d_ros.middleware.topic_requests import set_parameter
-    from semlt3d_ros.nodes.detector import NODE_NAME
 
-    log_to_stderr()
     name, separator, text = options.parameter.partition(":=")
     if not separator:
         raise ConfigurationError(f"'{options.parameter}' is not of the form NAME:=VALUE")
@@ -36,6 +32,12 @@ def run(options: argparse.Namespace) -> int:
         value = yaml_value(text)
     except ConfigurationError as error:
         raise ConfigurationError(f"'{options.parameter}': the value is not YAML; put it in quotes") from error
+
+    from semlt3d_ros.middleware.dds import DdsMiddleware
+    from semlt3d_ros.middleware.topic_requests import set_parameter
+    from semlt3d_ros.nodes.detector_parameters import NODE_NAME
+
+    log_to_stderr()
     middleware = DdsMiddleware("semlt3d_set")
     try:
         print(set_parameter(middleware, NODE_NAME, name, "" if value is None else value, _ANSWER_S))

@@ -28,7 +28,6 @@ from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLaten
 from semlt3d_ros.nodes.watchdog import Watchdog
 from semlt3d_ros.sensing.frame_builder import Completeness
 
-NODE_NAME = "semlt3d"
 RESET_MEMORY = "~/reset_memory"
 RELOAD_MODEL = "~/reload_model"
 _POLL_PERIOD_S = 0.05

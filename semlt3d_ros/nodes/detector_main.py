@@ -7,7 +7,8 @@ import gc
 from collections.abc import Iterable
 from pathlib import Path
 
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.pipeline import FrameDetector
 from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
 

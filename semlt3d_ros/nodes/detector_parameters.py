@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from semlt3d_ros.messages import topics
 from semlt3d_ros.middleware.parameters import parameter
 
+NODE_NAME = "semlt3d"
+
 
 @dataclass(frozen=True)
 class DetectorParameters:

@@ -13,8 +13,9 @@ from typing import NoReturn
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.middleware.parameters import parameter
 from semlt3d_ros.middleware.port import Middleware
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_main import open_detector
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.model_loader import OpenDetector
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals

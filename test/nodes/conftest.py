@@ -25,7 +25,8 @@ from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.names import resolve_name
 from semlt3d_ros.middleware.port import RELIABLE, QoS
 from semlt3d_ros.middleware.topic_requests import TopicParameters
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.lockstep import PROGRESS
 
 FAKE_NODE = Path(__file__).parent / "fake_node.py"

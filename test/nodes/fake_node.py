@@ -19,7 +19,8 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.dds import DdsMiddleware
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.signals import stopped_by_signals
 
 

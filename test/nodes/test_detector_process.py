@@ -19,9 +19,9 @@ from semlt3d_ros.messages.decode import decode_long_tail
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.middleware.port import QoS
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_main import open_detector, run_detector
-from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME, DetectorParameters
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 
 Join = Callable[..., DdsMiddleware]

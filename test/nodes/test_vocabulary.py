@@ -20,8 +20,9 @@ from semlt3d_ros.messages.decode import decode_detection3d, decode_long_tail
 from semlt3d_ros.messages.typestore import message_class
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.topic_requests import PARAMETER_TYPE, parameter_value, set_parameter
-from semlt3d_ros.nodes.detector import NODE_NAME, DetectorNode
+from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_main import open_detector
+from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.semantics.anchors import save_anchors
 
