@@ -67,7 +67,7 @@ def postprocess(
     for *frame, stamp in zip(*(tensor.cpu().numpy() for tensor in tensors), stamps, strict=True):
         rows, scores, sigma, experts = frame
         usable = np.isfinite(rows).all(-1) & np.isfinite(scores).all(-1)
-        kept = _suppressed(rows[usable, :2], scores[usable], config)
+        kept = suppressed(rows[usable, :2], scores[usable], config)
         order = np.argsort(-kept.max(axis=1, initial=0.0), kind="stable")[: config.max_boxes]
         order = order[kept[order].max(axis=1, initial=0.0) >= config.score_floor]
         given = kept[order] if calibration is None else calibration(kept[order])
@@ -87,18 +87,30 @@ def postprocess(
     return results
 
 
-def _suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDArray:
-    """Scores (N, C) with those zeroed that a better box of the class within the radius makes redundant."""
+def suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDArray[np.float32]:
+    """Scores (N, C) with those zeroed that a better box of the class within the radius makes redundant.
+
+    A box that is redundant itself makes none redundant. Of equal scores the first is the better one.
+
+    Args:
+        centers: (N, 2) in metres.
+        scores: (N, C) confidences.
+        config: with the radius, and the floor below which a score is none.
+    """
     scores = np.where(scores >= config.score_floor, scores, 0.0).astype(np.float32)
-    x, y = (centers[:, None] - centers[None]).transpose(2, 0, 1)
-    close = np.sqrt(x * x + y * y) < config.suppression_radius_m
-    for column in range(scores.shape[1]):
-        values = scores[:, column]
-        for index in np.argsort(-values, kind="stable"):
-            if values[index] <= 0.0:
-                break
-            lesser = close[index] & (values <= values[index])
-            lesser[index] = False
-            # Ties are broken by order, so that two equal boxes do not remove each other.
-            values[lesser] = 0.0
+    x, y = (np.subtract.outer(column, column) for column in centers.T)
+    first, second = np.nonzero(np.sqrt(x * x + y * y) < config.suppression_radius_m)
+    first, second = first[first < second], second[first < second]
+    pairs, columns = np.nonzero((scores[first] > 0.0) & (scores[second] > 0.0))
+    first, second = first[pairs], second[pairs]
+    ahead = scores[first, columns] >= scores[second, columns]
+    better, lesser = np.where(ahead, first, second), np.where(ahead, second, first)
+    # From the best down, so that whether the better one of a pair is still there is settled when its turn comes.
+    order = np.lexsort((better, -scores[better, columns]))
+    redundant: set[tuple[int, int]] = set()
+    for winner, loser, column in zip(*(each[order].tolist() for each in (better, lesser, columns)), strict=True):
+        if (winner, column) not in redundant:
+            redundant.add((loser, column))
+    if redundant:
+        scores[tuple(np.array(list(redundant)).T)] = 0.0
     return scores

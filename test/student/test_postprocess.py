@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.postprocess import localisation_confidence, postprocess
+from semlt3d_ros.student.postprocess import localisation_confidence, postprocess, suppressed
 
 
 def layer(centers, logits, log_scale=-4.0) -> LayerOutput:
@@ -25,6 +28,32 @@ def test_the_lesser_of_two_close_boxes_of_a_class_is_dropped_but_not_of_another(
     (found,) = postprocess(layer(centers, [(0, 1.0), (0, 2.0), (8, 0.5), (0, 0.0)]), [7], config)
     assert found.stamp == 7 and sorted(found.boxes.centers[:, 0].round(1)) == [10.2, 10.5, 13.0]
     assert list(found.class_ids) == [0, 8, 0] and (np.diff(found.scores) <= 0).all()
+
+
+def test_every_pair_of_close_boxes_loses_its_lesser(config) -> None:
+    """Two pairs far apart: the loser of the first must not end the search."""
+    centers = [[10.0, 0, 1], [10.5, 0, 1], [30.0, 0, 1], [30.5, 0, 1]]
+    (found,) = postprocess(layer(centers, [(0, 4.0), (0, 3.0), (0, 2.0), (0, 1.0)]), [0], config)
+    assert sorted(found.boxes.centers[:, 0].round(1)) == [10.0, 30.0]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_suppression_goes_from_the_best_box_down(seed: int, count: int, classes: int) -> None:
+    config = StudentConfig()
+    random = np.random.default_rng(seed)
+    centers = random.uniform(0, 4, (count, 2)).astype(np.float32)
+    # Few different scores, so that many are equal, and some below the floor.
+    scores = random.integers(0, 6, (count, classes)).astype(np.float32) / 6
+    expected = np.zeros_like(scores)
+    for column in range(classes):
+        kept: list[int] = []
+        for index in np.argsort(-scores[:, column], kind="stable"):
+            gaps = np.sqrt(((centers[kept] - centers[index]) ** 2).sum(axis=1))
+            if scores[index, column] >= config.score_floor and (gaps >= config.suppression_radius_m).all():
+                kept.append(index)
+        expected[kept, column] = scores[kept, column]
+    np.testing.assert_array_equal(suppressed(centers, scores, config), expected)
 
 
 def test_equal_boxes_leave_one(config) -> None:
