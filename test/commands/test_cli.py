@@ -33,13 +33,71 @@ def test_help_lists_all_commands(capsys):
     assert all(f"\n    {name} " in text for name in COMMANDS)
 
 
-def test_help_needs_no_heavy_package():
-    program = (
-        "import sys, semlt3d_ros.cli as cli; cli.build_parser();"
-        "print({'torch', 'numpy', 'cv2', 'rich', 'yaml'} & set(sys.modules))"
-    )
+HEAVY = {"torch", "torchvision", "timm", "open_clip", "cv2", "scipy", "matplotlib", "rerun", "pandas", "trimesh"}
+LIGHT = HEAVY | {"numpy", "rosbags", "cyclonedds", "rich", "yaml", "pydantic"}
+MODULES_AFTERWARDS = """
+import sys
+from semlt3d_ros import cli
+try:
+    status = cli.main()
+except SystemExit as left:
+    status = left.code
+print(status, *{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+
+
+def imported(*words, cwd=None):
+    """Exit status of a command in a process of its own, and the packages it has imported."""
+    command = [sys.executable, "-c", MODULES_AFTERWARDS, *words]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=cwd)
+    status, *names = result.stderr.splitlines()[-1].split()
+    return int(status), set(names)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], *([name, "--help"] for name in cli.COMMANDS)])
+def test_help_imports_nothing_that_takes_long(words):
+    status, packages = imported(*words)
+    assert status == 0 and not packages & LIGHT
+
+
+@pytest.mark.parametrize("words", [["detekt"], ["detect", "drive.mcap", "--outt", "out.mcap"], []])
+def test_usage_errors_import_nothing_that_takes_long(words):
+    status, packages = imported(*words)
+    assert status == 2 and not packages & LIGHT
+
+
+def test_a_command_is_imported_without_the_others():
+    program = "import sys; from semlt3d_ros import cli; cli.build_parser('play'); print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert result.stdout.strip() == "set()"
+    rooms = {name for name in result.stdout.split() if name.startswith("semlt3d_ros.commands.")}
+    assert "semlt3d_ros.commands.play" in rooms
+    assert not rooms & {f"semlt3d_ros.commands.{module}" for name, module in cli.COMMANDS.items() if name != "play"}
+
+
+def test_doctor_imports_nothing_that_takes_long():
+    status, packages = imported("doctor", "--json")
+    assert status in (0, 1) and not packages & LIGHT
+    status, packages = imported("doctor")
+    assert status in (0, 1) and not packages & (LIGHT - {"rich"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["detect", "none.mcap", "-o", "out.mcap"],
+        ["detect", "noise.mcap", "-o", "out.mcap"],
+        ["play", "none.mcap"],
+        ["evaluate", "none.mcap", "--truth", "none.mcap"],
+        ["node", "-p", "tolerence_s:=0.1"],
+        ["node", "--params", "none.yaml"],
+        ["set", "tolerance_s"],
+        ["simulate", "out.mcap", "--size", "big"],
+    ],
+)
+def test_what_is_wrong_is_told_before_the_model_is_imported(words, tmp_path):
+    (tmp_path / "noise.mcap").write_bytes(bytes(range(256)) * 10)
+    status, packages = imported(*words, cwd=tmp_path)
+    assert status == 2 and not packages & {"torch", "timm", "open_clip", "scipy", "matplotlib", "rerun", "pandas"}
 
 
 def test_an_unknown_command_is_a_usage_error(capsys):
