@@ -18,3 +18,7 @@ class InputRejected(Semlt3dError):
 
 class ConfigurationError(Semlt3dError):
     """A parameter, recipe or checkpoint does not fit; nothing was started."""
+
+
+class TypeNotInstalledError(ConfigurationError):
+    """A message type is not known here: the ROS package that defines it is not installed."""

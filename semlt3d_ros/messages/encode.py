@@ -9,6 +9,7 @@ from semlt3d_ros.messages.encode_detections import (
 )
 from semlt3d_ros.messages.encode_display import DiagnosticEntry, encode_diagnostics, encode_label_info
 from semlt3d_ros.messages.encode_markers import MarkerOptions, encode_markers
+from semlt3d_ros.messages.encode_objects import ObjectOptions, encode_objects
 from semlt3d_ros.messages.encode_sensors import (
     encode_camera_info,
     encode_compressed_image,
@@ -21,6 +22,7 @@ from semlt3d_ros.messages.encode_sensors import (
 __all__ = [
     "DiagnosticEntry",
     "MarkerOptions",
+    "ObjectOptions",
     "encode_camera_info",
     "encode_compressed_image",
     "encode_detection3d",
@@ -31,6 +33,7 @@ __all__ = [
     "encode_labels_detection3d",
     "encode_long_tail",
     "encode_markers",
+    "encode_objects",
     "encode_odometry",
     "encode_point_cloud",
     "encode_sample",

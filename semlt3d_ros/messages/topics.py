@@ -15,6 +15,7 @@ DETECTIONS = "/semlt3d/detections"
 LONG_TAIL = "/semlt3d/long_tail"
 MARKERS = "/semlt3d/markers"
 LABEL_INFO = "/semlt3d/label_info"
+OBJECTS = "/semlt3d/objects"
 DIAGNOSTICS = "/diagnostics"
 
 BASE_FRAME = "base_link"
@@ -42,6 +43,7 @@ DETECTION_3D_TYPE = "vision_msgs/msg/Detection3DArray"
 LABEL_INFO_TYPE = "vision_msgs/msg/LabelInfo"
 MARKER_TYPE = "visualization_msgs/msg/MarkerArray"
 SAMPLE_TYPE = "semlt3d_ros/msg/DatasetSample"
+OBJECTS_TYPE = "autoware_perception_msgs/msg/DetectedObjects"
 DIAGNOSTIC_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 
 _CAMERA = re.compile(r"/sensing/camera/(?P<name>[^/]+)/(?P<kind>image/compressed|image|camera_info)")
@@ -58,6 +60,7 @@ _TYPES = {
     LONG_TAIL: LONG_TAIL_TYPE,
     MARKERS: MARKER_TYPE,
     LABEL_INFO: LABEL_INFO_TYPE,
+    OBJECTS: OBJECTS_TYPE,
     DIAGNOSTICS: DIAGNOSTIC_TYPE,
 }
 

@@ -1,4 +1,4 @@
-"""Message classes and CDR for machines without ROS: rosbags' types, vision_msgs and this package's own."""
+"""Message classes and CDR for machines without ROS: rosbags' types, vision_msgs, Autoware's objects and our own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected, TypeNotInstalledError
+from semlt3d_ros.messages.autoware_definitions import AUTOWARE_DEFINITIONS
 from semlt3d_ros.messages.vision_definitions import VISION_DEFINITIONS
 
 MessageTypes = Callable[[str], Any]
@@ -57,7 +58,7 @@ def store_of(distribution: str) -> Stores:
 def type_store() -> Typestore:
     """The shared type store. Do not register anything on it: bags with other types bring their own definitions."""
     store = get_typestore(store_of(os.environ.get("ROS_DISTRO", "")))
-    definitions = dict(VISION_DEFINITIONS)
+    definitions = VISION_DEFINITIONS | AUTOWARE_DEFINITIONS
     definitions.update({f"semlt3d_ros/msg/{name}": definition_text(name) for name in OWN_MESSAGES})
     for type_name, text in definitions.items():
         store.register(get_types_from_msg(text, type_name))
@@ -68,14 +69,14 @@ def message_class(type_name: str) -> Any:
     """The dataclass of ``"pkg/msg/Name"``; it takes all fields as keyword arguments.
 
     Raises:
-        ConfigurationError: the type is not known.
+        TypeNotInstalledError: it is not known.
     """
     try:
         return type_store().types[type_name]
     except KeyError:
-        raise ConfigurationError(
+        raise TypeNotInstalledError(
             f"message type '{type_name}' is not known; use 'package/msg/Name' of ROS 2's common interfaces, "
-            "vision_msgs or semlt3d_ros"
+            "vision_msgs, autoware_perception_msgs or semlt3d_ros"
         ) from None
 
 

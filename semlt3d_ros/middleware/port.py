@@ -138,7 +138,11 @@ class Middleware(Protocol):
     logger: logging.Logger
 
     def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> Publisher:
-        """A publisher; its ``topic`` is the resolved name."""
+        """A publisher; its ``topic`` is the resolved name.
+
+        Raises:
+            TypeNotInstalledError: the package that defines the type is not installed.
+        """
 
     def create_subscription(
         self, topic: str, type_name: str, callback: Callback, qos: QoS = RELIABLE, raw: bool = False

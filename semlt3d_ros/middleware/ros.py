@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected, TypeNotInstalledError
 from semlt3d_ros.messages.typestore import MessageTypes, Serialized, deserialize, message_class, serialize
 from semlt3d_ros.middleware.port import RELIABLE, Accept, Answer, Callback, P, QoS
 
@@ -307,7 +307,7 @@ def _ros_type(type_name: str) -> Any:
         return get_message(type_name)
     except (ImportError, AttributeError, ValueError) as error:
         package = type_name.partition("/")[0]
-        raise ConfigurationError(
+        raise TypeNotInstalledError(
             f"message type {type_name} is not installed here ({error}); install the ROS package {package}"
         ) from error
 

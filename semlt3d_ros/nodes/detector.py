@@ -113,7 +113,7 @@ class DetectorNode:
         detector = load_detector(self._open_detector, parameters, self._device, len(rig.cameras))
         self._builder = frame_builder_of(parameters, rig, detector)
         self._input_log.forget()
-        self._outputs = Outputs(self._middleware, rig, parameters)
+        self._outputs = Outputs(self._middleware, rig, parameters, detector.class_names)
         self._rig, self._detector = rig, detector
         self._start_counting()
         self._use(parameters)

@@ -56,6 +56,12 @@ class DetectorParameters:
     long_tail_topic: str = parameter("~/long_tail", "semlt3d_ros/LongTailDetectionArray")
     markers_topic: str = parameter("~/markers", "visualization_msgs/MarkerArray")
     label_info_topic: str = parameter("~/label_info", "vision_msgs/LabelInfo: names of the classes, latched")
+    objects_topic: str = parameter(
+        "~/objects", "autoware_perception_msgs/DetectedObjects; under ROS only where that package is installed"
+    )
+    objects_classes_file: str = parameter(
+        "", "YAML file of Autoware's label for each class; empty: as config/autoware/classes.yaml has it"
+    )
     score_threshold: float = parameter(0.0, "least score of a box that is published", low=0, high=1, live=True)
     class_thresholds: tuple[str, ...] = parameter(
         (), "the same for single classes, each as 'class=score', such as 'child=0.05'", live=True

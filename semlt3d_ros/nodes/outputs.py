@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, TypeNotInstalledError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import (
@@ -18,9 +18,11 @@ from semlt3d_ros.messages.encode import (
     encode_label_info,
     encode_long_tail,
     encode_markers,
+    encode_objects,
 )
-from semlt3d_ros.middleware.port import Middleware, QoS
+from semlt3d_ros.middleware.port import Middleware, Publisher, QoS
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.objects_file import load_object_options
 from semlt3d_ros.sensing.rig import Rig
 from semlt3d_ros.viewing.annotate import annotate
 
@@ -35,20 +37,25 @@ class Outputs:
         middleware: the graph.
         rig: names the frame and the cameras.
         parameters: topics, thresholds, options.
+        class_names: the model's classes.
 
     Raises:
-        ConfigurationError: a class threshold cannot be read.
+        ConfigurationError: a class threshold, or the file of Autoware's labels, cannot be read.
     """
 
-    def __init__(self, middleware: Middleware, rig: Rig, parameters: DetectorParameters) -> None:
+    def __init__(
+        self, middleware: Middleware, rig: Rig, parameters: DetectorParameters, class_names: tuple[str, ...]
+    ) -> None:
         self._middleware = middleware
         self._frame_id = rig.base_frame
         self._optical_frames = {camera.name: camera.frame_id or camera.name for camera in rig.cameras}
+        self._object_options = load_object_options(parameters.objects_classes_file, class_names)
         self.use(parameters)
         self._detections = middleware.create_publisher(parameters.detections_topic, topics.DETECTION_3D_TYPE)
         self._long_tail = middleware.create_publisher(parameters.long_tail_topic, topics.LONG_TAIL_TYPE)
         self._markers = middleware.create_publisher(parameters.markers_topic, topics.MARKER_TYPE)
         self._label_info = middleware.create_publisher(parameters.label_info_topic, topics.LABEL_INFO_TYPE, _LATEST)
+        self._objects = self._objects_publisher(parameters.objects_topic)
         self._images = {
             name: middleware.create_publisher(DEBUG_IMAGE.format(name), topics.IMAGE_TYPE) for name in rig.camera_names
         }
@@ -73,10 +80,7 @@ class Outputs:
     @property
     def wanted(self) -> bool:
         """Whether anybody listens to what comes of a set."""
-        return any(
-            publisher.matched
-            for publisher in (self._long_tail, self._detections, self._markers, *self._images.values())
-        )
+        return any(publisher.matched for publisher in self._of_sets)
 
     def publish(self, frame: Frame, detections: Detections) -> None:
         """Publish a set's detections in the forms that somebody listens to."""
@@ -87,6 +91,8 @@ class Outputs:
             self._detections.publish(encode_detection3d(kept, self._frame_id, self._top_k))
         if self._markers.matched:
             self._markers.publish(encode_markers(kept, self._frame_id, self._marker_options))
+        if self._objects is not None and self._objects.matched:
+            self._objects.publish(encode_objects(kept, self._frame_id, self._object_options))
         for view in frame.views:
             if self._images[view.name].matched:
                 image = annotate(view, kept, self._marker_options.threshold)
@@ -100,8 +106,24 @@ class Outputs:
 
     def close(self) -> None:
         """Leave the graph."""
-        for publisher in (self._detections, self._long_tail, self._markers, self._label_info, *self._images.values()):
+        for publisher in (*self._of_sets, self._label_info):
             publisher.close()
+
+    @property
+    def _of_sets(self) -> tuple[Publisher, ...]:
+        """The publishers of what comes of a set."""
+        always = (self._long_tail, self._detections, self._markers, *self._images.values())
+        return always if self._objects is None else (*always, self._objects)
+
+    def _objects_publisher(self, topic: str) -> Publisher | None:
+        try:
+            return self._middleware.create_publisher(topic, topics.OBJECTS_TYPE)
+        except TypeNotInstalledError:
+            self._middleware.logger.info(
+                "Autoware's objects are not offered on %s: the package autoware_perception_msgs is not installed here",
+                topic,
+            )
+            return None
 
     def _above_thresholds(self, detections: Detections) -> Detections:
         if not self._threshold and not self._thresholds:
