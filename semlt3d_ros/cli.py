@@ -115,7 +115,9 @@ def _unwound_by_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        # A node that was told to end has silenced it for the rest of the way out.
+        if signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def _report(message: str) -> int:

@@ -57,8 +57,8 @@ class ObjectOptions:
     orientation: str = "SIGN_UNKNOWN"
     across_m: float = 0.2
     across_rad: float = 0.01
-    yaw_rad: float = 0.6
-    velocity_mps: float = 1.0
+    yaw_rad: float = 0.7
+    velocity_mps: float = 1.4
 
 
 def encode_objects(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -218,7 +217,7 @@ class DdsMiddleware:
         self._subscriptions: list[DdsSubscription] = []
         self._timers: list[DdsTimer] = []
         self._soon: deque[Callable[[], None]] = deque()
-        self._stopped = threading.Event()
+        self._stopped = False
 
     def create_publisher(self, topic: str, type_name: str, qos: QoS = RELIABLE) -> DdsPublisher:
         """See the port."""
@@ -272,7 +271,7 @@ class DdsMiddleware:
     def spin(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> bool:
         """See the port."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._stopped.is_set():
+        while not self._stopped:
             if until is not None and until():
                 return True
             remaining = _LONGEST_WAIT_S if end is None else end - time.monotonic()
@@ -284,16 +283,17 @@ class DdsMiddleware:
     @property
     def stopped(self) -> bool:
         """See the port."""
-        return self._stopped.is_set()
+        return self._stopped
 
     def stop(self) -> None:
         """See the port."""
-        self._stopped.set()
+        # A flag and no Event, whose lock a signal handler could find held by the code that it interrupts.
+        self._stopped = True
         self._wake.set(True)
 
     def shutdown(self) -> None:
         """See the port."""
-        self._stopped.set()
+        self._stopped = True
         self._publishers.clear()
         self._subscriptions.clear()
         self._timers.clear()

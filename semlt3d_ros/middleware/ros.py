@@ -7,7 +7,6 @@ used.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -165,7 +164,7 @@ class RosMiddleware:
         self._executor.add_node(self._node)
         self._wake = self._node.create_guard_condition(lambda: None)
         self._soon: deque[Callable[[], None]] = deque()
-        self._stopped = threading.Event()
+        self._stopped = False
         self._watch = GraphWatch(self._node, self.logger)
         self.create_timer(_GRAPH_PERIOD_S, self._watch.check)
 
@@ -257,7 +256,7 @@ class RosMiddleware:
     def spin(self, until: Callable[[], bool] | None = None, timeout_s: float | None = None) -> bool:
         """See the port."""
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._stopped.is_set():
+        while not self._stopped:
             while self._soon:
                 self._guarded(self._soon.popleft())
             if until is not None and until():
@@ -268,22 +267,25 @@ class RosMiddleware:
             try:
                 self._executor.spin_once(timeout_sec=min(remaining, _LONGEST_WAIT_S))
             except ExternalShutdownException:
-                self._stopped.set()
+                self._stopped = True
         return until is not None and until()
 
     @property
     def stopped(self) -> bool:
         """See the port."""
-        return self._stopped.is_set()
+        return self._stopped
 
     def stop(self) -> None:
-        """See the port."""
-        self._stopped.set()
-        self._trigger_wake()
+        """See the port; ``spin`` looks at it after its longest wait at the latest.
+
+        No more than a flag, for signal handlers come anywhere: rclpy's locks, and an ``Event``'s, may just be held by
+        the code that they interrupt.
+        """
+        self._stopped = True
 
     def shutdown(self) -> None:
         """See the port."""
-        self._stopped.set()
+        self._stopped = True
         if self._context.ok():
             self._executor.shutdown(timeout_sec=0)
             self._node.destroy_node()

@@ -10,7 +10,7 @@ from pathlib import Path
 from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS
-from semlt3d_ros.nodes.signals import stopped_by_signals
+from semlt3d_ros.nodes.signals import ended_by_signals
 
 _QOS = QoS(depth=200)
 _FLUSH_PERIOD_S = 1.0
@@ -56,13 +56,16 @@ def run_recorder(out: Path, topics: Mapping[str, str], domain_id: int | None = N
     """
     from semlt3d_ros.middleware.dds import DdsMiddleware
 
-    middleware = DdsMiddleware("semlt3d_recorder", domain_id)
-    try:
-        with stopped_by_signals(middleware), BagSink(out) as sink:
-            recorder = BagRecorder(middleware, sink, topics)
-            middleware.logger.info("recording %d topics into %s", len(topics), out)
-            middleware.spin()
-        middleware.logger.info("recorded %d messages into %s", sum(recorder.recorded.values()), out)
-    finally:
-        middleware.shutdown()
+    with ended_by_signals() as ending:
+        middleware = DdsMiddleware("semlt3d_recorder", domain_id)
+        try:
+            ending.stop(middleware)
+            with BagSink(out) as sink:
+                recorder = BagRecorder(middleware, sink, topics)
+                middleware.logger.info("recording %d topics into %s", len(topics), out)
+                middleware.spin()
+            middleware.logger.info("recorded %d messages into %s", sum(recorder.recorded.values()), out)
+        finally:
+            ending.ignore()
+            middleware.shutdown()
     return 0

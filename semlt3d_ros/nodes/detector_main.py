@@ -10,7 +10,7 @@ from pathlib import Path
 from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.pipeline import FrameDetector
-from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
+from semlt3d_ros.nodes.signals import ended_by_signals
 
 
 def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
@@ -48,16 +48,17 @@ def run_detector(
     """
     from semlt3d_ros.middleware.dds import DdsMiddleware
 
-    middleware = DdsMiddleware(NODE_NAME, domain_id, parameter_files, overrides)
-    try:
-        node = DetectorNode(middleware, open_detector)
-        with ended_by_signals():
+    with ended_by_signals() as ending:
+        middleware = DdsMiddleware(NODE_NAME, domain_id, parameter_files, overrides)
+        try:
+            node = DetectorNode(middleware, open_detector)
             node.lifecycle.run("configure")
-        with stopped_by_signals(middleware):
+            ending.stop(middleware)
             node.lifecycle.run("activate")
             middleware.logger.info("ready in ROS domain %d", middleware.domain_id)
             middleware.spin()
             node.close()
-    finally:
-        middleware.shutdown()
+        finally:
+            ending.ignore()
+            middleware.shutdown()
     return 0

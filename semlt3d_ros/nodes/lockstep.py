@@ -91,13 +91,14 @@ class ProgressFollower:
         """Wait until the message just sent on a topic is handled.
 
         Returns:
-            False when the wait took too long or the node is gone. Topics the node does not listen to need no wait.
+            False when the wait took too long, the node is gone, or the middleware was stopped. Topics the node does not
+            listen to need no wait.
         """
         if topic not in self._handled:
             return True
         expected = self._expected[topic] = self._expected[topic] + 1
         end = time.monotonic() + self._answer_timeout_s
-        while not self.gone and time.monotonic() < end:
+        while not self.gone and not self._middleware.stopped and time.monotonic() < end:
             # The short timeout lets a node that has left be noticed.
             if self._middleware.spin(until=lambda: self._handled[topic] >= expected, timeout_s=0.5):
                 return True

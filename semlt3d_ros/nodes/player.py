@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from semlt3d_ros.messages.building import build_time
 from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS
 from semlt3d_ros.middleware.throttle import ThrottledLog
 from semlt3d_ros.nodes.lockstep import ProgressFollower
-from semlt3d_ros.nodes.signals import stopped_by_signals
+from semlt3d_ros.nodes.signals import ended_by_signals
 
 CLOCK = "/clock"
 CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
@@ -120,9 +120,10 @@ class Player:
         """
         self._wait_for_subscribers()
         begin = time.monotonic()
-        self._play_once(progress)
-        while self._options.loop and not self._middleware.stopped:
+        while not self._middleware.stopped:
             self._play_once(progress)
+            if not self._options.loop:
+                break
         self.summary.duration_s = time.monotonic() - begin
         return self.summary
 
@@ -161,6 +162,8 @@ class Player:
             return any(publisher.matched for publisher in awaited) and (follower is None or follower.known)
 
         found = self._middleware.spin(until=anybody, timeout_s=self._options.wait_for_subscribers_s)
+        if self._middleware.stopped:
+            return
         if follower is not None and not follower.known and not found:
             raise Semlt3dError(
                 f"no detector has answered within {self._options.wait_for_subscribers_s:g} s; start one with "
@@ -170,7 +173,7 @@ class Player:
             self._middleware.logger.warning("nobody listens to the recording's topics; playing anyway")
             return
         deadline = time.monotonic() + _LONGEST_DISCOVERY_S
-        while self._somebody_comes() and time.monotonic() < deadline:
+        while self._somebody_comes() and not self._middleware.stopped and time.monotonic() < deadline:
             pass
 
     def _somebody_comes(self) -> bool:
@@ -223,7 +226,7 @@ class Player:
             self._log.warning(message.topic, str(error))
             return
         self.summary.sent[message.topic] += 1
-        if self._follower is not None and not self._follower.wait_for(message.topic):
+        if self._follower is not None and not self._follower.wait_for(message.topic) and not self._middleware.stopped:
             if self._follower.gone:
                 raise Semlt3dError(
                     f"the detector has left after {sum(self.summary.sent.values())} messages; see its log for the cause"
@@ -271,11 +274,13 @@ def run_player(
     from semlt3d_ros.middleware.dds import DdsMiddleware
 
     options = PlayerOptions(rate=rate, loop=loop, lockstep=lockstep, topics=topics)
-    middleware = DdsMiddleware("semlt3d_player", domain_id)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(stopped_by_signals(middleware))
-            bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True)) if progress else None
-            return Player(middleware, bag, options).play(bar)
-    finally:
-        middleware.shutdown()
+    with ended_by_signals() as ending:
+        middleware = DdsMiddleware("semlt3d_player", domain_id)
+        try:
+            player = Player(middleware, bag, options)
+            ending.stop(middleware)
+            with Progress(console=Console(stderr=True), transient=True) if progress else nullcontext() as bar:
+                return player.play(bar)
+        finally:
+            ending.ignore()
+            middleware.shutdown()

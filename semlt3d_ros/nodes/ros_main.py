@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +18,7 @@ from semlt3d_ros.nodes.detector_main import open_detector
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.model_loader import OpenDetector
 from semlt3d_ros.nodes.player import Player, PlayerOptions
-from semlt3d_ros.nodes.signals import ended_by_signals, stopped_by_signals
+from semlt3d_ros.nodes.signals import Ending, ended_by_signals
 
 PLAYER_NAME = "semlt3d_player"
 
@@ -45,23 +45,24 @@ def detector_main(arguments: Sequence[str] | None = None, opener: OpenDetector =
     """
     from semlt3d_ros.middleware.ros import RosMiddleware
 
-    try:
-        middleware = RosMiddleware(NODE_NAME, sys.argv if arguments is None else arguments, lifecycle=True)
-    except ConfigurationError as error:
-        return _refuse(error)
-    try:
-        node = DetectorNode(middleware, opener)
-        middleware.manage(node.lifecycle.run)
-        if node.autostart:
-            with ended_by_signals():
+    with ended_by_signals() as ending:
+        try:
+            middleware = RosMiddleware(NODE_NAME, sys.argv if arguments is None else arguments, lifecycle=True)
+        except ConfigurationError as error:
+            return _refuse(error)
+        try:
+            node = DetectorNode(middleware, opener)
+            middleware.manage(node.lifecycle.run)
+            if node.autostart:
                 # A node that could not start stays: its log and its diagnostics say why, and it can be tried again.
                 middleware.start()
-        with stopped_by_signals(middleware):
+            ending.stop(middleware)
             middleware.logger.info("%s", node.lifecycle.state)
             middleware.spin()
             node.close()
-    finally:
-        middleware.shutdown()
+        finally:
+            ending.ignore()
+            middleware.shutdown()
     return 0
 
 
@@ -73,30 +74,35 @@ def player_main(arguments: Sequence[str] | None = None) -> int:
     """
     from semlt3d_ros.middleware.ros import RosMiddleware
 
-    try:
-        middleware = RosMiddleware(PLAYER_NAME, sys.argv if arguments is None else arguments)
-    except ConfigurationError as error:
-        return _refuse(error)
-    try:
-        with stopped_by_signals(middleware):
-            _play(middleware)
-    except Semlt3dError as error:
-        middleware.logger.error("%s", error)
-        return 2
-    finally:
-        middleware.shutdown()
+    with ended_by_signals() as ending:
+        try:
+            middleware = RosMiddleware(PLAYER_NAME, sys.argv if arguments is None else arguments)
+        except ConfigurationError as error:
+            return _refuse(error)
+        try:
+            _play(middleware, ending)
+        except Semlt3dError as error:
+            middleware.logger.error("%s", error)
+            return 2
+        finally:
+            ending.ignore()
+            middleware.shutdown()
     return 0
 
 
-def leave(status: int) -> NoReturn:
-    """End the process at once: everything of ours is closed, and what torch would still tidy up takes a second."""
+def leave(program: Callable[[], int]) -> NoReturn:
+    """Run a program, then end the process at once: what torch would still tidy up takes a second."""
+    try:
+        status = program()
+    except SystemExit as ending:
+        status = int(ending.code or 0)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _play(middleware: Middleware) -> None:
+def _play(middleware: Middleware, ending: Ending) -> None:
     def refuse(_: PlayerParameters, changed: frozenset[str]) -> None:
         raise ConfigurationError(f"{', '.join(sorted(changed))} cannot be changed while the recording plays")
 
@@ -104,7 +110,9 @@ def _play(middleware: Middleware) -> None:
     if not parameters.bag:
         raise ConfigurationError("the parameter 'bag' is empty; name a recording: bag:=drive.mcap")
     options = PlayerOptions(rate=parameters.rate, loop=parameters.loop, lockstep=parameters.lockstep)
-    summary = Player(middleware, Path(parameters.bag), options).play()
+    player = Player(middleware, Path(parameters.bag), options)
+    ending.stop(middleware)
+    summary = player.play()
     middleware.logger.info(
         "played %d messages, %d of them late, %d rejected", summary.sent.total(), summary.late, summary.rejected
     )

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -155,25 +156,56 @@ def test_stop_from_another_thread_ends_spin_for_good(join: Join) -> None:
     assert not middleware.spin(timeout_s=60)
 
 
+@pytest.fixture
+def own_handlers() -> Iterator[None]:
+    """Puts the handlers of this process back, which signals leave silenced."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_spin_and_handlers_come_back(join: Join, number: signal.Signals) -> None:
+def test_signals_end_spin_and_disturb_nothing_afterwards(
+    join: Join, number: signal.Signals, own_handlers: None
+) -> None:
     middleware = join()
-    before = signal.getsignal(number)
     with stopped_by_signals(middleware):
         threading.Timer(0.05, lambda: os.kill(os.getpid(), number)).start()
         assert not middleware.spin(timeout_s=60)
         assert middleware.stopped
-    assert signal.getsignal(number) == before
+    os.kill(os.getpid(), signal.SIGINT)
+    middleware.shutdown()
+    os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_what_does_not_spin_yet(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+def test_signals_end_what_does_not_spin_yet(number: signal.Signals, own_handlers: None) -> None:
     with pytest.raises(SystemExit) as caught, ended_by_signals():
-        os.kill(os.getpid(), number)
-        time.sleep(60)
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), number)
     assert caught.value.code == 0
-    assert signal.getsignal(number) == before
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_that_an_import_swallowed_stops_what_spins_next(join: Join, own_handlers: None) -> None:
+    middleware = join()
+    with ended_by_signals() as ending:
+        with suppress(SystemExit):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        ending.stop(middleware)
+        assert not middleware.spin(timeout_s=60) and middleware.stopped
+
+
+def test_handlers_come_back_where_no_signal_came(join: Join) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stopped_by_signals(join()):
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_shutdown_can_be_repeated(join: Join) -> None:
