@@ -2,42 +2,63 @@
 
 For example: ros2 launch semlt3d_ros detector.launch.py rig:=nuscenes checkpoint:=/models/city.safetensors rviz:=true
 
-`ros2 launch` runs on the system's Python, whatever environment is active, so this file imports nothing but ROS.
+`ros2 launch` runs on the system's Python, whatever environment is active, so this file imports nothing but ROS, and of
+this package what needs no more either.
 """
 
 from pathlib import Path
+from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import LaunchContext, LaunchDescription
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.nodes.vehicle import Vehicle, name_faults, read_vehicle, rig_on_screen
 
 SHARE = Path(__file__).parents[1]
-RIGS = SHARE / "config" / "rigs"
+NAME = "semlt3d"
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 RVIZ_TOPICS = ("markers", *(f"debug/{name}/image" for name in CAMERAS))
 """What ``config/semlt3d.rviz`` shows of the node, below ``/semlt3d/``."""
+RVIZ_POINTS = "/sensing/lidar/points"
+FAULTS = "semlt3d_faults"
+"""Where a launch file that includes this one leaves what is wrong with its own arguments."""
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what they mean is worked out when they are known."""
-    rigs = ", ".join(known_rigs())
+    rigs, vehicles = ", ".join(known("rigs")), ", ".join(known("vehicles"))
     arguments = {
-        "namespace": ("", "namespace of the node, such as front_unit"),
-        "name": ("semlt3d", "name of the node; its topics and services lie below it"),
+        "vehicle": (
+            "",
+            f"namespace, name, rig, remaps, parameters and model in one file: one of {vehicles}, or a path; the other "
+            "arguments win over it",
+        ),
+        "namespace": ("", "namespace of the node, such as front_unit, / for none; empty: as 'vehicle' says, or none"),
+        "name": ("", f"name of the node; its topics and services lie below it; empty: as 'vehicle' says, or {NAME}"),
         "params": (str(SHARE / "config" / "detector.yaml"), "parameters of the node, as YAML"),
         "model_params": (
             str(SHARE / "config" / "model.yaml"),
-            "parameters of the model (checkpoint, folder, device, vocabulary), as YAML; they override 'params'",
+            "parameters of the model (checkpoint, folder, device, vocabulary), as YAML; they override 'params', and "
+            "'vehicle' overrides both",
         ),
-        "rig": ("", f"the cameras: one of {rigs}, or the path of a rig file; empty: as 'params' says"),
-        "checkpoint": ("", "path of a .safetensors checkpoint; empty: as 'model_params' says"),
-        "device": ("", "auto, cpu, or cuda[:N]; empty: as 'model_params' says"),
-        "image_reliability": ("", "QoS asked of the cameras: best_effort or reliable; empty: as 'params' says"),
-        "autostart": ("true", "configure and activate the node; false leaves that to `ros2 lifecycle` or a manager"),
+        "rig": ("", f"the cameras: one of {rigs}, or the path of a rig file; empty: as 'vehicle' or 'params' says"),
+        "checkpoint": ("", "path of a .safetensors checkpoint; empty: as 'vehicle' or 'model_params' says"),
+        "device": ("", "auto, cpu, or cuda[:N]; empty: as 'vehicle' or 'model_params' says"),
+        "image_reliability": (
+            "",
+            "QoS asked of the cameras: best_effort or reliable; empty: as 'vehicle' or 'params' says",
+        ),
+        "autostart": (
+            "",
+            "true: configure and activate the node; false leaves that to `ros2 lifecycle` or a manager; empty: as "
+            "'vehicle' or 'params' says",
+        ),
         "use_sim_time": ("false", "take the time from /clock"),
         "rviz": ("false", "start RViz too"),
         "rviz_config": (str(SHARE / "config" / "semlt3d.rviz"), "what RViz shows"),
@@ -54,107 +75,135 @@ def start(context: LaunchContext) -> list[Node]:
     """The nodes, once every argument has been checked.
 
     Raises:
-        RuntimeError: an argument does not fit; `ros2 launch` prints it as one line, and nothing has been started.
+        RuntimeError: lists all that does not fit; `ros2 launch` prints it as one line, and nothing has been started.
     """
-
-    def value(name: str) -> str:
-        return LaunchConfiguration(name).perform(context).strip()
-
-    sim_time = {"use_sim_time": truth("use_sim_time", value("use_sim_time"))}
-    overrides = {"autostart": truth("autostart", value("autostart")), **sim_time}
-    if value("rig"):
-        overrides["rig_file"] = as_text(rig_file(value("rig")))
-    if value("checkpoint"):
-        overrides["checkpoint"] = as_text(existing("checkpoint", value("checkpoint")))
+    given = Arguments(context)
+    vehicle = given.vehicle()
+    sim_time = {"use_sim_time": given.truth("use_sim_time")}
+    overrides: dict[str, Any] = {name: as_parameter(value) for name, value in vehicle.parameters.items()} | sim_time
+    rig = str(given.known_or_file("rig", "rigs")) if given["rig"] else vehicle.rig
+    if rig:
+        overrides["rig_file"] = as_parameter(rig)
+    if given["autostart"]:
+        overrides["autostart"] = given.truth("autostart")
+    if given["checkpoint"]:
+        overrides["checkpoint"] = as_parameter(given.file("checkpoint"))
     for name in ("device", "image_reliability"):
-        if value(name):
-            overrides[name] = as_text(value(name))
-    nodes = [
-        LifecycleNode(
-            package="semlt3d_ros",
-            executable="detector",
-            name=value("name"),
-            namespace=value("namespace"),
-            parameters=[
-                existing("params", value("params")),
-                existing("model_params", value("model_params")),
-                overrides,
-            ],
-            ros_arguments=["--log-level", value("log_level")],
-            output="screen",
-        )
-    ]
-    if truth("rviz", value("rviz")):
-        need_rviz()
-        here = "/".join(["", *filter(None, (value("namespace").strip("/"), value("name")))])
-        nodes.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                name="rviz2",
-                arguments=["-d", existing("rviz_config", value("rviz_config"))],
-                parameters=[sim_time],
-                remappings=[(f"/semlt3d/{topic}", f"{here}/{topic}") for topic in RVIZ_TOPICS if here != "/semlt3d"],
-                output="log",
-            )
-        )
-    return nodes
+        if given[name]:
+            overrides[name] = as_parameter(given[name])
+    namespace = (given["namespace"] or vehicle.namespace).rstrip("/")
+    name = given["name"] or vehicle.name or NAME
+    given.faults += name_faults(namespace, name)
+    node = LifecycleNode(
+        package="semlt3d_ros",
+        executable="detector",
+        name=name,
+        namespace=namespace,
+        parameters=[given.file("params"), given.file("model_params"), overrides],
+        remappings=list(vehicle.remaps),
+        ros_arguments=["--log-level", given["log_level"]],
+        output="screen",
+    )
+    if not given.truth("rviz"):
+        given.refuse()
+        return [node]
+    need_rviz(given.faults)
+    config = given.file("rviz_config")
+    given.refuse()
+    inside = make_namespace_absolute(prefix_namespace(context.launch_configurations.get("ros_namespace"), namespace))
+    base_frame, points, cameras = rig_on_screen(Path(rig) if rig else None)
+    # Panels are named as nuScenes' cameras; cameras by other names are shown in their order.
+    seen = CAMERAS if set(cameras) <= set(CAMERAS) else cameras
+    shown = {f"debug/{panel}/image": f"debug/{camera}/image" for panel, camera in zip(CAMERAS, seen, strict=False)}
+    remaps = {
+        f"/{NAME}/{topic}": vehicle.topic(f"~/{shown.get(topic, topic)}", inside or "/", name) for topic in RVIZ_TOPICS
+    }
+    remaps[RVIZ_POINTS] = points or RVIZ_POINTS
+    screen = Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=["-d", config, *(["-f", base_frame] if base_frame else [])],
+        parameters=[sim_time],
+        remappings=[(topic, place) for topic, place in remaps.items() if topic != place],
+        output="log",
+    )
+    return [node, screen]
 
 
-def known_rigs() -> list[str]:
-    """Names of the rigs that come with the package."""
-    return sorted(path.stem for path in RIGS.glob("*.yaml"))
+class Arguments:
+    """The launch arguments as they were given, and everything that is wrong with them."""
+
+    def __init__(self, context: LaunchContext) -> None:
+        self._context = context
+        of_another = context.launch_configurations.get(FAULTS)
+        self.faults: list[str] = [of_another] if of_another else []
+
+    def __getitem__(self, name: str) -> str:
+        """The text of an argument."""
+        return LaunchConfiguration(name).perform(self._context).strip()
+
+    def truth(self, name: str) -> bool:
+        """The boolean that an argument spells."""
+        text = self[name].lower()
+        if text not in ("true", "false"):
+            self.faults.append(f"{name}:={self[name]} is neither true nor false")
+        return text == "true"
+
+    def file(self, name: str) -> str:
+        """The absolute path of a file that is there."""
+        path = Path(self[name]).expanduser().absolute()
+        if not path.is_file():
+            self.faults.append(f"{name}:={self[name]} is not a file")
+        return str(path)
+
+    def known_or_file(self, name: str, kind: str) -> Path:
+        """The path of one of ``config/<kind>``, given by name or path."""
+        there = known(kind)
+        path = there.get(self[name], Path(self[name]).expanduser().absolute())
+        if not path.is_file():
+            self.faults.append(f"{name}:={self[name]} is neither a file nor one of {', '.join(there)}")
+        return path
+
+    def vehicle(self) -> Vehicle:
+        """What the vehicle file says; an empty one without a file, or where it does not fit."""
+        if not self["vehicle"]:
+            return Vehicle()
+        path = self.known_or_file("vehicle", "vehicles")
+        if path.is_file():
+            try:
+                return read_vehicle(path, known("rigs"))
+            except ConfigurationError as error:
+                self.faults.append(str(error))
+        return Vehicle()
+
+    def refuse(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            RuntimeError: all that is.
+        """
+        if self.faults:
+            raise RuntimeError("; ".join(self.faults))
 
 
-def rig_file(rig: str) -> str:
-    """The path of a rig given by name or path.
-
-    Raises:
-        RuntimeError: it is neither.
-    """
-    if rig in known_rigs():
-        return str(RIGS / f"{rig}.yaml")
-    path = Path(rig).expanduser().absolute()
-    if not path.is_file():
-        raise RuntimeError(f"rig:={rig} is neither a file nor one of {', '.join(known_rigs())}")
-    return str(path)
+def known(kind: str) -> dict[str, Path]:
+    """What comes with the package in ``config/<kind>``, by name."""
+    return {path.stem: path for path in sorted((SHARE / "config" / kind).glob("*.yaml"))}
 
 
-def existing(argument: str, text: str) -> str:
-    """The absolute path of a file that is there.
-
-    Raises:
-        RuntimeError: it is not.
-    """
-    path = Path(text).expanduser().absolute()
-    if not path.is_file():
-        raise RuntimeError(f"{argument}:={text} is not a file")
-    return str(path)
+def as_parameter(value: Any) -> Any:
+    """A parameter whose texts stay texts even where YAML would see a number."""
+    if isinstance(value, str):
+        return ParameterValue(value, value_type=str)
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return ParameterValue(value, value_type=list[str])
+    return value
 
 
-def truth(argument: str, text: str) -> bool:
-    """The boolean that an argument spells.
-
-    Raises:
-        RuntimeError: it spells none.
-    """
-    if text.lower() not in ("true", "false"):
-        raise RuntimeError(f"{argument}:={text} is neither true nor false")
-    return text.lower() == "true"
-
-
-def as_text(text: str) -> ParameterValue:
-    """A parameter that stays text even where YAML would see a number."""
-    return ParameterValue(text, value_type=str)
-
-
-def need_rviz() -> None:
-    """Say how to get RViz where it is missing.
-
-    Raises:
-        RuntimeError: it is.
-    """
+def need_rviz(faults: list[str]) -> None:
+    """Say how to get RViz where it is missing."""
     try:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
-        raise RuntimeError("rviz:=true needs the package rviz2: sudo apt install ros-$ROS_DISTRO-rviz2") from None
+        faults.append("rviz:=true needs the package rviz2: sudo apt install ros-$ROS_DISTRO-rviz2")

@@ -23,6 +23,8 @@ from launch import LaunchContext, LaunchDescription
 
 PLAYERS = ("semlt3d", "rosbag2")
 CLOCK_HZ = "100"
+FAULTS = "semlt3d_faults"
+"""Where detector.launch.py looks for what is wrong with arguments that are not its own."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -46,12 +48,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def check(context: LaunchContext) -> list[SetLaunchConfiguration]:
-    """Look at the arguments before anything starts.
-
-    Raises:
-        RuntimeError: one does not fit; `ros2 launch` prints it as one line.
-    """
-    player = settings(context)[3]
+    """Look at the arguments before anything starts; the detector's launch file tells what is wrong, with the rest."""
+    *_, player, _, faults = settings(context)
+    if faults:
+        return [SetLaunchConfiguration(FAULTS, "; ".join(faults))]
     if player == "semlt3d" and not context.launch_configurations.get("image_reliability"):
         # It offers reliable images, and nothing recorded need be lost.
         return [SetLaunchConfiguration("image_reliability", "reliable")]
@@ -60,7 +60,7 @@ def check(context: LaunchContext) -> list[SetLaunchConfiguration]:
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
     """The player."""
-    bag, rate, loop, player, ends = settings(context)
+    bag, rate, loop, player, ends, _ = settings(context)
     on_exit = Shutdown(reason="the recording has been played") if ends else None
     if player == "rosbag2":
         command = ["ros2", "bag", "play", str(bag), "--clock", CLOCK_HZ, "--rate", str(rate)]
@@ -78,28 +78,26 @@ def play(context: LaunchContext) -> list[ExecuteProcess]:
     ]
 
 
-def settings(context: LaunchContext) -> tuple[Path, float, bool, str, bool]:
-    """bag, rate, loop, player and exit_when_played.
-
-    Raises:
-        RuntimeError: one does not fit.
-    """
+def settings(context: LaunchContext) -> tuple[Path, float, bool, str, bool, list[str]]:
+    """bag, rate, loop, player and exit_when_played, and all that is wrong with them."""
+    faults = []
 
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context).strip()
 
     bag = Path(value("bag")).expanduser().absolute()
     if not value("bag") or not bag.exists():
-        raise RuntimeError(f"bag:={value('bag')} does not exist; give an .mcap file or a rosbag2 folder")
+        faults.append(f"bag:={value('bag')} does not exist; give an .mcap file or a rosbag2 folder")
     try:
         rate = float(value("rate"))
     except ValueError:
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise RuntimeError(f"rate:={value('rate')} is not a number greater than 0")
+        faults.append(f"rate:={value('rate')} is not a number greater than 0")
     for name in ("loop", "exit_when_played"):
         if value(name).lower() not in ("true", "false"):
-            raise RuntimeError(f"{name}:={value(name)} is neither true nor false")
+            faults.append(f"{name}:={value(name)} is neither true nor false")
     if value("player") not in PLAYERS:
-        raise RuntimeError(f"player:={value('player')} is not one of {', '.join(PLAYERS)}")
-    return bag, rate, value("loop").lower() == "true", value("player"), value("exit_when_played").lower() == "true"
+        faults.append(f"player:={value('player')} is not one of {', '.join(PLAYERS)}")
+    loop, ends = (value(name).lower() == "true" for name in ("loop", "exit_when_played"))
+    return bag, rate, loop, value("player"), ends, faults

@@ -157,14 +157,17 @@ def load_rig(path: Path | str) -> Rig:
     """Read a rig from a YAML file; ``config/rigs/`` holds examples.
 
     A camera needs only its ``name``: topics default to this package's convention. The anchor defaults to the first
-    camera.
+    camera. Of a vehicle file (``config/vehicles/``) the rig within it is read.
 
     Raises:
         ConfigurationError: the file cannot be read, or lists all its faults.
     """
     from semlt3d_ros.core.config import parse
 
-    return parse(Rig, _with_default_topics(read_yaml(Path(path), "rig")), f"rig '{path}'")
+    data = read_yaml(Path(path), "rig")
+    if isinstance(data, Mapping) and isinstance(data.get("rig"), Mapping):
+        data = data["rig"]
+    return parse(Rig, _with_default_topics(data), f"rig '{path}'")
 
 
 def rig_from_topics(available: Mapping[str, str]) -> Rig:

@@ -100,9 +100,17 @@ def test_every_topic_and_service_is_named():
         assert f"`{name}`" in MANUAL
 
 
-def test_every_rig_is_named():
+def test_every_rig_and_vehicle_is_named():
     for path in (ROOT / "config" / "rigs").glob("*.yaml"):
         assert f"| `{path.stem}` |" in MANUAL
+    for path in (ROOT / "config" / "vehicles").glob("*.yaml"):
+        assert f"`vehicle:={path.stem}`" in MANUAL
+
+
+def test_every_launch_file_is_named():
+    for path in (ROOT / "launch").iterdir():
+        if path.is_file():
+            assert f"ros2 launch semlt3d_ros {path.name}" in MANUAL
 
 
 def test_every_link_leads_somewhere():

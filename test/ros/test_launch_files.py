@@ -37,7 +37,7 @@ def launched(ros2: Ros2) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def test_every_argument_of_the_detector_is_shown_with_a_description(launched: Ros2) -> None:
     shown = launched("detector.launch.py", "--show-args").stdout
-    for name in ("namespace", "name", "params", "model_params", "rig", "checkpoint", "device", "autostart"):
+    for name in ("vehicle", "namespace", "name", "params", "model_params", "rig", "checkpoint", "device", "autostart"):
         assert f"'{name}':" in shown
     for name in ("use_sim_time", "rviz", "rviz_config", "log_level"):
         assert f"'{name}':" in shown
@@ -64,6 +64,8 @@ def test_replay_shows_its_arguments_and_the_detectors(launched: Ros2) -> None:
         ("bag:={bag} params:=/nowhere.yaml", "params:=/nowhere.yaml is not a file"),
         ("bag:={bag} checkpoint:=/nowhere.safetensors", "checkpoint:=/nowhere.safetensors is not a file"),
         ("bag:={bag} autostart:=1", "autostart:=1 is neither true nor false"),
+        ("bag:={bag} vehicle:=submarine", "vehicle:=submarine is neither a file nor one of autoware_sample"),
+        ("bag:={bag} name:=two_eyes!", "name: 'two_eyes!' is none of a node"),
     ],
 )
 def test_what_does_not_fit_is_one_line_before_anything_starts(
@@ -76,6 +78,31 @@ def test_what_does_not_fit_is_one_line_before_anything_starts(
     (line,) = [line for line in done.stdout.splitlines() if "ERROR" in line]
     assert complaint in line
     assert "process started" not in done.stdout and "Traceback" not in done.stdout
+
+
+def test_all_faults_are_told_at_once(launched: Ros2, tmp_path: Path) -> None:
+    vehicle = tmp_path / "vehicle.yaml"
+    vehicle.write_text("rig: submarine\nremap: {a: b}\n", encoding="utf-8")
+    arguments = ("bag:=/nowhere.mcap", "rate:=0", f"vehicle:={vehicle}", "params:=/nowhere.yaml", "rviz:=perhaps")
+    done = launched("replay.launch.py", *arguments)
+    (line,) = [line for line in done.stdout.splitlines() if "ERROR" in line]
+    for part in (
+        "bag:=/nowhere.mcap does not exist",
+        "rate:=0 is not a number greater than 0",
+        f"the vehicle file '{vehicle}': rig: 'submarine' is neither a file",
+        "there is no entry 'remap', did you mean 'remaps'?",
+        "params:=/nowhere.yaml is not a file",
+        "rviz:=perhaps is neither true nor false",
+    ):
+        assert part in line, line
+    assert "process started" not in done.stdout
+
+
+def test_the_launch_file_of_autowares_sample_vehicle_shows_its_arguments(launched: Ros2) -> None:
+    shown = launched("autoware_sample.launch.xml", "--show-args").stdout
+    for name in ("vehicle", "output/objects", "checkpoint", "use_sim_time", "rviz"):
+        assert f"'{name}':" in shown
+    assert "no description given" not in shown
 
 
 def test_programs_are_found(ros2: Ros2) -> None:

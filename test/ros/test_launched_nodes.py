@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,68 @@ def test_rviz_looks_at_the_node_wherever_it_is(
     assert Path(given[given.index("-d") + 1]).name == "semlt3d.rviz"
     for topic in (topics.MARKERS, *(f"/semlt3d/debug/{name}/image" for name in topics.NUSCENES_CAMERAS)):
         assert f"{topic}:={topic.replace('/semlt3d', '/front/eyes')}" in given
+
+
+def test_rviz_looks_where_the_vehicle_file_says(
+    launch: Callable[..., Path], stand_in: Callable[[str], tuple[str, Path]], tmp_path: Path
+) -> None:
+    prefix_path, file = stand_in("rviz2")
+    vehicle = tmp_path / "vehicle.yaml"
+    rig = "rig: {base_frame: body, points_topic: /cloud, cameras: [{name: A}, {name: B}]}"
+    vehicle.write_text(f"namespace: front\nname: eyes\n{rig}\nremaps: {{~/markers: /viz/boxes}}\n", encoding="utf-8")
+    arguments = (f"vehicle:={vehicle}", "autostart:=false", "rviz:=true")
+    log = launch("semlt3d_ros", "detector.launch.py", *arguments, AMENT_PREFIX_PATH=prefix_path)
+    until(file.exists, log)
+    given = file.read_text(encoding="utf-8").split()
+    assert given[given.index("-f") + 1] == "body"
+    for seen in (
+        "/semlt3d/markers:=/viz/boxes",
+        "/semlt3d/debug/CAM_FRONT/image:=/front/eyes/debug/A/image",
+        "/semlt3d/debug/CAM_FRONT_RIGHT/image:=/front/eyes/debug/B/image",
+        "/sensing/lidar/points:=/cloud",
+    ):
+        assert seen in given, given
+
+
+def test_a_vehicle_file_says_where_the_node_is_and_how_and_arguments_win(
+    launch: Callable[..., Path], graph: Any, ros2: Callable[..., str], tmp_path: Path
+) -> None:
+    reports: list[Any] = []
+    graph.listen("/front/diagnostics", topics.DIAGNOSTIC_TYPE, reports.append)
+    vehicle = tmp_path / "vehicle.yaml"
+    vehicle.write_text(
+        "namespace: front\nname: eyes\nrig: {cameras: [{name: A}]}\nremaps: {/diagnostics: diagnostics}\n"
+        "parameters: {score_threshold: 0.5, class_thresholds: ['12=0.5'], autostart: false}\n"
+        "model: {device: 'cuda:7', threads: 2}\n",
+        encoding="utf-8",
+    )
+    launch("semlt3d_ros", "detector.launch.py", f"vehicle:={vehicle}", "name:=nose", "device:=cpu")
+    graph.until(lambda: reports)
+    values = {
+        "score_threshold": "0.5",
+        "class_thresholds": "['12=0.5']",
+        "autostart": "False",
+        "device": "cpu",
+        "threads": "2",
+        "rig_file": str(vehicle),
+    }
+    for name, value in values.items():
+        assert value in ros2("param", "get", "/front/nose", name)
+
+
+def test_autowares_sample_vehicle_offers_its_objects_where_it_is_told(
+    launch: Callable[..., Path], graph: Any, ros2: Callable[..., str]
+) -> None:
+    launch("semlt3d_ros", "autoware_sample.launch.xml", "output/objects:=/perception/objects")
+    graph.until(lambda: graph.value("lifecycle", "state") == "active", 120)
+    graph.until(lambda: graph.state("CAM_FRONT") == "never_seen")
+    listed = ros2("topic", "list", "-t", "--no-daemon", "--spin-time", "3")
+    assert "/sensing/camera/camera4/image_rect_color [sensor_msgs/msg/Image]" in listed
+    here = "/perception/object_recognition/detection/semlt3d"
+    assert f"{here}/detections [{topics.DETECTION_3D_TYPE}]" in listed
+    assert f"{here}/debug/markers [{topics.MARKER_TYPE}]" in listed
+    if find_spec("autoware_perception_msgs"):
+        assert f"/perception/objects [{topics.OBJECTS_TYPE}]" in listed
 
 
 def test_without_being_asked_rviz_stays_away(
