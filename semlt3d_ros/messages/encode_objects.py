@@ -1,4 +1,4 @@
-"""Detections as Autoware's objects."""
+"""Detections as Autoware's objects, as the CDR bytes that are published."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.messages.building import build_header, build_pose, build_vector
-from semlt3d_ros.messages.typestore import MessageTypes, message_class
+from semlt3d_ros.messages.building import build_header
+from semlt3d_ros.messages.cdr import serialize_records
+from semlt3d_ros.messages.topics import OBJECTS_TYPE
+from semlt3d_ros.messages.typestore import Serialized, message_class
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 
 LABELS: dict[str, int] = {
     "UNKNOWN": 0,
@@ -61,106 +66,86 @@ class ObjectOptions:
     velocity_mps: float = 1.4
 
 
-def encode_objects(
-    detections: Detections, frame_id: str, options: ObjectOptions, types: MessageTypes = message_class
-) -> Any:
+def encode_objects(detections: Detections, frame_id: str, options: ObjectOptions) -> Serialized:
     """``autoware_perception_msgs/DetectedObjects``, best first.
 
-    The existence probability is the score. Classes of one label count together: its probability is their share of the
-    sum of all classes' confidences. Twists are in each object's own frame, x along its heading, as Autoware's tracker
-    takes them. Boxes that are not finite or have no extent are left out, for a tracker would not survive them.
+    The existence probability is the score. Every object lists all labels that its classes have, best first: classes of
+    one label count together, and its probability is their share of the sum of all confidences. Twists are in each
+    object's own frame, x along its heading, as Autoware's tracker takes them. Boxes that are not finite or have no
+    extent are left out, for a tracker would not survive them.
 
     Args:
         detections: boxes in ``frame_id``; distances are from its origin.
         frame_id: frame of the boxes.
         options: labels and deviations.
-        types: gives the message classes.
     """
-    labels = np.array([LABELS[options.classes.get(name, "UNKNOWN")] for name in detections.class_names])
-    by_label: NDArray[np.float64] = detections.confidences.astype(np.float64) @ np.eye(len(LABELS))[labels]
-    boxes, scores = detections.boxes, detections.scores
-    usable = boxes.physical() & (boxes.sizes > 0).all(axis=1) & np.isfinite(by_label).all(axis=1)
-    order = np.argsort(-scores, kind="stable")
-    return types("autoware_perception_msgs/msg/DetectedObjects")(
-        header=build_header(types, detections.stamp, frame_id),
-        objects=[
-            types("autoware_perception_msgs/msg/DetectedObject")(
-                existence_probability=float(np.clip(scores[row], 0.0, 1.0)),
-                classification=_classification(types, by_label[row]),
-                kinematics=_kinematics(types, detections, int(row), options),
-                shape=_shape(types, boxes.sizes[row]),
-            )
-            for row in order[usable[order]]
-        ],
-    )
+    boxes, confidences = detections.boxes, detections.confidences
+    usable = boxes.physical() & (boxes.sizes > 0).all(axis=1) & np.isfinite(confidences).all(axis=1)
+    order = np.argsort(-detections.scores, kind="stable")
+    found = detections[order[usable[order]]]
+    message = message_class(OBJECTS_TYPE)(header=build_header(message_class, found.stamp, frame_id), objects=[])
+    shape = message_class("autoware_perception_msgs/msg/Shape")
+    objects = {
+        "existence_probability": np.clip(found.scores, 0.0, 1.0),
+        "classification": _classification(found, options),
+        "kinematics": _kinematics(found, options),
+        "shape": {"type": shape.BOUNDING_BOX, "dimensions": found.boxes.sizes},
+    }
+    return serialize_records(message, OBJECTS_TYPE, len(found), objects)
 
 
-def _classification(types: MessageTypes, confidences: NDArray[np.float64]) -> list[Any]:
-    """Labels with their probabilities, best first, none of them impossible."""
-    classification = types("autoware_perception_msgs/msg/ObjectClassification")
-    total = confidences.sum()
-    if total <= 0:
-        return [classification(label=LABELS["UNKNOWN"], probability=1.0)]
-    order = np.argsort(-confidences, kind="stable")
+def position_covariances(centers: Floats, deviations: Floats, options: ObjectOptions) -> tuple[Floats, Booleans]:
+    """Covariances (N, 3, 3) of centres, in m^2: ``deviations`` along the rays from the frame's origin, less across.
+
+    Returns:
+        The covariances, and which of them are known (N,): those that are not are zero. They need a deviation, and a
+        centre that is not the origin itself.
+    """
+    distances = np.linalg.norm(centers, axis=1)
+    known = (deviations > 0) & (deviations < np.inf) & (distances > 0)
+    rays = centers / np.where(distances > 0, distances, 1.0)[:, None]
+    along = rays[:, :, None] * rays[:, None, :]
+    across = options.across_m**2 + (options.across_rad * distances) ** 2
+    covariances = np.where(known, deviations, 0.0)[:, None, None] ** 2 * along
+    covariances += across[:, None, None] * (np.eye(3) - along)
+    return np.where(known[:, None, None], covariances, 0.0), known
+
+
+def _classification(found: Detections, options: ObjectOptions) -> list[dict[str, Any]]:
+    """By rank, label and probability (N,) of all objects."""
+    of_class = [LABELS[options.classes.get(name, "UNKNOWN")] for name in found.class_names]
+    labels, column = np.unique(np.array(of_class, np.int64), return_inverse=True)
+    confidences = found.confidences.astype(np.float64) @ np.eye(len(labels))[column.reshape(-1)]
+    total = confidences.sum(axis=1, keepdims=True)
+    shares = confidences / np.where(total > 0, total, 1.0)
+    ranked = np.argsort(-shares, axis=1, kind="stable")
     return [
-        classification(label=int(label), probability=float(confidences[label] / total))
-        for label in order[confidences[order] > 0]
+        {"label": labels[place], "probability": np.take_along_axis(shares, place[:, None], axis=1)}
+        for place in ranked.T
     ]
 
 
-def _kinematics(types: MessageTypes, detections: Detections, row: int, options: ObjectOptions) -> Any:
-    boxes = detections.boxes
-    center, yaw = boxes.centers[row], float(boxes.yaw[row])
-    position = position_covariance(center, float(detections.depth_uncertainty[row]), options)
-    pose_covariance = np.zeros((_AXES, _AXES))
-    if position is not None:
-        pose_covariance[:3, :3] = position
-        pose_covariance[_YAW, _YAW] = options.yaw_rad**2
-    velocity = boxes.velocity[row]
-    has_twist = bool(np.isfinite(velocity).all())
-    along, aside, twist_covariance = 0.0, 0.0, np.zeros((_AXES, _AXES))
-    if has_twist:
-        c, s = np.cos(yaw), np.sin(yaw)
-        along, aside = c * velocity[0] + s * velocity[1], c * velocity[1] - s * velocity[0]
-        # The same in every direction, so it need not be turned.
-        twist_covariance[0, 0] = twist_covariance[1, 1] = options.velocity_mps**2
-    return types("autoware_perception_msgs/msg/DetectedObjectKinematics")(
-        pose_with_covariance=types("geometry_msgs/msg/PoseWithCovariance")(
-            pose=build_pose(types, center, quaternion_from_yaw(yaw)), covariance=pose_covariance.reshape(-1)
+def _kinematics(found: Detections, options: ObjectOptions) -> dict[str, Any]:
+    boxes, count = found.boxes, len(found)
+    poses = np.zeros((count, _AXES, _AXES))
+    poses[:, :3, :3], placed = position_covariances(boxes.centers, found.depth_uncertainty.astype(np.float64), options)
+    poses[placed, _YAW, _YAW] = options.yaw_rad**2
+    moved: Booleans = np.isfinite(boxes.velocity).all(axis=1).reshape(count)
+    x, y = np.where(moved[:, None], boxes.velocity, 0.0).T
+    c, s = np.cos(boxes.yaw), np.sin(boxes.yaw)
+    nothing = np.zeros(count)
+    # The deviation is the same in every direction, so it need not be turned.
+    twists = np.zeros((count, _AXES, _AXES))
+    twists[moved, :2, :2] = np.eye(2) * options.velocity_mps**2
+    return {
+        "pose_with_covariance": np.hstack(
+            [boxes.centers, quaternion_from_yaw(boxes.yaw), poses.reshape(count, _AXES**2)]
         ),
-        has_position_covariance=position is not None,
-        orientation_availability=ORIENTATIONS[options.orientation],
-        twist_with_covariance=types("geometry_msgs/msg/TwistWithCovariance")(
-            twist=types("geometry_msgs/msg/Twist")(
-                linear=build_vector(types, (along, aside, 0.0)), angular=build_vector(types, (0.0, 0.0, 0.0))
-            ),
-            covariance=twist_covariance.reshape(-1),
+        "has_position_covariance": placed,
+        "orientation_availability": ORIENTATIONS[options.orientation],
+        "twist_with_covariance": np.hstack(
+            [np.column_stack([c * x + s * y, c * y - s * x, *[nothing] * 4]), twists.reshape(count, _AXES**2)]
         ),
-        has_twist=has_twist,
-        has_twist_covariance=has_twist,
-    )
-
-
-def position_covariance(
-    center: NDArray[np.float64], deviation: float, options: ObjectOptions
-) -> NDArray[np.float64] | None:
-    """(3, 3) covariance of a centre in m^2: ``deviation`` along the ray from the frame's origin, less across it.
-
-    None where the deviation is not known, or the centre is the origin itself.
-    """
-    distance = float(np.linalg.norm(center))
-    if not (0 < deviation < np.inf and distance > 0):
-        return None
-    ray = center / distance
-    along: NDArray[np.float64] = np.outer(ray, ray)
-    across = options.across_m**2 + (options.across_rad * distance) ** 2
-    return np.asarray(deviation**2 * along + across * (np.eye(3) - along))
-
-
-def _shape(types: MessageTypes, size: NDArray[np.float64]) -> Any:
-    shape = types("autoware_perception_msgs/msg/Shape")
-    return shape(
-        type=shape.BOUNDING_BOX,
-        footprint=types("geometry_msgs/msg/Polygon")(points=[]),
-        dimensions=build_vector(types, size),
-    )
+        "has_twist": moved,
+        "has_twist_covariance": moved,
+    }
