@@ -18,6 +18,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.36
 """Of images up to ``_FONT_WIDTH`` pixels wide; larger images are looked at from farther away."""
 _FONT_WIDTH = 800
+_LEAST_WIDTH = 448
+"""Smaller images are enlarged: a screen would do that to the letters too."""
 
 
 def annotate(view: CameraView, detections: Detections, score_threshold: float = 0.0) -> Image:
@@ -30,9 +32,15 @@ def annotate(view: CameraView, detections: Detections, score_threshold: float = 
         score_threshold: detections with a lower score are left out.
 
     Returns:
-        (H, W, 3) uint8 RGB, of the view's size.
+        (H, W, 3) uint8 RGB: the view's size, or a whole multiple of it with at least 448 columns.
     """
+    height, width = view.image.shape[:2]
+    times = -(-_LEAST_WIDTH // width)
     image = np.ascontiguousarray(view.image).copy()
+    if times > 1:
+        size = (width * times, height * times)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        view = CameraView(view.name, view.stamp, image, view.camera.resized(*size), view.T_ego_camera)
     draw_layer(image, view, detection_layer(detections, score_threshold), thickness=2)
     return image
 

@@ -253,7 +253,7 @@ def test_nothing_is_reloaded_without_a_folder_or_a_model(live_node: LiveNode) ->
 
 def test_without_listeners_nothing_is_detected(live_node: LiveNode, recording: Any) -> None:
     node = live_node()
-    answers = (topics.LONG_TAIL, topics.DETECTIONS, topics.MARKERS)
+    answers = (topics.LONG_TAIL, topics.DETECTIONS, topics.MARKERS, topics.OBJECTS)
     node.middleware.listeners.update(dict.fromkeys(answers, 0))
     node.middleware.feed(recording.static_messages() + recording.set_messages(0) + recording.set_messages(1))
     assert node.detector.frames == 0 and node.answers == []
@@ -274,7 +274,7 @@ def test_debug_images_are_made_for_those_who_look(live_node: LiveNode, recording
     node.feed(recording.set_messages(1))
     (image,) = node.middleware.published[front]
     assert node.middleware.published[back] == []
-    assert (image.encoding, image.width, image.height) == ("rgb8", 32, 16)
+    assert (image.encoding, image.width, image.height) == ("rgb8", 448, 224)
     assert image.header.stamp == recording.image_message("CAM_FRONT", 1)[2].header.stamp
 
 

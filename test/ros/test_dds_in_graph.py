@@ -25,6 +25,8 @@ OUTPUTS = {
     topics.LABEL_INFO: topics.LABEL_INFO_TYPE,
     topics.DIAGNOSTICS: topics.DIAGNOSTIC_TYPE,
 }
+if find_spec("autoware_perception_msgs"):
+    OUTPUTS[topics.OBJECTS] = topics.OBJECTS_TYPE
 
 
 @pytest.fixture

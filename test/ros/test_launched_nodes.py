@@ -162,9 +162,14 @@ def test_without_being_asked_rviz_stays_away(
     assert not file.exists()
 
 
-def test_remaps_of_a_launch_file_that_includes_ours_reach_the_node(
-    launch: Callable[..., Path], graph: Any, tmp_path: Path
+def test_namespaces_and_remaps_of_a_launch_file_that_includes_ours_reach_the_nodes(
+    launch: Callable[..., Path],
+    graph: Any,
+    stand_in: Callable[[str], tuple[str, Path]],
+    ros2: Callable[..., str],
+    tmp_path: Path,
 ) -> None:
+    prefix_path, shown = stand_in("rviz2")
     reports: list[Any] = []
     graph.listen("/front/diagnostics", topics.DIAGNOSTIC_TYPE, reports.append)
     file = tmp_path / "vehicle.launch.py"
@@ -172,22 +177,26 @@ def test_remaps_of_a_launch_file_that_includes_ours_reach_the_node(
         """
 from launch import LaunchDescription
 from launch.actions import GroupAction, IncludeLaunchDescription
-from launch_ros.actions import SetRemap
+from launch_ros.actions import PushRosNamespace, SetRemap
 from launch_ros.substitutions import FindPackageShare
 
 
 def generate_launch_description():
     detector = IncludeLaunchDescription(
         [FindPackageShare("semlt3d_ros"), "/launch/detector.launch.py"],
-        launch_arguments={"autostart": "false"}.items(),
+        launch_arguments={"autostart": "false", "rviz": "true"}.items(),
     )
-    return LaunchDescription([GroupAction([SetRemap("/diagnostics", "/front/diagnostics"), detector])])
+    around = [PushRosNamespace("unit"), SetRemap("/diagnostics", "/front/diagnostics")]
+    return LaunchDescription([GroupAction([*around, detector])])
 """,
         encoding="utf-8",
     )
-    launch(str(file))
+    log = launch(str(file), AMENT_PREFIX_PATH=prefix_path)
     graph.until(lambda: reports)
     assert not graph.statuses
+    assert "/unit/semlt3d" in ros2("node", "list", "--no-daemon", "--spin-time", "3")
+    until(shown.exists, log)
+    assert "/semlt3d/markers:=/unit/semlt3d/markers" in shown.read_text(encoding="utf-8").split()
 
 
 def test_a_recording_replayed_by_launch_is_detected_on_its_own_time(

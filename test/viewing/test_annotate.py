@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,15 @@ def test_boxes_are_drawn_where_they_are_and_the_view_stays_as_it_is(view):
     # 20 m ahead, 3 m to the left: 260 * 3 / 20 pixels left of the middle, below the horizon.
     assert np.abs(np.median(drawn[:, 1]) - (223.5 - 260 * 3 / 20)) < 8
     assert drawn[:, 0].min() > 100 and drawn[:, 0].max() < 170
+
+
+def test_small_images_are_enlarged_so_that_letters_are_small_beside_them(view):
+    large = view("CAM_FRONT", 0.0)
+    small = replace(large, image=large.image[::4, ::4].copy(), camera=large.camera.resized(112, 64))
+    found = one("car", (20.0, 3.0, 0.8))
+    image = annotate(small, found)
+    assert image.shape == (256, 448, 3) and small.image.shape == (64, 112, 3)
+    assert (image == annotate(large, found)).all(), "the same lens, and of one colour"
 
 
 def test_the_text_tells_class_and_score(view):
