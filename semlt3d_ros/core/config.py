@@ -129,7 +129,12 @@ def _entries(kind: Any, values: Any, path: str, faults: list[str]) -> Any:
         return _UNFIT
     before, place = len(faults), f"{path}: " if path else ""
     hints, known = _hints(kind), {entry.name: entry for entry in dataclasses.fields(kind)}
-    faults += [f"{place}unknown entry {str(name)!r}; {unknown(name, known)}" for name in values if name not in known]
+    # Names that are like none come together: of another kind of file there are many.
+    strange: dict[str, list[str]] = {}
+    for name in values:
+        if name not in known:
+            strange.setdefault(unknown(name, known), []).append(repr(str(name)))
+    faults += [f"{place}unknown entry {', '.join(names)}; {remedy}" for remedy, names in strange.items()]
     fit: dict[str, Any] = {}
     missing = []
     for name, entry in known.items():

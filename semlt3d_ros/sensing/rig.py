@@ -220,8 +220,10 @@ def default_rig() -> Rig:
 
 def _with_default_topics(values: Any) -> Any:
     """The entries of a rig with those that follow from the cameras' names; what does not fit is left as it is."""
-    if not isinstance(values, dict) or not isinstance(values.get("cameras"), list):
+    if not isinstance(values, dict):
         return values
+    if not isinstance(values.get("cameras"), list):
+        return {"anchor": "", **values}  # without cameras it is not what is missing
     cameras = []
     for number, entry in enumerate(values["cameras"]):
         if isinstance(entry, dict):
