@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "demo",
     "simulate": "simulate",
     "import": "import_pandaset",
+    "check": "check",
     "detect": "detect",
     "node": "node",
     "set": "set_parameter",

@@ -57,7 +57,7 @@ def _sets(survey: Survey) -> Verdict:
 def _transforms(survey: Survey) -> Verdict:
     rig, frames = survey.rig, survey.builder.tree.frames
     place = (rig.tf_topic, rig.tf_static_topic, *([rig.odometry_topic] if rig.odometry_topic else []))
-    faults = [str(fault) for fault in survey.faults if fault.place in place and not fault.harmless]
+    faults = [str(fault) for fault in survey.faults if fault.place.split()[0] in place and not fault.harmless]
     found = f"{len(frames)} frames: {_some(frames)}" if frames else "none"
     if rig.base_frame not in frames:
         return Verdict(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
@@ -17,6 +16,7 @@ from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.messages.decode_geometry import stamp_of
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig
+from semlt3d_ros.sensing.run_faults import run_faults
 
 PICTURE = ImageSpec(448, 252)
 """Large enough to see whether points lie on things, small enough to go through a long recording."""
@@ -80,7 +80,7 @@ class Survey:
         calibrations: by camera, how many different ones came.
         classes: labelled boxes by class index.
         sample: the newest of the frames that have most: cameras, points, labels. None without a frame.
-        faults: of messages that nobody can read.
+        faults: what was wrong with messages; those of the builder after the end.
     """
 
     def __init__(self, rig: Rig) -> None:
@@ -114,10 +114,6 @@ class Survey:
             self._calibrations[self._infos[topic]].add(np.asarray(message.k, np.float64).tobytes())
         self._keep(self.builder.add(topic, type_name, message))
 
-    def reject(self, topic: str, error: InputRejected) -> None:
-        """Count a message that nobody can read."""
-        self.faults.reject(topic, error)
-
     def poll(self, now: int) -> None:
         """Of a live stream: take what waits when it has stalled; ``now`` in nanoseconds of any one clock."""
         self._keep(self.builder.poll(now))
@@ -125,7 +121,7 @@ class Survey:
     def finish(self) -> None:
         """The stream has ended."""
         self._keep(self.builder.flush())
-        self.faults.extend(self.builder.faults)
+        self.faults.extend(run_faults(self.builder))
 
     def share_of(self, camera: str) -> float:
         """Share of the frames that a camera is in, in [0, 1]; 0 without a frame."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from semlt3d_ros.checking.survey import Survey
@@ -73,24 +73,21 @@ def _check_bag(options: argparse.Namespace, rig: Rig | None) -> tuple[Survey, li
     from semlt3d_ros.checking.checks import verdicts_of
     from semlt3d_ros.checking.survey import Survey
     from semlt3d_ros.checking.verdict import Verdict
-    from semlt3d_ros.data.bags import BagSource
+    from semlt3d_ros.data.bags import BagSource, decoded
     from semlt3d_ros.sensing.rig import rig_from_topics
 
     with BagSource(options.bag) as source, progress_bar("checking", for_people(options)) as progress:
         survey = Survey(rig or rig_from_topics(source.topics))
         stop = None if options.seconds is None else source.start + round(options.seconds * 1e9)
         end = min(source.end, stop or source.end)
-        for entry in source.messages(topics=list(survey.arrivals), stop=stop):
+        for entry, message in decoded(source.messages(topics=list(survey.arrivals), stop=stop), survey.faults):
             progress(entry.stamp - source.start, end - source.start)
-            try:
-                survey.add(entry.topic, entry.type_name, entry.message(), entry.stamp)
-            except InputRejected as error:
-                survey.reject(entry.topic, error)
+            survey.add(entry.topic, entry.type_name, message, entry.stamp)
         survey.finish()
         verdicts = verdicts_of(survey, source.topics)
-        if source.truncated:
-            remedy = "what could be read is used; copy or record it again"
-            verdicts.insert(0, Verdict("recording", "note", f"{options.bag} breaks off", remedy))
+        remedy = "what could be read is used; copy or record it again"
+        recording = [Verdict("recording", "note", str(fault), remedy) for fault in source.faults if not fault.harmless]
+        verdicts = [*recording, *verdicts]
     return survey, verdicts
 
 

@@ -387,3 +387,24 @@ def test_nothing_live_is_no_fit(domain, monkeypatch, capsys):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain + 101 if domain < 100 else domain))
     assert main(["check", "--live", "--seconds", "0.5"]) == 1
     assert "fit for detection: no" in capsys.readouterr().out
+
+
+def test_no_fault_goes_untold(messages):
+    """One broken image in twelve, one transform of nobody's camera: nothing that hinders, and still it is said."""
+    nan = float("nan")
+
+    def change(topic, message, index):
+        if topic == LEFT and index == 4:
+            return replace(message, data=message.data[:100])
+        if topic == topics.TF_STATIC:
+            first = message.transforms[0]
+            gyro = replace(first.transform, rotation=replace(first.transform.rotation, w=nan))
+            return replace(
+                message, transforms=[*message.transforms, replace(first, child_frame_id="gyro", transform=gyro)]
+            )
+        return message
+
+    verdicts = check(messages, change)
+    assert unfit_for(verdicts.values()) == {"detection": [], "learning": []}
+    assert "gyro" in verdicts["tf"].found
+    assert any(LEFT in verdict.found and verdict.status == "note" for verdict in verdicts.values())
