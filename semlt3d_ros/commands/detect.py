@@ -17,8 +17,8 @@ from semlt3d_ros.commands.output import (
     print_json,
     progress_bar,
 )
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
-from semlt3d_ros.core.faults import Fault, FaultLog
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
+from semlt3d_ros.core.faults import FaultLog
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.frame import Frame
@@ -51,7 +51,6 @@ def run(options: argparse.Namespace) -> int:
     """Detect in every set; what is written stays when this is interrupted."""
     from semlt3d_ros.data.bags import BagSink, BagSource
     from semlt3d_ros.sensing.rig import load_rig
-    from semlt3d_ros.sensing.run_faults import run_faults
 
     with BagSource(options.bag) as source:
         rig = load_rig(options.rig) if options.rig else _rig_of(source)
@@ -65,27 +64,15 @@ def run(options: argparse.Namespace) -> int:
         if options.vocabulary:
             detector.set_vocabulary(load_anchors(options.vocabulary))
         builder = FrameBuilder(rig, detector.image_spec)
-        with (
-            BagSink(options.out, overwrite=options.overwrite) as sink,
-            progress_bar("detecting", for_people(options)) as progress,
-        ):
-            answers = detect(source, builder, detector, sink, progress)
-        drops = builder.dropped_sets + answers.refused
-        counts = {
-            "sets_in": answers.processed + drops.total(),
-            "sets_processed": answers.processed,
-            "drops": dict(drops),
-            "message_drops": dict(builder.drops + answers.corrupt),
-            "memory_resets": dict(detector.memory_resets),
-            "truncated": source.truncated,
-        }
-        faults, incomplete = [*run_faults(builder), *answers.faults], list(source.faults)
-    _report(counts, faults, incomplete, options)
-    if not answers.processed:
-        what = f"no set of images in {options.bag} was detected in ({counts['sets_in']} came together)"
-        drops = builder.drops + answers.corrupt
-        dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
-        raise came_to_nothing(what, [*faults, *incomplete], f"dropped: {dropped}" if dropped else "it holds no images")
+        with BagSink(options.out, overwrite=options.overwrite) as sink:
+            with progress_bar("detecting", for_people(options)) as progress:
+                answers = detect(source, builder, detector, sink, progress)
+            outcome = _Outcome(builder, answers, source, dict(detector.memory_resets))
+            if not answers.processed:
+                # Within the context: an earlier bag is worth more than one without detections.
+                outcome.print(options)
+                raise outcome.failure()
+    outcome.print(options)
     return 0
 
 
@@ -145,12 +132,45 @@ def _answer(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink
         sink.write(topics.DETECTIONS, topics.DETECTION_3D_TYPE, encode_detection3d(detections, base), frame.stamp)
 
 
-def _report(counts: dict[str, Any], faults: list[Fault], incomplete: list[Fault], options: argparse.Namespace) -> None:
-    if options.json:
-        print_json({**counts, **faults_json(faults, incomplete)})
-        return
-    print(f"{counts['sets_processed']} of {counts['sets_in']} sets detected, in {options.out}")
-    for kind, title in (("drops", "sets dropped"), ("message_drops", "messages dropped")):
-        if counts[kind]:
-            print(f"{title}: " + ", ".join(f"{count} {reason}" for reason, count in sorted(counts[kind].items())))
-    print_faults(faults, incomplete)
+class _Outcome:
+    """What a run says at its end."""
+
+    def __init__(
+        self, builder: FrameBuilder, answers: Answers, source: BagSource, memory_resets: dict[str, int]
+    ) -> None:
+        drops = builder.dropped_sets + answers.refused
+        self.faults = [*builder.faults, *answers.faults]
+        self.incomplete = list(source.faults)
+        self.counts: dict[str, Any] = {
+            "sets_in": answers.processed + drops.total(),
+            "sets_processed": answers.processed,
+            "drops": dict(drops),
+            "message_drops": dict(builder.drops + answers.corrupt),
+            "memory_resets": memory_resets,
+            "truncated": source.truncated,
+        }
+        self._bag = source.path
+
+    def print(self, options: argparse.Namespace) -> None:
+        """Counts, then faults."""
+        counts = self.counts
+        if options.json:
+            print_json({**counts, **faults_json(self.faults, self.incomplete)})
+            return
+        written = f", in {options.out}" if counts["sets_processed"] else ""
+        print(f"{counts['sets_processed']} of {counts['sets_in']} sets detected{written}")
+        for kind, title in (("drops", "sets dropped"), ("message_drops", "messages dropped")):
+            if counts[kind]:
+                print(f"{title}: {_listed(counts[kind])}")
+        print_faults(self.faults, self.incomplete)
+
+    def failure(self) -> Semlt3dError:
+        """The error of a run that has detected nothing."""
+        what = f"no set of images in {self._bag} was detected in ({self.counts['sets_in']} came together)"
+        dropped = self.counts["message_drops"]
+        otherwise = f"dropped: {_listed(dropped)}" if dropped else "it holds no images"
+        return came_to_nothing(what, [*self.faults, *self.incomplete], otherwise)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))

@@ -116,6 +116,8 @@ def _play(middleware: Middleware, ending: Ending) -> None:
     middleware.logger.info(
         "played %d messages, %d of them late, %d rejected", summary.sent.total(), summary.late, summary.rejected
     )
+    for fault in (*summary.incomplete, *summary.faults):
+        middleware.logger.warning("%s", fault)
 
 
 def _refuse(error: ConfigurationError) -> int:

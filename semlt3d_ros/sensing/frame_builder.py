@@ -10,7 +10,7 @@ from typing import Any
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.messages import decode
+from semlt3d_ros.messages import decode, topics
 from semlt3d_ros.sensing.assembler import AssembledSet, AssemblerConfig, FrameAssembler
 from semlt3d_ros.sensing.camera_input import CameraInput, CameraStatus, PreparedImage
 from semlt3d_ros.sensing.companions import Companions
@@ -25,6 +25,7 @@ _REMEMBERED_RESETS = 64
 _FRUITLESS_IMAGES = 3
 """Images of each camera, on average, without a set: so many wait for nobody any more."""
 _STAMP_TEXT = "header.stamp does not advance; its publisher must fill it with the time that it holds for"
+_IMAGE_TYPES = {topics.IMAGE_TYPE, topics.COMPRESSED_IMAGE_TYPE}
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class FrameBuilder:
             rig, self.tree, self._assembler.min_cameras, self._points, self._labels, settings, self.faults
         )
         self._handlers = self._make_handlers()
+        self._types = self.topics
         self._image_since_poll = False
         self._last_image: int | None = None
         self._silent_s = 0.0
@@ -180,6 +182,7 @@ class FrameBuilder:
         if handler is None:
             return []
         try:
+            self._check_type(topic, type_name)
             frames = handler(type_name, message)
         except InputRejected as error:
             self._reject(topic, error)
@@ -305,6 +308,12 @@ class FrameBuilder:
             names = " and ".join(f"'{name}'" for name in parents)
             text = f"'{item.child}' has the parents {names}; the way to fixed_frame and base_frame of the rig is taken"
             self.faults.note(topic, "two_parents", text)
+
+    def _check_type(self, topic: str, type_name: str) -> None:
+        """A recording may have several types on one topic; images are read as what they are."""
+        expected = self._types[topic]
+        if type_name and type_name != expected and not {type_name, expected} <= _IMAGE_TYPES:
+            raise InputRejected("type", f"{type_name} is not read here; {expected} is")
 
     def _reject(self, topic: str, error: InputRejected) -> None:
         self._drops[error.reason] += 1

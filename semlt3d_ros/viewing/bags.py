@@ -22,7 +22,6 @@ from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
-from semlt3d_ros.sensing.run_faults import run_faults
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
 from semlt3d_ros.viewing.shown import Shown, Tell, interruptible, tell_nothing
@@ -130,7 +129,7 @@ class BagFrames:
                 yield from builder.add(entry.topic, entry.type_name, message)
             yield from builder.flush()
         finally:
-            self.faults.extend([*unread, *run_faults(builder)])
+            self.faults.extend([*unread, *builder.faults])
             self.drops += builder.drops + builder.dropped_sets + Counter({each.reason: each.count for each in unread})
 
 

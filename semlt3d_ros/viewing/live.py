@@ -16,7 +16,6 @@ from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_labels, decode_long_tail
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig
-from semlt3d_ros.sensing.run_faults import run_faults
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
 from semlt3d_ros.viewing.shown import Shown, Tell, interruptible, tell_nothing
@@ -73,7 +72,7 @@ class LiveFrames:
     @property
     def all_faults(self) -> list[Fault]:
         """What was wrong with messages of all kinds."""
-        return [*run_faults(self._builder), *self.faults]
+        return [*self._builder.faults, *self.faults]
 
     def add(self, topic: str, type_name: str, message: Any) -> list[Shown]:
         """Take one message and get the frames that can be shown now, oldest first."""

@@ -149,6 +149,14 @@ def test_evaluate_ends(terminal, long_drive, tmp_path):
     assert clean(evaluate.text), evaluate.text
 
 
+def test_play_ends(terminal, drive):
+    play = terminal("play", drive, "--loop", "--rate", "0.5")
+    play.wait_for(lambda: len(play.group()) > 0)
+    time.sleep(2)
+    assert play.ctrl_c() in (0, 130)
+    assert clean(play.text), play.text
+
+
 def test_simulate_ends(terminal, tmp_path):
     simulate = terminal("simulate", tmp_path / "made" / "drive.mcap", "--frames", "400", "--size", "112x64")
     simulate.wait_for(lambda: any((tmp_path / "made").glob("*")))

@@ -78,7 +78,7 @@ def uncalibrated(entry):
     if not entry.topic.endswith("camera_info"):
         return entry.data
     message = entry.message()
-    message.k = np.zeros(9)
+    message.k, message.p = np.zeros(9), np.zeros(12)
     return message
 
 
@@ -98,10 +98,40 @@ def test_a_bag_without_calibration_is_an_error_that_says_so(changed, detect, run
     assert status == 2 and FRONT_INFO in error and "K is all zeros" in error
 
 
+def test_messages_of_other_types_on_a_topic_are_told_and_the_others_used(drive, detect, run, tmp_path):
+    """Recorded by two publishers that do not agree about a topic's type."""
+    from semlt3d_ros.data import mcap_format as fmt
+
+    other = {topics.TF: "std_msgs/msg/String", topics.POINTS: "alien_msgs/msg/Cloud", FRONT_INFO: topics.TF_TYPE}
+    content, numbers = [fmt.MAGIC, fmt.pack_record(fmt.HEADER, fmt.pack_text("ros2"), fmt.pack_text("x"))], {}
+
+    def write(topic, kind, data, stamp):
+        if (topic, kind) not in numbers:
+            number = numbers[topic, kind] = len(numbers) + 1
+            content.append(fmt.pack_schema(fmt.Schema(number, kind, "ros2msg", b"")))
+            content.append(fmt.pack_channel(fmt.Channel(number, number, topic, "cdr", {})))
+        head = fmt.MESSAGE_HEAD.pack(numbers[topic, kind], 0, stamp, stamp)
+        content.append(fmt.pack_record(fmt.MESSAGE, head, data))
+
+    with BagSource(drive) as source:
+        for entry in source.messages():
+            if entry.topic in other:
+                write(entry.topic, other[entry.topic], bytes([0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), entry.stamp)
+            write(entry.topic, entry.type_name, entry.data, entry.stamp)
+    bag = tmp_path / "two.mcap"
+    bag.write_bytes(b"".join([*content, fmt.pack_record(fmt.DATA_END, bytes(4))]))
+    status, text, error = detect(bag)
+    assert (status, error) == (0, "") and "4 of 4 sets detected" in text
+    assert all(f"fault: {topic}: " in text and other[topic] in text for topic in (topics.TF, FRONT_INFO))
+    status, text, _ = run("view", bag, "--save", tmp_path / "x.rrd")
+    assert status == 0 and text.startswith("4 frames")
+    assert all(f"fault: {topic}: " in text and kind in text for topic, kind in other.items())
+
+
 def test_calibration_that_never_came_is_told(changed, detect):
     status, text, error = detect(changed("no_info.mcap", lambda e: None if e.topic.endswith("_info") else e.data))
     assert status == 2
-    assert f"{FRONT_INFO}: camera 'CAM_FRONT': no camera_info" in error and "4 images were received" in text
+    assert "CAM_FRONT" in error and "camera_info" in error and FRONT in text
 
 
 def test_a_bag_that_declares_images_and_holds_none_is_an_error(changed, detect):
@@ -113,7 +143,7 @@ def test_a_bag_that_declares_images_and_holds_none_is_an_error(changed, detect):
             sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
     status, text, error = detect(bag.with_name("declared.mcap"))
     assert status == 2 and len(error.splitlines()) == 1
-    assert "declared.mcap" in error and f"no image on {FRONT}" in error and "0 of 0 sets" in text
+    assert "declared.mcap" in error and f"{FRONT}: no image" in error and "0 of 0 sets" in text
 
 
 def test_one_bad_camera_among_good_ones_is_told(changed, detect, run, tmp_path):
