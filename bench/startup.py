@@ -38,7 +38,7 @@ CASES: dict[str, list[str]] = {
     "import: no such folder": ["import", "pandaset", "none", "out.mcap"],
     "train: no such recipe": ["train", "none.yaml"],
     "train: a bad recipe": ["train", "bad.yaml"],
-    "experiment: a bad experiment": ["experiment", "bad.yaml"],
+    "experiment: no such experiment": ["experiment", "none.yaml"],
     "model: a bad model": ["model", "bad.yaml"],
     "node: a parameter it does not have": ["node", "-p", "tolerence_s:=0.1"],
 }

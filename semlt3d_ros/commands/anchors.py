@@ -32,16 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the anchors, write them, and show how far apart they are."""
-    from rich.table import Table
-
-    from semlt3d_ros.semantics.anchors import make_anchors, save_anchors
-    from semlt3d_ros.semantics.clip import ClipEncoder
     from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES, load_templates, prompts_for, words_of
 
     templates = DEFAULT_TEMPLATES if options.templates is None else load_templates(options.templates)
     pairs = [given.partition("=") for given in options.names]
     names, words = [name for name, _, _ in pairs], {name: text for name, equals, text in pairs if equals}
     prompts_for(names, templates, words)  # what is wrong with them shows before any model is loaded
+
+    from rich.table import Table
+
+    from semlt3d_ros.semantics.anchors import make_anchors, save_anchors
+    from semlt3d_ros.semantics.clip import ClipEncoder
+
     encoder = ClipEncoder.load(options.model, options.pretrained)
     anchors = make_anchors(encoder, names, templates, words=words)
     save_anchors(options.out, anchors)

@@ -21,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, write, and print calibration errors before and after."""
+    from semlt3d_ros.training.recipe import load_recipe
+
+    load_recipe(options.recipe)  # what is wrong with it is told before torch is imported
+
     from semlt3d_ros.training.calibrate import calibrate_checkpoint
 
     result = calibrate_checkpoint(options.checkpoint, options.recipe, options.out)

@@ -38,16 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo; figures go to ``summary.json`` in its folder."""
-    from semlt3d_ros.commands.live_run import record_live_run
-    from semlt3d_ros.evaluation import EvaluationSettings, evaluate
-    from semlt3d_ros.evaluation.bags import BagPairs
-    from semlt3d_ros.simulation.drive import DriveConfig
-    from semlt3d_ros.simulation.simulate import simulate
     from semlt3d_ros.student.shipped import default_checkpoint
 
     checkpoint = (options.checkpoint or default_checkpoint()).resolve()
     if not checkpoint.is_file():
         raise ConfigurationError(f"there is no checkpoint at {checkpoint}; train one: semlt3d train --help")
+
+    from semlt3d_ros.commands.live_run import record_live_run
+    from semlt3d_ros.evaluation import EvaluationSettings, evaluate
+    from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.simulation.drive import DriveConfig
+    from semlt3d_ros.simulation.simulate import simulate
+
     drive, detections = options.out / "drive.mcap", options.out / "detections.mcap"
     options.out.mkdir(parents=True, exist_ok=True)
     config = DriveConfig(seed=options.seed, frames=options.frames, interval_s=0.2, class_exponent=CLASS_EXPONENT)

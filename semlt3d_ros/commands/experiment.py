@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the runs that are missing, then write the report."""
+    from semlt3d_ros.core.yaml_file import read_yaml
+
+    read_yaml(options.experiment, "experiment")  # that there is none is told before torch is imported
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -65,10 +65,11 @@ def read_config(path: Path) -> StudentConfig:
         ConfigurationError: the file cannot be read, or is no student config.
     """
     from semlt3d_ros.core.config import load
-    from semlt3d_ros.student import checkpoint
     from semlt3d_ros.student.config import StudentConfig
 
     if path.suffix == ".safetensors":
+        from semlt3d_ros.student import checkpoint
+
         return checkpoint.read_config(path)
     return replace(load(StudentConfig, path, "model config"), pretrained=False)
 

@@ -26,6 +26,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, out_help: str) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Train, and print what came of it."""
+    from semlt3d_ros.training.recipe import load_recipe
+
+    load_recipe(options.recipe)  # what is wrong with it is told before torch is imported
+
     from semlt3d_ros.training.run import train
 
     result = train(options.recipe, options.out, options.resume, progress=for_people(options))

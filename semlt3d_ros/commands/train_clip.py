@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Render, train, measure on unseen seeds, and print how well each class is named."""
+    from semlt3d_ros.core.yaml_file import read_yaml
+
+    read_yaml(options.recipe, "recipe")  # that there is none is told before torch is imported
+
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
-from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.experts import balance_loss
 from semlt3d_ros.student.geometry import MIN_DEPTH_M, encode_boxes, project
 from semlt3d_ros.student.image_head import ImageOutput, depth_bin_edges
+from semlt3d_ros.student.loss_weights import LossWeights
 from semlt3d_ros.student.matcher import FOCAL_ALPHA, FOCAL_GAMMA, match
 from semlt3d_ros.student.projection import SemanticProjection, distillation_loss
 from semlt3d_ros.student.student import StudentOutput
 from semlt3d_ros.student.targets import Targets
 
 _CODE_WEIGHTS = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05])
-
-
-@dataclass(frozen=True)
-class LossWeights(Checked):
-    """Weights of the terms of the total loss.
-
-    Attributes:
-        classes: focal loss of the query classes.
-        boxes: L1 loss of the box codes.
-        scale: negative log-likelihood of the radial error under the predicted Laplace scale.
-        denoising: all query losses of the denoising queries.
-        heat: focal loss of the 2D heat maps.
-        centers: L1 loss of 2D centre offset and log depth.
-        depth: cross-entropy of the LiDAR depth bins.
-        alignment: focal loss of the language-aligned logits (SemLT3D's L_contrast), on every layer.
-        distillation: semantic projection distillation (L_KD).
-        balance: load balance of the experts (L_bal).
-        temperature: of the similarity distributions that are distilled; the paper does not state one.
-    """
-
-    TITLE: ClassVar[str] = "loss_weights"
-    CHECKS: ClassVar[Checks] = (
-        *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
-        *not_negative("alignment", "distillation", "balance"),
-        *positive("temperature"),
-    )
-
-    classes: float = 2.0
-    boxes: float = 0.75
-    scale: float = 0.1
-    denoising: float = 1.0
-    heat: float = 1.0
-    centers: float = 1.0
-    depth: float = 0.5
-    alignment: float = 0.0
-    distillation: float = 0.0
-    balance: float = 0.01
-    temperature: float = 0.1
 
 
 class Criterion:

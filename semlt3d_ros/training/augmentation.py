@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semlt3d_ros.core.checks import Checked, Checks, not_negative, share
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.targets import Targets
-
-
-@dataclass(frozen=True)
-class Augmentation(Checked):
-    """Chances and strengths.
-
-    Attributes:
-        mirror: chance to mirror the whole rig and its world left to right.
-        rotate: turn the ego axes about the vertical by any angle, so that no direction is special.
-        brightness, contrast, tint: largest relative change, per rig, per rig and per colour channel.
-        blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
-        noise: largest pixel noise in grey levels, uniform.
-        drop_camera: chance that one camera of a frame goes missing.
-    """
-
-    TITLE: ClassVar[str] = "augmentation"
-    CHECKS: ClassVar[Checks] = (
-        *share("mirror", "brightness", "contrast", "tint", "blur", "drop_camera"),
-        *not_negative("noise"),
-    )
-
-    mirror: float = 0.5
-    rotate: bool = True
-    brightness: float = 0.3
-    contrast: float = 0.3
-    tint: float = 0.08
-    blur: float = 0.3
-    noise: float = 10.0
-    drop_camera: float = 0.05
+from semlt3d_ros.training.recipe import Augmentation
 
 
 def clip_is_mirrored(clip: int, seed: int, settings: Augmentation) -> bool:

@@ -14,8 +14,7 @@ from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.criterion import LossWeights
-from semlt3d_ros.training.augmentation import Augmentation
+from semlt3d_ros.student.loss_weights import LossWeights
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,35 @@ class Schedule(Checked):
     evaluate_every: int = 500
     save_every: int = 200
     precision: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclass(frozen=True)
+class Augmentation(Checked):
+    """What is varied in training: chances and strengths; see ``training.augmentation``.
+
+    Attributes:
+        mirror: chance to mirror the whole rig and its world left to right.
+        rotate: turn the ego axes about the vertical by any angle, so that no direction is special.
+        brightness, contrast, tint: largest relative change, per rig, per rig and per colour channel.
+        blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
+        noise: largest pixel noise in grey levels, uniform.
+        drop_camera: chance that one camera of a frame goes missing.
+    """
+
+    TITLE: ClassVar[str] = "augmentation"
+    CHECKS: ClassVar[Checks] = (
+        *share("mirror", "brightness", "contrast", "tint", "blur", "drop_camera"),
+        *not_negative("noise"),
+    )
+
+    mirror: float = 0.5
+    rotate: bool = True
+    brightness: float = 0.3
+    contrast: float = 0.3
+    tint: float = 0.08
+    blur: float = 0.3
+    noise: float = 10.0
+    drop_camera: float = 0.05
 
 
 @dataclass(frozen=True)

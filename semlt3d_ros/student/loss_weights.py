@@ -1,0 +1,46 @@
+"""How much each loss counts; for recipes, which are read without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive
+
+
+@dataclass(frozen=True)
+class LossWeights(Checked):
+    """Weights of the terms of the total loss.
+
+    Attributes:
+        classes: focal loss of the query classes.
+        boxes: L1 loss of the box codes.
+        scale: negative log-likelihood of the radial error under the predicted Laplace scale.
+        denoising: all query losses of the denoising queries.
+        heat: focal loss of the 2D heat maps.
+        centers: L1 loss of 2D centre offset and log depth.
+        depth: cross-entropy of the LiDAR depth bins.
+        alignment: focal loss of the language-aligned logits (SemLT3D's L_contrast), on every layer.
+        distillation: semantic projection distillation (L_KD).
+        balance: load balance of the experts (L_bal).
+        temperature: of the similarity distributions that are distilled; the paper does not state one.
+    """
+
+    TITLE: ClassVar[str] = "loss_weights"
+    CHECKS: ClassVar[Checks] = (
+        *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
+        *not_negative("alignment", "distillation", "balance"),
+        *positive("temperature"),
+    )
+
+    classes: float = 2.0
+    boxes: float = 0.75
+    scale: float = 0.1
+    denoising: float = 1.0
+    heat: float = 1.0
+    centers: float = 1.0
+    depth: float = 0.5
+    alignment: float = 0.0
+    distillation: float = 0.0
+    balance: float = 0.01
+    temperature: float = 0.1
