@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.checks import Checked, Checks, not_negative
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.messages.building import build_header
@@ -43,7 +43,7 @@ _YAW = 5
 
 
 @dataclass(frozen=True)
-class ObjectOptions:
+class ObjectOptions(Checked):
     """How a detection becomes an object: what Autoware has no message for, or asks for and the model does not say.
 
     Deviations are standard deviations; they count for every object alike. That along the viewing ray is each
@@ -58,8 +58,11 @@ class ObjectOptions:
         velocity_mps: of the velocity, in either direction.
     """
 
-    classes: Mapping[str, str] = field(default_factory=dict)
-    orientation: str = "SIGN_UNKNOWN"
+    TITLE: ClassVar[str] = "options of Autoware's objects"
+    CHECKS: ClassVar[Checks] = not_negative("across_m", "across_rad", "yaw_rad", "velocity_mps")
+
+    classes: dict[str, str]
+    orientation: Literal["SIGN_UNKNOWN", "AVAILABLE"] = "SIGN_UNKNOWN"
     across_m: float = 0.2
     across_rad: float = 0.01
     yaw_rad: float = 0.7

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.messages.encode_objects import LABELS, ORIENTATIONS, ObjectOptions
-from semlt3d_ros.middleware.parameters import check_values, parameter
+from semlt3d_ros.core.yaml_file import read_yaml
+from semlt3d_ros.messages.encode_objects import LABELS, ObjectOptions
 
 CLASSES: dict[str, str] = {
     "car": "CAR",
@@ -35,18 +31,8 @@ CLASSES: dict[str, str] = {
     "barrier": "UNKNOWN",
 }
 """Autoware's tracker knows the labels up to PEDESTRIAN alone, so what lies on the road is unknown to it."""
+WHAT = "objects_classes_file"
 _CLOSE = 0.8
-
-
-@dataclass(frozen=True)
-class _Numbers:
-    """The rest of the file; see ``ObjectOptions``."""
-
-    orientation: str = parameter(ObjectOptions.orientation, "", choices=tuple(ORIENTATIONS))
-    across_m: float = parameter(ObjectOptions.across_m, "", low=0, high=100)
-    across_rad: float = parameter(ObjectOptions.across_rad, "", low=0, high=1)
-    yaw_rad: float = parameter(ObjectOptions.yaw_rad, "", low=0, high=4)
-    velocity_mps: float = parameter(ObjectOptions.velocity_mps, "", low=0, high=100)
 
 
 def load_object_options(file: str, class_names: Iterable[str]) -> ObjectOptions:
@@ -63,29 +49,27 @@ def load_object_options(file: str, class_names: Iterable[str]) -> ObjectOptions:
     Raises:
         ConfigurationError: the file cannot be read, or lists all its faults.
     """
+    from semlt3d_ros.core.config import ConfigurationFaults, parse
+
     if not file:
         return ObjectOptions(CLASSES)
+    data, place = read_yaml(Path(file).expanduser(), WHAT), f"{WHAT} '{file}'"
+    faults = _faults(data, tuple(class_names))
     try:
-        data = yaml.safe_load(Path(file).expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"objects_classes_file '{file}' cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"objects_classes_file '{file}' is not YAML: {reason}") from error
-    faults: list[str] = []
-    if not isinstance(data, Mapping) or not isinstance(data.get("classes"), Mapping):
-        raise ConfigurationError(
-            f"objects_classes_file '{file}' has no entry 'classes' with a line such as 'car: CAR' for each class"
-        )
-    classes = _classes(data["classes"], tuple(class_names), faults)
-    given = {str(name): (value, "the file") for name, value in data.items() if name != "classes"}
-    numbers = check_values(_Numbers, given, faults)
+        options = parse(ObjectOptions, data, place)
+    except ConfigurationFaults as error:
+        raise ConfigurationFaults(place, (*faults, *error.faults)) from None
     if faults:
-        raise ConfigurationError(f"objects_classes_file '{file}': {'; '.join(faults)}")
-    return ObjectOptions(classes, **numbers)
+        raise ConfigurationFaults(place, faults)
+    return options
 
 
-def _classes(entries: Mapping[Any, Any], class_names: tuple[str, ...], faults: list[str]) -> dict[str, str]:
+def _faults(data: Any, class_names: tuple[str, ...]) -> list[str]:
+    """What is wrong with the classes, beyond their form."""
+    entries = data.get("classes") if isinstance(data, Mapping) else None
+    if not isinstance(entries, Mapping):
+        return []
+    faults = []
     left_out = [name for name in class_names if name not in entries]
     for name, label in entries.items():
         if not isinstance(name, str) or not name:
@@ -96,4 +80,4 @@ def _classes(entries: Mapping[Any, Any], class_names: tuple[str, ...], faults: l
             near = difflib.get_close_matches(str(label).upper(), LABELS, 1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(LABELS)}"
             faults.append(f"classes: {name}: Autoware has no label {label!r}, {hint}")
-    return {name: label for name, label in entries.items() if isinstance(label, str) and label in LABELS}
+    return faults

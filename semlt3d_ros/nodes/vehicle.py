@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.middleware.names import resolve_name
 
 MODEL_PARAMETERS = ("checkpoint", "model_folder", "vocabulary_file", "device", "threads")
@@ -63,12 +62,7 @@ def read_vehicle(path: Path, rigs: Mapping[str, Path]) -> Vehicle:
     Raises:
         ConfigurationError: the file cannot be read, or lists all its faults.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"the vehicle file '{path}' cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the vehicle file '{path}' is not YAML: {' '.join(str(error).split())}") from error
+    data = read_yaml(path, "vehicle file")
     readers: dict[str, Callable[[Any, Path, list[str]], Any]] = {
         "namespace": lambda value, _, faults: _text("namespace", value, faults),
         "name": lambda value, _, faults: _text("name", value, faults),
@@ -78,7 +72,7 @@ def read_vehicle(path: Path, rigs: Mapping[str, Path]) -> Vehicle:
         "model": _model,
     }
     if not isinstance(data, Mapping):
-        raise ConfigurationError(f"the vehicle file '{path}' holds none of {', '.join(readers)}")
+        raise ConfigurationError(f"vehicle file '{path}' holds none of {', '.join(readers)}")
     faults: list[str] = []
     read: dict[str, Any] = {}
     for key, value in data.items():
@@ -92,7 +86,7 @@ def read_vehicle(path: Path, rigs: Mapping[str, Path]) -> Vehicle:
     if read.get("rig") and "rig_file" in parameters:
         faults.append("there is a 'rig', and 'rig_file' among the parameters; keep one")
     if faults:
-        raise ConfigurationError(f"the vehicle file '{path}': {'; '.join(faults)}")
+        raise ConfigurationError(f"vehicle file '{path}': {'; '.join(faults)}")
     return Vehicle(**read, parameters=_with_paths({**parameters, **model}, path))
 
 
@@ -109,11 +103,11 @@ def name_faults(namespace: str, name: str) -> list[str]:
 def rig_on_screen(path: Path | None) -> tuple[str, str, tuple[str, ...]]:
     """Base frame, topic of points and cameras that a rig file says; empty where it says none, or cannot be read."""
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
+        data = read_yaml(path, "rig") if path is not None else {}
         data = data.get("rig", data)
         names = tuple(str(camera["name"]) for camera in data["cameras"])
         return str(data.get("base_frame") or ""), str(data.get("points_topic") or ""), names
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+    except (ConfigurationError, TypeError, KeyError, AttributeError):
         # The node tells what is wrong with it.
         return "", "", ()
 

@@ -44,6 +44,7 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     content = {
         "classes": {"car": "VEHICLE", "buss": "BUS", "truck": "truck", "adult": ["PEDESTRIAN"], 7: "CAR"},
         "yaw_rad": "wide",
+        "velocity_mps": -1,
         "acros_m": 1,
         "orientation": "MAYBE",
     }
@@ -56,9 +57,10 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         "truck: Autoware has no label 'truck', did you mean TRUCK?",
         "adult: Autoware has no label ['PEDESTRIAN']",
         "7 is not the name of a class",
-        "yaw_rad = 'wide' is not a number",
-        "'acros_m', did you mean 'across_m'?",
-        "orientation = 'MAYBE' is not one of SIGN_UNKNOWN, AVAILABLE",
+        "yaw_rad must be a number, not 'wide'",
+        "velocity_mps must not be negative, not -1.0",
+        "unknown entry 'acros_m'; did you mean 'across_m'?",
+        "orientation must be one of SIGN_UNKNOWN, AVAILABLE, not 'MAYBE'",
     ):
         assert part in text, text
     assert "\n" not in text
@@ -67,9 +69,10 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("- car\n", "has no entry 'classes'"),
-        ("", "has no entry 'classes'"),
-        ("classes: [car]\n", "has no entry 'classes'"),
+        ("- car\n", "must be a mapping"),
+        ("", "it is empty"),
+        ("yaw_rad: 1.0\n", "missing classes"),
+        ("classes: [car]\n", r"classes must be a mapping, not \['car'\]"),
         ("classes: {car: [", "is not YAML"),
     ],
 )

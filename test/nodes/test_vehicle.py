@@ -103,7 +103,7 @@ def test_all_faults_are_told_at_once_in_one_line(tmp_path: Path) -> None:
         "there is a 'rig', and 'rig_file' among the parameters",
     ):
         assert part in text, text
-    assert "\n" not in text and text.startswith(f"the vehicle file '{tmp_path / 'vehicle.yaml'}': ")
+    assert "\n" not in text and text.startswith(f"vehicle file '{tmp_path / 'vehicle.yaml'}': ")
 
 
 @pytest.mark.parametrize(

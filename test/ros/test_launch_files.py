@@ -89,7 +89,7 @@ def test_all_faults_are_told_at_once(launched: Ros2, tmp_path: Path) -> None:
     for part in (
         "bag:=/nowhere.mcap does not exist",
         "rate:=0 is not a number greater than 0",
-        f"the vehicle file '{vehicle}': rig: 'submarine' is neither a file",
+        f"vehicle file '{vehicle}': rig: 'submarine' is neither a file",
         "there is no entry 'remap', did you mean 'remaps'?",
         "params:=/nowhere.yaml is not a file",
         "rviz:=perhaps is neither true nor false",
