@@ -16,7 +16,6 @@ from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.messages.decode_geometry import stamp_of
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig
-from semlt3d_ros.sensing.run_faults import run_faults
 
 PICTURE = ImageSpec(448, 252)
 """Large enough to see whether points lie on things, small enough to go through a long recording."""
@@ -121,7 +120,7 @@ class Survey:
     def finish(self) -> None:
         """The stream has ended."""
         self._keep(self.builder.flush())
-        self.faults.extend(run_faults(self.builder))
+        self.faults.extend(self.builder.faults)
 
     def share_of(self, camera: str) -> float:
         """Share of the frames that a camera is in, in [0, 1]; 0 without a frame."""
