@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,26 @@ Values = Mapping[str, Any]
 
 * a number, or a message made of numbers of one kind (``Pose``, ``Vector3``): an array (N, ...) with all of them in the
   order of the definition, or what can be broadcast to it;
-* a text: N of them, or one for all;
+* a text: N of them, one for all, or ``Chosen`` from few;
 * an array of numbers: an array (N, length);
 * another message: ``Values`` of its fields;
 * an array of other messages: a sequence of ``Values``, one for each place in it; every record has as many.
 
 What is not given is zero or empty.
 """
+
+
+class Chosen(NamedTuple):
+    """N texts, each of which is one of few.
+
+    Attributes:
+        texts: to choose from.
+        indices: (N,) which of them.
+    """
+
+    texts: Sequence[str]
+    indices: NDArray[np.int64]
+
 
 _HEADER = 4
 _GREATEST_ALIGNMENT = 8
@@ -122,16 +135,22 @@ class _Text:
 
 
 class _Texts(_Text):
-    def __init__(self, texts: Sequence[str]) -> None:
-        encoded = [text.encode() + b"\0" for text in texts]
-        self._lengths = np.array([len(text) for text in encoded], np.int64)
+    def __init__(self, texts: Sequence[str] | Chosen) -> None:
+        choices = texts.texts if isinstance(texts, Chosen) else texts
+        encoded = [text.encode() + b"\0" for text in choices]
         self._letters = np.frombuffer(b"".join(encoded), np.uint8)
+        lengths = np.array([len(text) for text in encoded], np.int64)
+        starts = np.cumsum(lengths) - lengths
+        chosen = texts.indices if isinstance(texts, Chosen) else slice(None)
+        self._lengths, self._starts = lengths[chosen], starts[chosen]
         self.size: int | NDArray[np.int64] = 4 + self._lengths[:, None]
 
     def put(self, data: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
         data.view("<u4")[places // 4] = self._lengths
-        before = np.cumsum(self._lengths) - self._lengths
-        data[np.repeat(places + 4 - before, self._lengths) + np.arange(len(self._letters))] = self._letters
+        ends = np.cumsum(self._lengths)
+        letter = np.arange(self._lengths.sum()) - np.repeat(ends - self._lengths, self._lengths)
+        letters = self._letters[np.repeat(self._starts, self._lengths) + letter]
+        data[np.repeat(places + 4, self._lengths) + letter] = letters
 
 
 class _SameText(_Text):

@@ -14,7 +14,7 @@ from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
 from semlt3d_ros.messages.building import build_header
-from semlt3d_ros.messages.cdr import serialize_records
+from semlt3d_ros.messages.cdr import Chosen, serialize_records
 from semlt3d_ros.messages.topics import DETECTION_3D_TYPE, LONG_TAIL_TYPE
 from semlt3d_ros.messages.typestore import MessageTypes, Serialized, message_class
 
@@ -113,14 +113,13 @@ def _long_tail_array(
     message = message_class(LONG_TAIL_TYPE)(detections=[], **fields)
     count, names = len(boxes), fields["class_names"]
     best = confidences.argmax(axis=1) if count else np.zeros(0, np.int64)
-    groups = [group_of(name) for name in names]
     detections = {
         "pose": _poses(boxes),
         "size": boxes.sizes,
         "velocity": np.column_stack([boxes.velocity, np.zeros(count)]),
         "score": confidences[np.arange(count), best],
-        "class_name": [names[index] for index in best.tolist()],
-        "group": [groups[index] for index in best.tolist()],
+        "class_name": Chosen(names, best),
+        "group": Chosen([group_of(name) for name in names], best),
         "class_confidences": confidences,
     }
     return serialize_records(message, LONG_TAIL_TYPE, count, detections | others)
@@ -142,7 +141,7 @@ def _detection3d_array(
         "results": [
             {
                 "hypothesis": {
-                    "class_id": [class_names[index] for index in ranked.tolist()],
+                    "class_id": Chosen(class_names, ranked),
                     "score": confidences[rows, ranked],
                 },
                 # The covariance stays zero: not known.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.messages.cdr import serialize_records
+from semlt3d_ros.messages.cdr import Chosen, serialize_records
 from semlt3d_ros.messages.encode_detections import group_of, header_values
 from semlt3d_ros.messages.topics import MARKER_TYPE
 from semlt3d_ros.messages.typestore import Serialized, message_class
@@ -59,6 +59,8 @@ _DEFAULT_OPTIONS = MarkerOptions()
 
 Floats = NDArray[np.float64]
 
+_PLACES = slice(3), slice(3, 7), slice(7, 10), slice(10, 14)
+
 
 class _Shapes(NamedTuple):
     """Markers of one kind, one for each of N boxes."""
@@ -68,7 +70,7 @@ class _Shapes(NamedTuple):
     rows: NDArray[np.int64]
     """Of which boxes (N,)."""
     numbers: Floats
-    """Position, quaternion, scale and colour (N, 14)."""
+    """Position, quaternion, scale and colour (N, 14), at ``_PLACES``."""
     texts: Sequence[str]
 
 
@@ -96,17 +98,16 @@ def encode_markers(detections: Detections, frame_id: str, options: MarkerOptions
     # Box by box, after the DELETEALL, whose row is -1.
     all_rows = np.concatenate([each.rows for each in shapes])
     order = np.argsort(all_rows, kind="stable")
-    kinds = np.repeat([each.kind for each in shapes], [len(each.rows) for each in shapes])
-    namespaces = [each.namespace for each in shapes for _ in each.rows]
+    which = np.repeat(np.arange(len(shapes)), [len(each.rows) for each in shapes])[order]
     texts = [text for each in shapes for text in each.texts]
     numbers = np.concatenate([each.numbers for each in shapes])[order]
     is_box = all_rows[order] >= 0
     sec, nanosec = divmod(round(options.lifetime_s * 1e9), 1_000_000_000)
     values = {
         "header": header_values(detections.stamp, frame_id),
-        "ns": [namespaces[index] for index in order.tolist()],
+        "ns": Chosen([each.namespace for each in shapes], which),
         "id": np.where(is_box, all_rows[order], 0),
-        "type": kinds[order],
+        "type": np.array([each.kind for each in shapes])[which],
         "action": np.where(is_box, marker.ADD, marker.DELETEALL),
         "pose": numbers[:, :7],
         "scale": numbers[:, 7:10],
@@ -121,9 +122,10 @@ def _made(
     namespace: str, kind: int, rows: NDArray[np.int64], parts: Sequence[ArrayLike], texts: Sequence[str] | None = None
 ) -> _Shapes:
     """Markers of position, quaternion, scale and colour, each (N, width), or (width,) for all of them."""
-    widths = (3, 4, 3, 4)
-    numbers = [np.broadcast_to(part, (len(rows), width)) for part, width in zip(parts, widths, strict=True)]
-    return _Shapes(namespace, kind, rows, np.hstack(numbers), [""] * len(rows) if texts is None else texts)
+    numbers = np.empty((len(rows), 14))
+    for place, part in zip(_PLACES, parts, strict=True):
+        numbers[:, place] = part
+    return _Shapes(namespace, kind, rows, numbers, [""] * len(rows) if texts is None else texts)
 
 
 def _shapes(drawn: Detections, rows: NDArray[np.int64], options: MarkerOptions) -> list[_Shapes]:
