@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.data.bag_topics import TopicRecord
 
 METADATA_NAME = "metadata.yaml"
@@ -72,7 +72,6 @@ def write_metadata(
     counts: Mapping[TopicRecord, int],
     span: tuple[int, int],
     compress: bool,
-    finished: bool,
 ) -> None:
     """Write ``metadata.yaml`` in one step, so that a reader never sees half of it.
 
@@ -83,7 +82,6 @@ def write_metadata(
         counts: messages per topic.
         span: log times of the first and last message.
         compress: messages are compressed one by one (sqlite3 only; mcap says so itself).
-        finished: wait until the disk has it.
     """
     begin = {"nanoseconds_since_epoch": span[0]}
     duration = {"nanoseconds": span[1] - span[0]}
@@ -116,13 +114,11 @@ def write_metadata(
         "custom_data": None,
         "ros_distro": "jazzy",
     }
-    temporary = folder / f".{METADATA_NAME}.new"
-    with temporary.open("w", encoding="utf-8") as file:
+    with (
+        whole(folder / METADATA_NAME, durable=False) as draft,
+        draft.open("w", encoding="utf-8") as file,
+    ):
         yaml.safe_dump({"rosbag2_bagfile_information": information}, file, sort_keys=False)
-        if finished:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, folder / METADATA_NAME)
 
 
 def _listed(path: Path) -> tuple[list[str], int | None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -14,6 +15,7 @@ import zstandard
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
+from semlt3d_ros.core.outputs import Draft, resolved
 from semlt3d_ros.data.bag_message import BagMessage, decoded
 from semlt3d_ros.data.bag_metadata import METADATA_NAME, BagFolder, read_folder, write_metadata
 from semlt3d_ros.data.bag_topics import TopicRecord
@@ -26,6 +28,8 @@ __all__ = ["BagMessage", "BagSink", "BagSource", "decoded"]
 
 Storage = Literal["mcap", "sqlite3"]
 _READERS: dict[str, type[McapReader] | type[SqliteReader]] = {".mcap": McapReader, ".db3": SqliteReader}
+
+_log = logging.getLogger(__name__)
 
 
 class BagSource:
@@ -157,6 +161,10 @@ class BagSource:
 class BagSink:
     """Writes a bag. A context manager.
 
+    It is written under its unfinished name (``NAME.unfinished.mcap``, ``NAME.unfinished`` for a folder) and takes its
+    own when it is closed; until then an earlier bag can be read under that name. Where the context ends by an error or
+    an interruption, the bag is finished so far as it goes and stays under its unfinished name, which is logged.
+
     What was written survives the end of the process, except for the last second of it at most: mcap chunks are handed
     to the operating system, and sqlite3 rows committed, every 4 MiB and every second of writing, and by ``flush``.
 
@@ -166,34 +174,44 @@ class BagSink:
         compress: compress with zstd: chunks of an mcap file, single messages of a sqlite3 file.
         overwrite: replace a bag that is there. Other files in a bag folder are left alone.
 
+    Attributes:
+        path: where the bag will be.
+        draft: where it is being written.
+
     Raises:
-        ConfigurationError: the path is taken, or cannot be written.
+        ConfigurationError: the path is taken, cannot be written, or is being written by another process.
     """
 
     def __init__(
         self, path: str | Path, storage: Storage = "mcap", compress: bool = True, overwrite: bool = False
     ) -> None:
         self.path = Path(path)
-        self._folder = None if self.path.suffix == ".mcap" else self.path
+        self._is_folder = self.path.suffix != ".mcap"
         self._storage = storage
         self._compress = compress
+        self._overwrite = overwrite
         self._topics: dict[str, TopicRecord] = {}
         self._counts: dict[TopicRecord, int] = {}
         self._span: tuple[int, int] | None = None
         self._closed = False
         if storage not in ("mcap", "sqlite3"):
             raise ConfigurationError(f"storage '{storage}' is not known; use mcap or sqlite3")
-        if self.path.suffix == ".db3" or (self._folder is None and storage != "mcap"):
+        if self.path.suffix == ".db3" or (not self._is_folder and storage != "mcap"):
             raise ConfigurationError(f"{path}: a single file is always .mcap; give a folder's name for sqlite3")
         try:
-            self._make_room(overwrite)
-            self._file = self._folder / f"{self.path.name}_0.{_SUFFIX[storage]}" if self._folder else self.path
-            self._writer = (
-                McapWriter(self._file, compress, overwrite) if storage == "mcap" else SqliteWriter(self._file, compress)
-            )
+            self._taken()
         except OSError as error:
-            raise ConfigurationError(f"cannot write the bag {self.path}: {error.strerror or error}") from error
-        self._write_metadata()
+            raise ConfigurationError(f"cannot write the bag {path}: {error.strerror or error}") from error
+        self._draft = Draft(self.path, folder=self._is_folder, wait=False)
+        self.draft = self._draft.draft
+        name = f"{self.path.name}_0.{_SUFFIX[storage]}"
+        self._file = self.draft / name if self._is_folder else self.draft
+        try:
+            self._writer = McapWriter(self._file, compress) if storage == "mcap" else SqliteWriter(self._file, compress)
+            self._write_metadata()
+        except OSError as error:
+            self._draft.discard()
+            raise ConfigurationError(f"cannot write the bag {path}: {error.strerror or error}") from error
 
     def write(self, topic: str, type_name: str, message: object, stamp: int) -> None:
         """Append a message.
@@ -215,21 +233,35 @@ class BagSink:
         if record.type_name != type_name:
             raise ConfigurationError(f"topic {topic} carries {record.type_name} in {self.path}, not {type_name}")
         data = message if isinstance(message, (bytes, bytearray, memoryview)) else serialize(message, type_name)
-        self._writer.write(record, stamp, data)
+        with self._named():
+            self._writer.write(record, stamp, data)
         self._counts[record] += 1
         first, last = self._span or (stamp, stamp)
         self._span = min(first, stamp), max(last, stamp)
 
     def flush(self) -> None:
         """Hand everything written so far to the operating system."""
-        self._writer.flush()
+        with self._named():
+            self._writer.flush()
 
     def close(self) -> None:
-        """Finish the bag: last messages, index, metadata. A second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._writer.close()
+        """Finish the bag: last messages, index, metadata, its own name. A second call does nothing.
+
+        Raises:
+            ConfigurationError: the place has been taken meanwhile; the bag stays under its unfinished name.
+            OSError: the disk is full; likewise.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            with self._named():
+                self._writer.close()
             self._write_metadata()
+            self._draft.finish(replaced=self._taken())
+        except BaseException:
+            self._keep()
+            raise
 
     def __enter__(self) -> BagSink:
         return self
@@ -237,8 +269,23 @@ class BagSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error too: what was written is worth an index.
-        self.close()
+        if error is None:
+            self.close()
+        elif not self._closed:
+            self._closed = True
+            # What was written is worth an index; what goes wrong with that must not hide the error itself.
+            with suppress(OSError, ConfigurationError):
+                self._writer.close()
+                self._write_metadata()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Leave the bag under its unfinished name, if there is anything in it."""
+        if sum(self._counts.values()) == 0:
+            self._draft.discard()
+            return
+        self._draft.keep()
+        _log.warning("%s is not finished; what was written so far is in %s", self.path, self.draft)
 
     def _add_topic(self, topic: str, type_name: str) -> TopicRecord:
         record = TopicRecord(len(self._topics) + 1, topic, type_name)
@@ -248,26 +295,35 @@ class BagSink:
         self._write_metadata()
         return record
 
-    def _make_room(self, overwrite: bool) -> None:
-        if self._folder is None:
-            if self.path.exists() and not overwrite:
-                raise ConfigurationError(f"{self.path} is there already; choose another name or allow overwriting")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            return
-        taken = [file for file in self.path.iterdir() if _is_bag_file(file)] if self.path.is_dir() else []
-        if taken and not overwrite:
-            raise ConfigurationError(f"{self.path} holds a bag already; choose another name or allow overwriting")
-        for file in taken:
-            file.unlink()
-        self.path.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors of the disk say which file could not be written."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(self.draft)) from error
+
+    def _taken(self) -> list[Path]:
+        """The files of a bag that is there already.
+
+        Raises:
+            ConfigurationError: there is one, and it is not to be overwritten.
+        """
+        place = resolved(self.path)
+        if self._is_folder:
+            taken = [file for file in place.iterdir() if _is_bag_file(file)] if place.is_dir() else []
+        else:
+            taken = [place] if place.exists() else []
+        if taken and not self._overwrite:
+            what = "holds a bag" if self._is_folder else "is there"
+            raise ConfigurationError(f"{self.path} {what} already; choose another name or allow overwriting")
+        return taken
 
     def _write_metadata(self) -> None:
-        if self._folder:
+        if self._is_folder:
             compressed_messages = self._compress and self._storage == "sqlite3"
             span = self._span or (0, 0)
-            write_metadata(
-                self._folder, self._storage, self._file.name, self._counts, span, compressed_messages, self._closed
-            )
+            write_metadata(self.draft, self._storage, self._file.name, self._counts, span, compressed_messages)
 
 
 _SUFFIX = {"mcap": "mcap", "sqlite3": "db3"}

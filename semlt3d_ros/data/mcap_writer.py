@@ -6,7 +6,6 @@ has taken in would stay in memory, and be lost with the process, for minutes.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 from pathlib import Path
@@ -30,16 +29,15 @@ class McapWriter:
     a second. What was handed over survives the end of this process; ``McapReader`` reads such a file.
 
     Args:
-        path: the file.
+        path: the file; one that is there is replaced.
         compress: compress chunks with zstd.
-        overwrite: replace a file that is there.
 
     Raises:
         OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, compress: bool, overwrite: bool) -> None:
-        self._file = path.open("wb" if overwrite else "xb", buffering=0)
+    def __init__(self, path: Path, compress: bool) -> None:
+        self._file = path.open("wb", buffering=0)
         self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL) if compress else None
         self._schema_records: list[bytes] = []
         self._channel_records: list[bytes] = []
@@ -117,7 +115,6 @@ class McapWriter:
         with self._file:
             self.flush()
             self._write_summary()
-            os.fsync(self._file.fileno())  # a finished recording survives a power loss
 
     def _write_summary(self) -> None:
         self._write(fmt.pack_record(fmt.DATA_END, struct.pack("<I", 0)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -206,37 +207,37 @@ class SqliteReader:
 class SqliteWriter:
     """Writes one ``.db3`` file; what was written is committed every 4 MiB and every second.
 
+    ``rosbags`` has a writer of its own, but it commits once, at the end: of a recorder that is killed nothing is left.
+
     Args:
         path: the file.
         compress: compress each message with zstd (rosbag2's compression mode ``message``).
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or the disk is full; from all methods.
     """
 
     def __init__(self, path: Path, compress: bool) -> None:
         self._compressor = zstandard.ZstdCompressor(level=1) if compress else None
-        try:
+        self._types: set[str] = set()
+        with _told():
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # The write-ahead log makes commits cheap and survives the end of this process at any point.
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise OSError(f"cannot write {path}: {error}") from error
-        self._types: set[str] = set()
         self._begin()
 
     def add_topic(self, topic: TopicRecord) -> None:
         """Make a topic known."""
         if topic.type_name not in self._types:
             self._types.add(topic.type_name)
-            self._connection.execute(
+            self._execute(
                 "INSERT INTO message_definitions(topic_type, encoding, encoded_message_definition, "
                 "type_description_hash) VALUES(?, 'ros2msg', ?, ?)",
                 (topic.type_name, topic.definition, topic.type_hash),
             )
-        self._connection.execute(
+        self._execute(
             "INSERT INTO topics VALUES(?, ?, ?, 'cdr', ?, ?)",
             (topic.number, topic.name, topic.type_name, topic.qos_yaml, topic.type_hash),
         )
@@ -244,24 +245,37 @@ class SqliteWriter:
     def write(self, topic: TopicRecord, stamp: int, data: bytes | bytearray | memoryview) -> None:
         """Append a message."""
         stored = self._compressor.compress(data) if self._compressor else data
-        self._connection.execute(
-            "INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)", (topic.number, stamp, stored)
-        )
+        self._execute("INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)", (topic.number, stamp, stored))
         self._bytes += len(stored)
         if self._bytes >= _COMMIT_BYTES or time.monotonic() - self._begun >= _COMMIT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Commit what was written."""
-        self._connection.execute("COMMIT")
+        if self._connection.in_transaction:  # a full disk may have ended it
+            self._execute("COMMIT")
         self._begin()
 
     def close(self) -> None:
         """Commit and leave a single file without a log beside it."""
-        with closing(self._connection):
-            self._connection.execute("COMMIT")
+        with _told(), closing(self._connection):
+            if self._connection.in_transaction:
+                self._connection.execute("COMMIT")
             self._connection.execute("PRAGMA journal_mode=DELETE")
 
     def _begin(self) -> None:
-        self._connection.execute("BEGIN")
+        self._execute("BEGIN")
         self._bytes, self._begun = 0, time.monotonic()
+
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        with _told():
+            self._connection.execute(statement, values)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the database cannot write is the disk's fault, as with any other file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OSError(errno.EIO, str(error)) from error

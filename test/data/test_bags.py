@@ -17,6 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.outputs import unfinished
 from semlt3d_ros.data.bags import BagMessage, BagSink, BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import StampedTransform, decode_point_cloud
@@ -42,8 +43,10 @@ def content(count: int = 60, points: int = 400) -> list[BagMessage]:
     return entries
 
 
-def write(path: Path, entries: list[BagMessage], storage: Any = "mcap", compress: bool = True) -> Path:
-    with BagSink(path, storage, compress) as sink:
+def write(
+    path: Path, entries: list[BagMessage], storage: Any = "mcap", compress: bool = True, overwrite: bool = False
+) -> Path:
+    with BagSink(path, storage, compress, overwrite) as sink:
         for entry in entries:
             sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
     return path
@@ -256,7 +259,85 @@ def test_a_killed_writer_loses_nothing_that_was_flushed(tmp_path: Path, name: st
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()  # type: ignore[union-attr]
-    with BagSource(tmp_path / name) as bag:
+    assert not (tmp_path / name).exists()
+    with BagSource(unfinished(tmp_path / name, folder=name != "one.mcap")) as bag:
         assert listed(bag.messages())[: len(entries)] == entries
         assert bag.topics.items() >= {topics.POINTS: topics.POINT_CLOUD_TYPE, topics.TF: topics.TF_TYPE}.items()
         assert listed(bag.messages([topics.TF], start=entries[-1].stamp))[:1] == entries[-1:]
+
+
+def count(path: Path) -> int:
+    with BagSource(path) as bag:
+        assert not bag.truncated
+        return len(list(bag.messages()))
+
+
+@pytest.mark.parametrize(("name", "storage"), KINDS)
+def test_an_earlier_bag_can_be_read_until_the_next_is_whole(tmp_path: Path, name: str, storage: Any) -> None:
+    path = write(tmp_path / name, content(5), storage)
+    with BagSink(path, storage, overwrite=True) as sink:
+        for entry in content(2):
+            sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+        sink.flush()
+        assert count(path) == 10
+    assert count(path) == 4
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+@pytest.mark.parametrize(("name", "storage"), KINDS)
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_run_that_fails_leaves_the_earlier_bag_and_a_readable_unfinished_one(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    storage: Any,
+    failure: type[BaseException],
+    earlier: bool,
+) -> None:
+    path = tmp_path / name
+    if earlier:
+        write(path, content(5), storage)
+    with pytest.raises(failure), BagSink(path, storage, overwrite=True) as sink:
+        for entry in content(2):
+            sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+        raise failure
+    assert count(path) == 10 if earlier else not path.exists()
+    assert count(sink.draft) == 4
+    (said,) = caplog.messages
+    assert said == f"{path} is not finished; what was written so far is in {sink.draft}"
+    write(path, content(3), storage, overwrite=True)
+    assert count(path) == 6
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("name", "storage"), KINDS)
+def test_of_a_run_that_wrote_nothing_nothing_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, storage: Any
+) -> None:
+    with pytest.raises(RuntimeError), BagSink(tmp_path / name, storage):
+        raise RuntimeError
+    assert (list(tmp_path.iterdir()), caplog.messages) == ([], [])
+
+
+def test_all_files_of_an_earlier_bag_go_and_all_others_stay(tmp_path: Path) -> None:
+    path = write(tmp_path / "bag", content(5))
+    write(tmp_path / "more.mcap", content(5)).rename(path / "bag_1.mcap")
+    (path / "notes.txt").write_text("mine")
+    for storage in ("sqlite3", "mcap"):
+        write(path, content(2), storage, overwrite=True)
+        suffix = {"mcap": "mcap", "sqlite3": "db3"}[storage]
+        assert sorted(each.name for each in path.iterdir()) == [f"bag_0.{suffix}", "metadata.yaml", "notes.txt"]
+        assert count(path) == 4
+
+
+def test_a_bag_that_two_write_is_refused_to_the_second(tmp_path: Path) -> None:
+    with BagSink(tmp_path / "bag.mcap") as sink:
+        with pytest.raises(ConfigurationError, match="being written by another process"):
+            BagSink(tmp_path / "bag.mcap", overwrite=True)
+        (tmp_path / "bag.mcap").write_text("somebody was faster")
+        sink.write("/x", topics.TF_TYPE, content(1)[1].data, 1)
+        with pytest.raises(ConfigurationError, match="already"):
+            sink.close()
+    assert (tmp_path / "bag.mcap").read_text() == "somebody was faster"
+    assert count(sink.draft) == 1

@@ -223,7 +223,22 @@ def test_a_full_disk_leaves_a_readable_bag_that_goes_on_when_there_is_room(tmp_p
                     message = entry(index)
                     sink.write(message.topic, message.type_name, message.data, message.stamp)
                     sink.flush()
-            before, truncated = read(path)
+            before, truncated = read(sink.draft)
             assert len(before) >= 15 and truncated
         sink.write(message.topic, message.type_name, entry(index + 1).data, index + 1)
     assert read(path) == ([*before, index, index + 1], False)
+
+
+def test_a_full_disk_leaves_a_readable_database(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"bag\.unfinished"), BagSink(tmp_path / "bag", "sqlite3", compress=False) as sink:
+        for index in range(COUNT):
+            sink.write("/t", topics.TF_TYPE, entry(index).data, index)
+        sink.flush()
+        with disk_of((sink.draft / "bag_0.db3").stat().st_size + 150_000):
+            for index in range(COUNT, 50 * COUNT):
+                sink.write("/t", topics.TF_TYPE, entry(index).data, index)
+                if index % 10 == 9:
+                    sink.flush()
+    assert not (tmp_path / "bag").exists()
+    stamps, _ = read(sink.draft)
+    assert stamps == list(range(len(stamps))) and COUNT <= len(stamps) < 50 * COUNT
