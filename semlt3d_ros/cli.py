@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from semlt3d_ros import __version__
+from semlt3d_ros.commands.places import refuse_losses_of
 from semlt3d_ros.core.errors import Semlt3dError
 
 COMMANDS = {
@@ -69,7 +70,7 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     return parser
 
 
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser(words[0] if words else None).parse_args(words)
     try:
         with _unwound_by_sigterm():
+            refuse_losses_of(options)  # before anything is opened
             status = int(options.run(options))
             sys.stdout.flush()
         return status

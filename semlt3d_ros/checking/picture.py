@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from semlt3d_ros.core import rigid
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame
+from semlt3d_ros.core.outputs import whole
 
 _COLUMNS = 3
 _REACH_M = 2.0
@@ -25,20 +27,26 @@ def save_picture(frame: Frame, path: Path) -> None:
 
     Args:
         frame: images, and points if there are any.
-        path: a picture file; its ending decides the format.
+        path: a picture file; its ending decides the format, PNG without one.
+
+    Raises:
+        ConfigurationError: there is no such format, or the place cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = max(1, -(-len(frame.views) // _COLUMNS))
     figure = Figure(figsize=(5 + 4 * _COLUMNS, max(5.0, 2.6 * rows)), layout="constrained")
-    FigureCanvasAgg(figure)
+    kind, known = path.suffix[1:] or "png", FigureCanvasAgg(figure).get_supported_filetypes()
+    if kind.lower() not in known:
+        raise ConfigurationError(f"picture {path}: '.{kind}' is no kind of picture; use one of {', '.join(known)}")
     grid = figure.add_gridspec(rows, 1 + _COLUMNS, width_ratios=[1.25] + [1] * _COLUMNS)
     _draw_rig(figure.add_subplot(grid[:, 0]), frame)
     for index, view in enumerate(frame.views):
         axes = figure.add_subplot(grid[index // _COLUMNS, 1 + index % _COLUMNS])
         _draw_image(axes, frame, view)
-    figure.savefig(path, dpi=_DPI, bbox_inches="tight")
+    with whole(path) as draft:
+        figure.savefig(draft, dpi=_DPI, bbox_inches="tight", format=kind)
 
 
 def _draw_rig(axes: Any, frame: Frame) -> None:

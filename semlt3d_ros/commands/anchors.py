@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from semlt3d_ros.commands.output import print_json, print_table
+from semlt3d_ros.commands.places import file_to_write, name_or_file, to_read
 
 HELP = "make language anchors of class names, for a detector that is to know other classes"
 EXAMPLE = 'semlt3d anchors "wheelchair" "fallen tree" child="kid" -o build/anchors.safetensors'
@@ -20,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="tiny", help="open_clip model name; or the one of this package (default: tiny)"
     )
-    parser.add_argument("--pretrained", metavar="P", help="open_clip tag, or a path to weights")
+    parser.add_argument("--pretrained", type=name_or_file, metavar="P", help="open_clip tag, or a path to weights")
     parser.add_argument(
-        "--templates", type=Path, metavar="FILE", help="prompt templates, one a line, each with {} for the name"
+        "--templates", type=to_read, metavar="FILE", help="prompt templates, one a line, each with {} for the name"
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=Path("anchors.safetensors"), help="file to write (default: %(default)s)"
+        "-o",
+        "--out",
+        type=file_to_write,
+        default=Path("anchors.safetensors"),
+        help="file to write (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

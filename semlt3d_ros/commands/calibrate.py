@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import print_result
+from semlt3d_ros.commands.places import file_to_write, to_read
 
 HELP = "make a checkpoint's confidences say how often they are right"
 EXAMPLE = "semlt3d calibrate build/demo.safetensors config/recipes/demo_clips.yaml -o build/calibrated.safetensors"
@@ -13,9 +13,9 @@ EXAMPLE = "semlt3d calibrate build/demo.safetensors config/recipes/demo_clips.ya
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="what 'semlt3d train' wrote")
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file that says which frames to fit on")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="checkpoint to write")
+    parser.add_argument("checkpoint", type=to_read, metavar="CHECKPOINT", help="what 'semlt3d train' wrote")
+    parser.add_argument("recipe", type=to_read, metavar="RECIPE", help="YAML file that says which frames to fit on")
+    parser.add_argument("-o", "--out", type=file_to_write, required=True, metavar="OUT", help="checkpoint to write")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar
+from semlt3d_ros.commands.places import file_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("bag", type=Path, nargs="?", metavar="BAG", help="the recording; none with --live")
+    parser.add_argument("bag", type=to_read, nargs="?", metavar="BAG", help="the recording; none with --live")
     parser.add_argument("--live", action="store_true", help="look at what runs in this ROS domain instead")
     parser.add_argument(
         "--seconds",
@@ -34,9 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"look at so much of the recording (default: all), or for so long (live, default: {_LIVE_SECONDS:g})",
     )
-    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
+    parser.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw the rig from above and the LiDAR's points in the images"
+        "--picture",
+        type=file_to_write,
+        metavar="FILE",
+        help="draw the rig from above and the LiDAR's points in the images",
     )
     parser.add_argument(
         "--need", choices=("detection", "learning"), default="detection", help="what the exit status tells of"
@@ -128,7 +132,6 @@ def _draw(survey: Survey, path: Path) -> None:
 
     if survey.sample is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(survey.sample, path)
 
 

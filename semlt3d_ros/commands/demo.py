@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar, write_json
+from semlt3d_ros.commands.places import folder_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ MIN_VISIBLE_PIXELS = 6
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--no-view", action="store_true", help="end after the table, without opening the browser")
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), metavar="DIR", help="default: build/demo")
+    parser.add_argument(
+        "--out", type=folder_to_write, default=Path("build/demo"), metavar="DIR", help="default: build/demo"
+    )
     parser.add_argument("--frames", type=int, default=60, metavar="N", help="camera sets to simulate (default: 60)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of the drive (default: {SEED})")
     parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="playing speed (default: 1, real time)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the one that comes with the package")
+    parser.add_argument(
+        "--checkpoint", type=to_read, metavar="FILE", help="default: the one that comes with the package"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of the table")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import (
@@ -17,6 +16,7 @@ from semlt3d_ros.commands.output import (
     print_json,
     progress_bar,
 )
+from semlt3d_ros.commands.places import bag_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
 from semlt3d_ros.core.faults import FaultLog
 
@@ -35,14 +35,16 @@ EXAMPLE = "semlt3d detect build/demo/drive.mcap -o build/offline.mcap"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("bag", type=Path, metavar="BAG", help="bag with camera images, calibration and tf")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="bag to write")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the one that comes with the package")
+    parser.add_argument("bag", type=to_read, metavar="BAG", help="bag with camera images, calibration and tf")
+    parser.add_argument("-o", "--out", type=bag_to_write, required=True, metavar="OUT", help="bag to write")
     parser.add_argument(
-        "--vocabulary", type=Path, metavar="FILE", help="classes to add or replace, made by 'semlt3d anchors'"
+        "--checkpoint", type=to_read, metavar="FILE", help="default: the one that comes with the package"
+    )
+    parser.add_argument(
+        "--vocabulary", type=to_read, metavar="FILE", help="classes to add or replace, made by 'semlt3d anchors'"
     )
     parser.add_argument("--device", default="cpu", help="cpu (the default: repeatable) or cuda")
-    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
+    parser.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from semlt3d_ros.commands.output import came_to_nothing, faults_json, print_faults, print_json, print_table
+from semlt3d_ros.commands.places import file_to_write, folder_to_write, outputs_of, refuse_losses_of, to_read
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.core.places import Output
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.rigid import Matrix
@@ -19,14 +22,16 @@ if TYPE_CHECKING:
 HELP = "measure recorded detections against the ground truth of a bag"
 EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap --out build/evaluation"
 
+REPORT = "report.json"
+"""The figures, in the folder of an evaluation."""
 GLOBAL_FRAMES = ("map", "odom")
 """Fixed frames (REP-105) that results can be given in; the first that is there counts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("detections", type=Path, metavar="DETECTIONS", help="bag with the detector's output")
-    parser.add_argument("--truth", type=Path, required=True, metavar="BAG", help="bag with the ground truth")
+    parser.add_argument("detections", type=to_read, metavar="DETECTIONS", help="bag with the detector's output")
+    parser.add_argument("--truth", type=to_read, required=True, metavar="BAG", help="bag with the ground truth")
     parser.add_argument(
         "--protocol",
         default="lt3d",
@@ -46,12 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=folder_to_write,
         metavar="FOLDER",
         help="write report.json and pictures of the curves, confusions, calibration",
     )
     parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="write the detections as a nuScenes results file (global frame)"
+        "--results",
+        type=file_to_write,
+        metavar="FILE",
+        help="write the detections as a nuScenes results file (global frame)",
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
 
@@ -63,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.evaluation.results_file import sample_results, write_results
     from semlt3d_ros.evaluation.table import report_table
 
+    _refuse_losses(options)
     settings = EvaluationSettings(
         protocol_named(options.protocol),
         range_limit_m=options.range,
@@ -96,6 +105,15 @@ def run(options: argparse.Namespace) -> int:
         print_table(report_table(report))
         _print_outcome(pairs, outcome)
     return 0
+
+
+def _refuse_losses(options: argparse.Namespace) -> None:
+    """The results file must not be one of the files in the folder either."""
+    from semlt3d_ros.evaluation.plots import PICTURES
+
+    if options.out is not None:
+        inside = [Output("--out", options.out / name) for name in (REPORT, *PICTURES)]
+        refuse_losses_of(options, inside + [each for each in outputs_of(options) if each.kind == "file"])
 
 
 def _fail(pairs: BagPairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
@@ -140,8 +158,9 @@ def _print_outcome(pairs: BagPairs, outcome: dict[str, Any]) -> None:
 def _write(report: Report, folder: Path, outcome: dict[str, Any]) -> None:
     from semlt3d_ros.evaluation.plots import save_plots
 
-    report.save(folder / "report.json", outcome)
-    save_plots(report, folder)
+    with whole(folder, folder=True) as draft:
+        report.save(draft / REPORT, outcome)
+        save_plots(report, draft)
 
 
 def _ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> list[Matrix]:

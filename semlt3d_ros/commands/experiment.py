@@ -6,6 +6,9 @@ import argparse
 from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, print_json
+from semlt3d_ros.commands.places import file_to_write, folder_to_write, refuse_losses_of, to_read
+from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.places import Output
 
 HELP = "compare variants of a recipe over several seeds; writes a table and a plot"
 EXAMPLE = "semlt3d experiment config/experiments/long_tail.yaml -o docs/long_tail.md"
@@ -14,9 +17,11 @@ _LATENCY_FRAMES = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("experiment", type=Path, metavar="EXPERIMENT", help="YAML file: recipe, test set, rows, seeds")
-    parser.add_argument("-o", "--out", type=Path, help="report to write (default: build/experiments/NAME.md)")
-    parser.add_argument("--folder", type=Path, help="for runs and results (default: build/experiments/NAME)")
+    parser.add_argument(
+        "experiment", type=to_read, metavar="EXPERIMENT", help="YAML file: recipe, test set, rows, seeds"
+    )
+    parser.add_argument("-o", "--out", type=file_to_write, help="report to write (default: build/experiments/NAME.md)")
+    parser.add_argument("--folder", type=folder_to_write, help="for runs and results (default: build/experiments/NAME)")
     parser.add_argument("--processes", type=int, default=1, help="runs side by side (default: 1)")
     parser.add_argument("--report-only", action="store_true", help="report the results so far, run nothing")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -35,11 +40,17 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.experiment_report import plot, to_markdown
     from semlt3d_ros.training.latency import measure_latency
     from semlt3d_ros.training.rendering import RenderedFrames
+    from semlt3d_ros.training.run import reads
 
     experiment = load_experiment(options.experiment)
     folder = options.folder or Path("build") / "experiments" / experiment.name
     out = options.out or folder.with_suffix(".md")
+    picture = out.parent / "images" / f"{out.stem}.png"
     runs = list(experiment.runs())
+    written = [Output("--out", out), Output("the plot", picture), Output("--folder", folder, "folder")]
+    refuse_losses_of(
+        options, written, *(each for run in runs for each in reads(options.experiment, experiment.recipe_of(*run)))
+    )
     if not options.report_only:
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=Console(stderr=True), disable=not for_people(options)) as bar:
@@ -51,9 +62,8 @@ def run(options: argparse.Namespace) -> int:
     with RenderedFrames(experiment.recipe_of(*runs[0]).data_folder, [experiment.test]) as test:
         frames = [test[index] for index in range(min(_LATENCY_FRAMES, len(test)))]
     latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
-    picture = out.parent / "images" / f"{out.stem}.png"
     plot(experiment, found, picture)
-    out.write_text(to_markdown(experiment, found, latency, f"images/{picture.name}"))
+    write_whole(out, to_markdown(experiment, found, latency, f"images/{picture.name}"))
     if options.json:
         print_json({"report": str(out), "picture": str(picture), "runs": found})
     else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import faults_json, for_people, print_faults, print_json, progress_bar
+from semlt3d_ros.commands.places import bag_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 
@@ -16,8 +16,8 @@ EXAMPLE = "semlt3d import pandaset ../shared/data/pandaset/002 build/panda.mcap 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("dataset", choices=("pandaset",), help="the data set's format")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of one sequence, with camera/ and lidar/")
-    parser.add_argument("out", type=Path, metavar="OUT", help="bag to write (.mcap file)")
+    parser.add_argument("folder", type=to_read, metavar="DIR", help="folder of one sequence, with camera/ and lidar/")
+    parser.add_argument("out", type=bag_to_write, metavar="OUT", help="bag to write (.mcap file)")
     parser.add_argument("--frames", metavar="A:B", help="only frames A to B - 1, as in a Python slice")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")

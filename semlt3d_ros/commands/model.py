@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import print_json, print_table
+from semlt3d_ros.commands.places import to_read
 
 if TYPE_CHECKING:
     from semlt3d_ros.student.batch import Batch
@@ -43,7 +44,7 @@ NOT_COUNTED = "element-wise operations, norms, softmax, interpolation and sortin
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a model's YAML file, or a checkpoint")
+    parser.add_argument("config", type=to_read, metavar="CONFIG", help="a model's YAML file, or a checkpoint")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import log_to_stderr
+from semlt3d_ros.commands.places import to_read
 
 HELP = "run the live detector on DDS, until Ctrl-C"
 EXAMPLE = "semlt3d node --params config/detector.yaml -p marker_threshold:=0.4"
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="files",
         action="append",
         default=[],
-        type=Path,
+        type=to_read,
         metavar="FILE",
         help="parameters in ROS 2's YAML form; repeatable, later files win",
     )

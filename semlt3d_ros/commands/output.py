@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.core.errors import Semlt3dError
 from semlt3d_ros.core.faults import Fault, FaultLog
+from semlt3d_ros.core.outputs import write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,7 +79,7 @@ def came_to_nothing(what: str, faults: Iterable[Fault], otherwise: str) -> Semlt
 
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document to a file; NaN becomes null."""
-    path.write_text(json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n")
 
 
 def for_people(options: argparse.Namespace) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import faults_json, for_people, log_to_stderr, print_faults, print_json
+from semlt3d_ros.commands.places import to_read
 
 HELP = "publish a bag live, on DDS"
 EXAMPLE = "semlt3d play build/demo/drive.mcap --rate 0.5"
@@ -13,7 +13,7 @@ EXAMPLE = "semlt3d play build/demo/drive.mcap --rate 0.5"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("bag", type=Path, metavar="BAG", help="bag to play")
+    parser.add_argument("bag", type=to_read, metavar="BAG", help="bag to play")
     parser.add_argument(
         "--rate", type=float, default=1.0, metavar="R", help="speed relative to the recording (default: 1)"
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, print_json
+from semlt3d_ros.commands.places import bag_to_write
 from semlt3d_ros.core.errors import ConfigurationError
 
 HELP = "simulate a drive with ground truth into a bag"
@@ -14,7 +14,7 @@ EXAMPLE = "semlt3d simulate build/drive.mcap --seed 7 --frames 60"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("out", type=Path, metavar="OUT", help="bag to write (.mcap file)")
+    parser.add_argument("out", type=bag_to_write, metavar="OUT", help="bag to write (.mcap file)")
     parser.add_argument("--seed", type=int, default=0, help="decides everything that is left to chance (default: 0)")
     parser.add_argument("--frames", type=int, default=40, metavar="N", help="number of camera sets (default: 40)")
     parser.add_argument("--interval", type=float, default=0.1, metavar="S", help="seconds between sets (default: 0.1)")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, print_result
+from semlt3d_ros.commands.places import file_to_write, to_read
 
 HELP = "train a checkpoint by a recipe"
 EXAMPLE = "semlt3d train config/recipes/demo.yaml -o build/demo.safetensors"
@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_training_arguments(parser: argparse.ArgumentParser, out_help: str) -> None:
     """Declare the options of a command that trains by a recipe; ``out_help`` says what it writes."""
-    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file: model, data, schedule, seed")
-    parser.add_argument("-o", "--out", type=Path, help=out_help)
+    parser.add_argument("recipe", type=to_read, metavar="RECIPE", help="YAML file: model, data, schedule, seed")
+    parser.add_argument("-o", "--out", type=file_to_write, help=out_help)
     parser.add_argument("--resume", action="store_true", help="go on where an interrupted run of the recipe stopped")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import print_faults
+from semlt3d_ros.commands.places import file_to_write, to_read
 
 if TYPE_CHECKING:
     from semlt3d_ros.sensing.rig import Rig
@@ -18,14 +18,19 @@ EXAMPLE = "semlt3d view build/demo/drive.mcap build/demo/detections.mcap"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bags to show on one time line (none: live)")
     parser.add_argument(
-        "--save", type=Path, metavar="FILE.rrd", help="write a recording; bags are then not opened in the browser"
+        "bags", type=to_read, nargs="*", metavar="BAG", help="bags to show on one time line (none: live)"
+    )
+    parser.add_argument(
+        "--save",
+        type=file_to_write,
+        metavar="FILE.rrd",
+        help="write a recording; bags are then not opened in the browser",
     )
     parser.add_argument(
         "--min-score", type=float, default=0.3, metavar="S", help="hide weaker detections (default: 0.3)"
     )
-    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file (default: found from the topic names)")
+    parser.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ class Draft:
     """A result on its way: to be written to ``draft``, then ended by ``finish``, ``discard`` or ``keep``.
 
     Args:
-        path: the result's place; a link is followed, so that it goes on pointing at the result. Parents are made.
+        path: the result's place; a link is followed, so that it goes on pointing at the result. Its folder is made.
         folder: the result is a folder of files.
         wait: where another process writes the same result: wait for its end, for results that are written in no time.
 
@@ -54,7 +54,7 @@ class Draft:
         self._folder = folder
         try:
             _refuse_other_kind(path, folder)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            resolved(path.parent).mkdir(parents=True, exist_ok=True)  # not where a link leads that leads nowhere
             self._lock = _claimed(self.draft, folder, wait)
         except BlockingIOError as error:
             raise ConfigurationError(

@@ -5,8 +5,6 @@ Frames, stamps and classes are explained, with the measurements behind them, in 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -87,13 +85,13 @@ def import_pandaset(
 ) -> ImportSummary:
     """Write a PandaSet sequence as a bag.
 
-    The bag appears under its name only when it is complete.
+    The bag appears under its name only when it is complete (see ``BagSink``).
 
     Args:
         sequence_dir: folder of one sequence, with ``camera/``, ``lidar/`` and ``annotations/cuboids/``.
-        out: ``NAME.mcap``, or the name of a bag folder that is not there yet.
+        out: ``NAME.mcap``, or the name of a bag folder.
         frames: which frames; None for all.
-        overwrite: replace an ``.mcap`` file that is there.
+        overwrite: replace a bag that is there.
         progress: called with how much is done and how much there is.
         faults: gets, by file, frame and row, what is missing, damaged or makes no sense, and was left out.
 
@@ -101,26 +99,13 @@ def import_pandaset(
         ConfigurationError: it is no sequence, there are no such frames, nothing of them can be used, or the bag cannot
             be written.
     """
-    out = Path(out)
     sequence = PandaSetSequence(Path(sequence_dir))
     importer = _Importer(sequence, _chosen(frames, len(sequence), sequence.folder))
     faults = FaultLog() if faults is None else faults
-    if out.exists() and not (overwrite and out.is_file()):
-        raise ConfigurationError(f"{out} is there already; choose another name" + _HOW_TO_REPLACE[out.is_file()])
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            unfinished = Path(folder) / out.name
-            with BagSink(unfinished) as sink:
-                importer.write(sink, progress or (lambda done, total: None), faults)
-            os.replace(unfinished, out)
-    except OSError as error:
-        raise ConfigurationError(f"cannot write the bag {out}: {error.strerror or error}") from error
+    with BagSink(out, overwrite=overwrite) as sink:
+        importer.write(sink, progress or (lambda done, total: None), faults)
     importer.summary["bag"] = str(out)
     return importer.summary
-
-
-_HOW_TO_REPLACE = {True: " or allow overwriting", False: " or remove the folder"}
 
 
 def _chosen(frames: slice | range | None, count: int, folder: Path) -> range:

@@ -8,8 +8,6 @@ to its place and renamed, so a shard that is there is whole.
 
 from __future__ import annotations
 
-import os
-import shutil
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
+from semlt3d_ros.core.outputs import whole
 
 SHARD_SUFFIX = ".shard"
 _POINT_LIMIT = 12_000
@@ -64,18 +63,10 @@ def write_shard(
     path = Path(path)
     if path.exists():
         raise ConfigurationError(f"{path} exists already; remove it to write it anew")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)  # what a killed process left
-    draft.mkdir()
-    try:
+    with whole(path, folder=True) as draft:
         _write(draft, list(frames), np.asarray(sequences, np.int64), point_limit)
         if regions is not None:
             _write_regions(draft, regions, len(sequences))
-        os.replace(draft, path)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
 
 
 def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], point_limit: int) -> None:

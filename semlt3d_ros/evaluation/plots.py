@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.curves import RECALLS
 from semlt3d_ros.evaluation.report import ClassResult, Report
@@ -20,19 +21,22 @@ _GROUP_COLORS = {"many": "tab:blue", "medium": "tab:orange", "few": "tab:green"}
 _DPI = 110
 
 
+PICTURES = (*(f"precision_recall_{group}.png" for group in GROUPS), "confusion.png", "calibration.png")
+"""Names of all files that ``save_plots`` may write."""
+
+
 def save_plots(report: Report, folder: Path) -> list[Path]:
     """Draw an evaluation.
 
     Args:
         report: the result of an evaluation.
-        folder: where the pictures go; made if need be.
+        folder: where the pictures go, all or none; made if need be.
 
     Returns:
         The files written: ``precision_recall_<group>.png`` for every frequency group with true boxes, a panel for each
         class and a line for each distance; ``confusion.png`` if there were true boxes; ``calibration.png`` if there
         were confident predictions.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
     for group in GROUPS:
         results = [result for result in report.of_group(group) if result.truth > 0]
@@ -42,12 +46,10 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
         figures["confusion"] = _confusion(report)
     if len(report.reliability.count):
         figures["calibration"] = _calibration(report)
-    written = []
-    for name, figure in figures.items():
-        path = folder / f"{name}.png"
-        figure.savefig(path, dpi=_DPI)
-        written.append(path)
-    return written
+    with whole(folder, folder=True) as draft:
+        for name, figure in figures.items():
+            figure.savefig(draft / f"{name}.png", dpi=_DPI)
+    return [folder / f"{name}.png" for name in figures]
 
 
 def _figure(width: float, height: float) -> Figure:

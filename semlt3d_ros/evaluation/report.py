@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.calibration import Reliability, reliability
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
@@ -173,8 +174,7 @@ class Report:
 
     def save(self, path: Path, more: Mapping[str, Any] | None = None) -> None:
         """Write ``to_json()``, and ``more`` entries, to a file; its folder is made if need be."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**self.to_json(), **(more or {})}, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps({**self.to_json(), **(more or {})}, indent=2) + "\n")
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.evaluation.attributes import attributes_from_motion
 from semlt3d_ros.evaluation.selection import select_predictions
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -92,6 +93,5 @@ def write_results(path: Path, samples: Iterable[tuple[str, list[dict[str, Any]]]
                 f"results file '{path}': the sample '{token}' comes twice; write one drive at a time"
             )
         results[token] = entries
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"meta": META, "results": results}, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps({"meta": META, "results": results}, allow_nan=False) + "\n")
     return len(results)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +15,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES, prompts_for
 
@@ -84,10 +84,7 @@ def save_anchors(path: Path, anchors: LanguageAnchors) -> None:
         "prompts": list(anchors.prompts),
         "source": anchors.source,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file({_TENSOR: np.ascontiguousarray(anchors.embeddings)}, temporary, {_ENTRY: json.dumps(header)})
-    os.replace(temporary, path)
+    write_whole(path, save({_TENSOR: np.ascontiguousarray(anchors.embeddings)}, {_ENTRY: json.dumps(header)}))
 
 
 def load_anchors(path: Path) -> LanguageAnchors:

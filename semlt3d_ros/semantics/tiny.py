@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.semantics.clip import FILE_ENTRY, FILE_FORMAT, build, import_open_clip
 
 _HIDDEN_SHARE = 0.3
@@ -79,10 +79,7 @@ class TinyClip(nn.Module):
         tensors["token_embedding.weight"][~self.seen] = 0.0
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
         header = {"format": FILE_FORMAT, "name": name, "config": self.config, "provenance": provenance}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        save_file(tensors, temporary, {FILE_ENTRY: json.dumps(header)})
-        os.replace(temporary, path)
+        write_whole(path, save(tensors, {FILE_ENTRY: json.dumps(header)}))
 
 
 @dataclass(frozen=True)

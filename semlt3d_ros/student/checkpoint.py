@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,10 +17,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.calibration import Calibration
@@ -59,13 +59,13 @@ def save_checkpoint(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file under a temporary name, flush it to disk, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, metadata)
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write a safetensors file in one step.
+
+    Raises:
+        ConfigurationError: the place cannot be written, or the disk is full; an earlier file is unchanged.
+    """
+    # As bytes, since the library's own writing hides what the disk says.
+    write_whole(path, save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, metadata))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 import semlt3d_ros
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.config import load
+from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.places import Output, refuse_losses
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.captions import caption
@@ -134,6 +136,9 @@ def train_clip(recipe: ClipRecipe, out: Path, resume: bool, progress: Progress) 
     Raises:
         ConfigurationError: the recipe does not hold together, or open_clip is not installed.
     """
+    figures, folder = out.with_suffix(".json"), out.with_suffix(".training")
+    outputs = [Output("--out", out), Output("the figures", figures), Output("the run's folder", folder, "folder")]
+    refuse_losses(outputs, [])
     torch.manual_seed(recipe.seed)
     clip = TinyClip(recipe.model)  # before anything is rendered: a model that cannot be built fails at once
     crops = {
@@ -142,7 +147,7 @@ def train_clip(recipe: ClipRecipe, out: Path, resume: bool, progress: Progress) 
         )
         for name, part in (("train", recipe.train), ("validation", recipe.validation))
     }
-    state = out.with_suffix(".training") / "state.safetensors"
+    state = folder / "state.safetensors"
     state.parent.mkdir(parents=True, exist_ok=True)
     _optimise(clip, recipe, crops["train"], state, resume, progress)
     origin = {"version": semlt3d_ros.__version__, "recipe": json.loads(json.dumps(asdict(recipe), default=str))}
@@ -160,7 +165,7 @@ def train_clip(recipe: ClipRecipe, out: Path, resume: bool, progress: Progress) 
         "logit_scale": encoder.logit_scale,
         "parameters": sum(parameter.numel() for parameter in clip.model.parameters()),
     }
-    out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_whole(figures, json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -5,7 +5,6 @@ A block of drives is one ``.npz`` file, written whole or not at all, so an inter
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.simulation.drive import Drive
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.simulation.mesh import Shape
@@ -104,9 +104,8 @@ def _concatenated(parts: list[ObjectCrops]) -> ObjectCrops:
 
 
 def _write(path: Path, crops: ObjectCrops) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez(draft, **{field.name: getattr(crops, field.name) for field in fields(ObjectCrops)})
-    os.replace(draft, path)
+    with whole(path) as draft:
+        np.savez(draft, **{field.name: getattr(crops, field.name) for field in fields(ObjectCrops)})
 
 
 def _read(path: Path) -> ObjectCrops:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import torch
 from semlt3d_ros.core.checks import Checked, Checks, rule
 from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c
 from semlt3d_ros.student.checkpoint import read_checkpoint, read_header, save_checkpoint
@@ -261,9 +261,7 @@ def _run(job: _Job) -> str:
             values["more_tests"] = values.get("more_tests", {}) | {name: report}
         else:
             values["test"] = report
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(values))
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(values))
     return recipe.name
 
 

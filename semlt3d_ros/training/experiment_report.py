@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.training.experiment import Experiment
 
 _Figure = Callable[[dict[str, Any]], float | None]
@@ -117,5 +118,5 @@ def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) 
             panel.invert_yaxis()
             panel.set_title(f"{base}: {group}")
             panel.set_xlabel("AP, percent (a dot is a seed)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole(path) as draft:
+        figure.savefig(draft, dpi=110)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.student.batch import Batch
 
 
@@ -59,13 +59,10 @@ class FeatureCache:
 
 def _write(path: Path, levels: list[Tensor]) -> None:
     """The number of levels and their shapes as int32, then their values as float16: read in one go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(temporary, "wb") as file:
+    with whole(path, durable=False) as draft, open(draft, "wb") as file:
         file.write(np.array([len(levels), *(size for level in levels for size in level.shape)], np.int32).tobytes())
         for level in levels:
             file.write(level.contiguous().numpy().tobytes())
-    os.replace(temporary, path)
 
 
 def _read(path: Path) -> list[Tensor]:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
+from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.places import Input, Output, refuse_losses
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.language import Semantics
@@ -40,13 +42,14 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters`` and those of ``Fitted.summary``.
 
     Raises:
-        ConfigurationError: the recipe does not hold together.
+        ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
     """
     recipe = load_recipe(recipe_path)
     rehearse(recipe)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
+    refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with (
@@ -69,7 +72,7 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     language = None if semantics is None else semantics.describe()
     origin = provenance(recipe_path, recipe, trainer.step)
     save_checkpoint(out, student, recipe.name, origin, language, fitted.calibration)
-    (folder / "report.json").write_text(json.dumps({**report.to_json(), **fitted.summary()}, indent=1))
+    write_whole(folder / "report.json", json.dumps({**report.to_json(), **fitted.summary()}, indent=1))
     return {
         "checkpoint": str(out),
         "steps": trainer.step,
@@ -79,6 +82,14 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         **fitted.summary(),
         "parameters": sum(parameter.numel() for parameter in trainer.student.parameters()),
     }
+
+
+def reads(recipe_path: Path, recipe: Recipe) -> list[Input]:
+    """The files that training by a recipe begins with."""
+    files: dict[str, Path | None] = {"the recipe": recipe_path, "the initial checkpoint": recipe.initial}
+    if recipe.language.pretrained is not None:
+        files["the language model"] = Path(recipe.language.pretrained)
+    return [Input(name, path) for name, path in files.items() if path is not None]
 
 
 def provenance(recipe_path: Path, recipe: Recipe, steps: int) -> dict[str, Any]:

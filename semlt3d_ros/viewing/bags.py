@@ -174,8 +174,7 @@ def view_bags(
         )
     with ExitStack() as stack, interruptible() as stop:
         server = stack.enter_context(ViewerServer()) if serve else None
-        sink = RerunSink(save, server.data_url if server else None, score_threshold)
-        stack.callback(sink.close)
+        sink = stack.enter_context(RerunSink(save, server.data_url if server else None, score_threshold))
         if server:
             print(f"viewer: {server.page_url}", flush=True)
             if open_browser:
@@ -188,7 +187,7 @@ def view_bags(
             count += 1
             if stop.is_set() or count == limit:
                 break
-        sink.flush()
+        sink.flush() if server else sink.close()
         print(f"{count} frames" + (f" in {save}" if save else ""), flush=True)
         shown.close()
         tell(frames.faults, frames.incomplete)

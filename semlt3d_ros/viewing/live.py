@@ -208,9 +208,12 @@ def view_live(
         ConfigurationError: rerun is not installed.
         Semlt3dError: messages were received, but they made no frame.
     """
-    with interruptible() as stop, ViewerServer() as server:
+    with (
+        interruptible() as stop,
+        ViewerServer() as server,
+        RerunSink(save, server.data_url, score_threshold) as sink,
+    ):
         frames = LiveFrames(rig)
-        sink = RerunSink(save, server.data_url, score_threshold)
         view = _LiveView(frames, sink)
         view.subscribe(subscribe)
         if every is not None:
@@ -218,11 +221,8 @@ def view_live(
         print(f"viewer: {server.page_url}", flush=True)
         if open_browser:
             server.open_browser()
-        try:
-            spin(stop.is_set)
-            view.show(frames.flush())
-        finally:
-            sink.close()
+        spin(stop.is_set)
+        view.show(frames.flush())
     print(f"{view.count} frames", flush=True)
     if not view.received.total():
         print(f"nothing was received on {', '.join(view.received)}; does the vehicle run in this ROS domain?")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from collections import deque
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -14,6 +18,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.outputs import Draft
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.projection import project_outlines
@@ -22,6 +27,8 @@ from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth
 
 TIMELINE = "time"
 _JPEG_QUALITY = 80
+_LONGEST_FLUSH_S, _FLUSH_STEP_S = 600.0, 0.5
+_PROBE_BYTES = 1 << 16
 _SLOWEST_ARROW = 0.5
 """m/s below which a velocity is not drawn: its direction is noise."""
 _MOST_POINTS = 60_000
@@ -32,7 +39,9 @@ _COLORED_HEIGHTS_M = (-1.5, 4.0)
 
 
 class RerunSink:
-    """Writes frames to a rerun recording: to a file, to a viewer's server, or to both.
+    """Writes frames to a rerun recording: to a file, to a viewer's server, or to both. A context manager.
+
+    The file takes its name when the recording ends; where it ends by an error, there is none and an earlier one stays.
 
     Entities: ``cameras/<name>`` (image) with ``detections`` and ``truth`` (outlines) below, ``world/ego`` with
     ``points``, ``detections``, ``velocities`` and ``truth``, ``world/trajectory``, ``confidences``; all on the timeline
@@ -55,7 +64,8 @@ class RerunSink:
             image_width: wider images are scaled down to this width, which keeps recordings small.
 
         Raises:
-            ConfigurationError: rerun is not installed, or there is neither a file nor a server to write to.
+            ConfigurationError: rerun is not installed, there is neither a file nor a server to write to, or the file
+                cannot be written.
         """
         try:
             import rerun
@@ -65,16 +75,17 @@ class RerunSink:
         self._rr = rerun
         self._score_threshold = score_threshold
         self._image_width = image_width
-        self._laid_out = False
+        self._laid_out, self._ended = False, False
         self._trajectory: deque[NDArray[np.float64]] = deque(maxlen=_TRAIL_FRAMES)
+        if file is None and server_url is None:
+            raise ConfigurationError("a recording needs a file or a viewer's server to go to")
+        self._draft = None if file is None else Draft(file, wait=False)
         outputs: list[Any] = []
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            outputs.append(rerun.FileSink(file))
+        if self._draft is not None:
+            _try_to_write(self._draft)
+            outputs.append(rerun.FileSink(self._draft.draft))
         if server_url is not None:
             outputs.append(rerun.GrpcSink(server_url))
-        if not outputs:
-            raise ConfigurationError("a recording needs a file or a viewer's server to go to")
         self._recording = rerun.RecordingStream("semlt3d")
         self._recording.set_sinks(*outputs)
         self._recording.log("world", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
@@ -111,23 +122,54 @@ class RerunSink:
         """Hand over what is buffered.
 
         Raises:
+            OSError: the file could not be written: the disk is full.
             Semlt3dError: the viewer's server has gone.
         """
-        try:
-            self._recording.flush()
-        except (RuntimeError, ValueError) as error:
-            raise Semlt3dError(f"the viewer's server has ended, what it had not taken yet is lost: {error}") from error
+        deadline = time.monotonic() + _LONGEST_FLUSH_S
+        while True:
+            try:
+                # In small steps: rerun waits in native code, for ever where its writing thread has ended meanwhile.
+                self._recording.flush(timeout_sec=_FLUSH_STEP_S)
+                return
+            except (RuntimeError, ValueError) as error:
+                if "File-writer" in str(error) and self._draft is not None:
+                    what = f"the recording could not be written ({error}); is the disk full?"
+                    raise OSError(errno.EIO, what, str(self._draft.path)) from error
+                if "timed out" not in str(error) or time.monotonic() > deadline:
+                    what = "the viewer's server has ended, what it had not taken yet is lost"
+                    raise Semlt3dError(f"{what}: {error}") from error
 
     def close(self) -> None:
-        """Hand over what is buffered and end the recording.
+        """Hand over what is buffered, end the recording, and give the file its name. A second call does nothing.
 
         Raises:
-            Semlt3dError: the viewer's server has gone.
+            OSError: the file could not be written; there is none, and an earlier one stays.
+            Semlt3dError: the viewer's server has gone; the file is whole.
         """
+        self._end(whole=True)
+
+    def __enter__(self) -> RerunSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(whole=error is None)
+
+    def _end(self, whole: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
         try:
-            self.flush()
+            if whole:
+                self.flush()
+        except OSError:
+            whole = False
+            raise
         finally:
             self._recording.disconnect()
+            if self._draft is not None:
+                self._draft.finish() if whole else self._draft.discard()
 
     def _log(self, entity: str, what: Any) -> None:
         self._recording.log(entity, what)
@@ -229,3 +271,20 @@ def _at_most(view: CameraView, width: int) -> CameraView:
     return CameraView(
         view.name, view.stamp, image.astype(np.uint8), view.camera.resized(width, height), view.T_ego_camera
     )
+
+
+def _try_to_write(draft: Draft) -> None:
+    """Rerun waits for ever where not even the head of its file can be written.
+
+    Raises:
+        ConfigurationError: nothing can be written there.
+    """
+    try:
+        with draft.draft.open("wb") as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+            file.truncate(0)
+    except OSError as error:
+        draft.discard()
+        raise ConfigurationError(f"cannot write {draft.path}: {error.strerror or error}") from error

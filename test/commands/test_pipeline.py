@@ -8,6 +8,7 @@ import numpy as np
 
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.live_run import free_domain
+from semlt3d_ros.core.outputs import unfinished
 from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import StampedTransform
@@ -107,7 +108,12 @@ def test_a_bag_without_tf_loses_its_sets_and_says_why(drive, checkpoint, capsys,
     assert str(bare) in line and "CAM_FRONT" in line and "/tf_static" in line
 
 
-def test_an_interrupted_detection_keeps_what_is_written(drive, checkpoint, tmp_path, monkeypatch):
+def test_an_interrupted_detection_keeps_what_is_written_beside_an_earlier_one(
+    drive, checkpoint, tmp_path, monkeypatch, caplog
+):
+    out = tmp_path / "out.mcap"
+    words = ["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint), "--overwrite"]
+    assert main(words) == 0
     real, calls = Detector.detect, []
 
     def interrupted_at_the_third(self, frame):
@@ -117,9 +123,10 @@ def test_an_interrupted_detection_keeps_what_is_written(drive, checkpoint, tmp_p
         return real(self, frame)
 
     monkeypatch.setattr(Detector, "detect", interrupted_at_the_third)
-    out = tmp_path / "out.mcap"
-    assert main(["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint)]) == 130
-    assert count(out, topics.LONG_TAIL) == 2
+    assert main(words) == 130
+    assert (count(out, topics.LONG_TAIL), count(unfinished(out), topics.LONG_TAIL)) == (4, 2)
+    (line,) = caplog.messages
+    assert line == f"{out} is not finished; what was written so far is in {unfinished(out)}"
 
 
 def test_existing_bags_are_replaced_only_when_told(drive, checkpoint, refusal, tmp_path):

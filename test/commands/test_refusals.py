@@ -102,7 +102,9 @@ def test_playing_at_no_speed_or_without_a_topic(refusal, drive):
 
 @pytest.mark.parametrize("frames", ["3", "a:b", "1:2:3"])
 def test_frames_that_are_no_range(refusal, frames, tmp_path):
-    assert f"--frames {frames}" in refusal("import", "pandaset", tmp_path, tmp_path / "o.mcap", "--frames", frames)
+    assert f"--frames {frames}" in refusal(
+        "import", "pandaset", tmp_path / "in", tmp_path / "o.mcap", "--frames", frames
+    )
 
 
 def test_a_folder_that_is_no_pandaset(refusal, tmp_path):

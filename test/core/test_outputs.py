@@ -79,6 +79,13 @@ def test_a_link_goes_on_pointing_at_the_result(tmp_path: Path) -> None:
         assert (tmp_path / "disk" / "run.json").read_text() == text
 
 
+def test_no_folder_is_made_where_a_link_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "lost.json").symlink_to(tmp_path / "none" / "run.json")
+    with pytest.raises(ConfigurationError, match=r"cannot write .*lost\.json"):
+        write_whole(tmp_path / "lost.json", "text")
+    assert names(tmp_path) == ["lost.json"]
+
+
 def test_other_names_of_an_earlier_file_keep_it(tmp_path: Path) -> None:
     write_whole(tmp_path / "a", "earlier")
     (tmp_path / "b").hardlink_to(tmp_path / "a")

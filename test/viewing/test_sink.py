@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -131,6 +133,48 @@ def test_dense_clouds_are_thinned_and_empty_ones_are_none(record, frame):
     rows = record((replace(frame, points=dense),), (empty,))["/world/ego/points"]
     assert len(rows[0]["Points3D:positions"]) == len(rows[0]["Points3D:colors"]) == 50_000
     assert rows[1].get("Clear:is_recursive") == [False]
+
+
+def test_a_recording_that_fails_leaves_the_earlier_one(tmp_path, frame, logged):
+    path = tmp_path / "one.rrd"
+    with RerunSink(path) as sink:
+        sink.add(frame)
+        assert not path.exists()
+    rows = logged(path)
+    with pytest.raises(KeyError), RerunSink(path) as sink:
+        sink.add(frame)
+        sink.add(replace(frame, stamp=frame.stamp + 1))
+        raise KeyError
+    assert logged(path) == rows
+    assert [each.name for each in tmp_path.iterdir()] == ["one.rrd"]
+
+
+def test_a_disk_that_fills_up_ends_the_recording_in_one_line(tmp_path):
+    # In a process of its own, since rerun may wait for ever for a file that it cannot write.
+    (tmp_path / "one.rrd").write_bytes(b"earlier")
+    program = """if True:
+        import resource, sys
+        import numpy as np
+        from pathlib import Path
+        from semlt3d_ros.core.cameras import CameraModel
+        from semlt3d_ros.core.frame import CameraView, Frame
+        from semlt3d_ros.viewing.rerun_sink import RerunSink
+        camera = CameraModel(640, 480, np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]))
+        images = np.random.default_rng(0).integers(0, 255, (20, 480, 640, 3), np.uint8)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+        try:
+            with RerunSink(Path(sys.argv[1])) as sink:
+                for stamp, image in enumerate(images):
+                    sink.add(Frame(stamp, (CameraView("C", stamp, image, camera, np.eye(4)),)))
+        except Exception as error:
+            print(type(error).__name__, error)
+    """
+    for size in ("1000", "100000", "1000000"):
+        words = [sys.executable, "-c", program, str(tmp_path / "one.rrd"), size]
+        result = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert "one.rrd" in result.stdout and "File too large" in result.stdout + result.stderr
+        assert [each.name for each in tmp_path.iterdir()] == ["one.rrd"]
+        assert (tmp_path / "one.rrd").read_bytes() == b"earlier"
 
 
 def test_a_recording_must_go_somewhere():
