@@ -41,7 +41,9 @@ class BagRecorder:
 
 
 def run_recorder(out: Path, topics: Mapping[str, str], domain_id: int | None = None) -> int:
-    """Record from DDS until SIGINT or SIGTERM; the recording is complete when this returns.
+    """Record from DDS until SIGINT or SIGTERM; the recording is complete, and has its name, when this returns.
+
+    Of a recorder that was killed, all but the last second is found under the unfinished name (see ``BagSink``).
 
     Args:
         out: an mcap file or a folder; it must not exist.

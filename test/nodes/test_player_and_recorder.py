@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import unfinished
 from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import stamp_of
@@ -67,7 +68,8 @@ def test_what_is_played_is_recorded_in_another_process(
         summary = Player(middleware, bag, FAST).play()
         played = contents(bag)
         total = sum(map(len, played.values()))
-        wait_for(lambda: sum(map(len, contents(out).values())) == total)
+        wait_for(lambda: sum(map(len, contents(unfinished(out)).values())) == total)
+        assert not out.exists()
         process.send_signal(ending)
         assert process.wait(60) == (0 if ending == signal.SIGTERM else -signal.SIGKILL)
     finally:
@@ -75,6 +77,8 @@ def test_what_is_played_is_recorded_in_another_process(
         process.wait()
         middleware.shutdown()
     assert (summary.loops, summary.rejected, summary.skipped_topics) == (1, 0, ())
+    out = out if ending == signal.SIGTERM else unfinished(out)
+    assert [path.name for path in tmp_path.glob("recorded*")] == [out.name]
     recorded = contents(out)
     assert recorded.keys() == played.keys()
     for topic, messages in played.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.viewing import view_bags
 from semlt3d_ros.viewing.bags import BagFrames
+from semlt3d_ros.viewing.rerun_sink import RerunSink
 
 
 def test_frames_meet_their_detections_and_truth_by_stamp(drive_bag, detections_bag, frame):
@@ -53,6 +56,27 @@ def test_saved_recording_holds_every_frame(tmp_path, drive_bag, detections_bag, 
         assert [np.datetime64(row["time"], "ns").astype(int) for row in rows[entity]] == stamps, entity
     assert [bool(row.get("Boxes3D:labels")) for row in rows["/world/ego/detections"]] == [True, False, True]
     assert "no detections" in rows["/confidences"][1]["TextDocument:text"][0]
+
+
+def test_ctrl_c_keeps_what_is_recorded_so_far_and_a_failure_what_was_there(tmp_path, drive_bag, logged, monkeypatch):
+    path = tmp_path / "one.rrd"
+    real, calls = RerunSink.add, []
+
+    def interrupted_at_the_second(self, *shown):
+        calls.append(shown)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        if len(calls) == 4:
+            raise ZeroDivisionError
+        real(self, *shown)
+
+    monkeypatch.setattr(RerunSink, "add", interrupted_at_the_second)
+    assert view_bags([drive_bag], save=path) == 2
+    assert len(logged(path)["/cameras/CAM_BACK"]) == 2
+    with pytest.raises(ZeroDivisionError):
+        view_bags([drive_bag], save=path)
+    assert len(logged(path)["/cameras/CAM_BACK"]) == 2
+    assert list(tmp_path.glob("*.rrd")) == [path]
 
 
 def test_limit(tmp_path, drive_bag, logged):
