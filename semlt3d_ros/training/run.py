@@ -45,11 +45,11 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
         ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
     """
     recipe = load_recipe(recipe_path)
-    rehearse(recipe)
-    semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
+    rehearse(recipe)
+    semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with (
