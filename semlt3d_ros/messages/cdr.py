@@ -217,9 +217,10 @@ def _numbers(kind: Nodetype, detail: Any) -> tuple[str, int] | None:
 
 
 def _places(start: int, count: int, columns: Sequence[_Column]) -> tuple[int, list[NDArray[np.int64]]]:
-    """Where the records end, and where each column's fields (N,) begin, if the first record begins at ``start``."""
-    # Where a field lies depends on where its record begins, but only by the remainder: all remainders at once (N, 8).
-    ends = np.tile(np.arange(_GREATEST_ALIGNMENT, dtype=np.int32), (count, 1))
+    """Where the records end, and where each column's fields (N,) begin, if the first record may begin at ``start``."""
+    # Where a field lies depends on where its record begins, but only by the remainder: all that can be, at once (N, R).
+    alignment = columns[0].alignment
+    ends = np.tile(np.arange(0, _GREATEST_ALIGNMENT, alignment, dtype=np.int32), (count, 1))
     begins = []
     for column in columns:
         begins.append((ends + (column.alignment - 1)) & -column.alignment)
@@ -227,9 +228,11 @@ def _places(start: int, count: int, columns: Sequence[_Column]) -> tuple[int, li
     # Which remainder it is, each record learns from the one before.
     firsts, first = [], start
     for row in ends.tolist():
+        first += -first % alignment
         firsts.append(first)
         remainder = first % _GREATEST_ALIGNMENT
-        first += row[remainder] - remainder
+        first += row[remainder // alignment] - remainder
     chosen = np.array(firsts, np.int64)
     rows, remainders = np.arange(count), chosen % _GREATEST_ALIGNMENT
-    return first, [chosen - remainders + begin[rows, remainders] for begin in begins]
+    base, which = chosen - remainders, remainders // alignment
+    return first, [base + begin[rows, which] for begin in begins]
