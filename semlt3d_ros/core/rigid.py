@@ -53,8 +53,9 @@ def quaternion_from_rotation(rotation: ArrayLike) -> NDArray[np.float64]:
 def quaternion_from_yaw(yaw: ArrayLike) -> NDArray[np.float64]:
     """Quaternions (..., 4) of rotations by ``yaw`` (...) radians about +z."""
     half = np.asarray(yaw, dtype=np.float64) / 2
-    zero = np.zeros_like(half)
-    return np.stack([zero, zero, np.sin(half), np.cos(half)], axis=-1)
+    quaternions = np.zeros((*half.shape, 4))
+    quaternions[..., 2], quaternions[..., 3] = np.sin(half), np.cos(half)
+    return quaternions
 
 
 def yaw_from_rotation(rotation: ArrayLike) -> float:

@@ -140,17 +140,16 @@ class _Texts(_Text):
         encoded = [text.encode() + b"\0" for text in choices]
         self._letters = np.frombuffer(b"".join(encoded), np.uint8)
         lengths = np.array([len(text) for text in encoded], np.int64)
-        starts = np.cumsum(lengths) - lengths
+        starts = lengths.cumsum() - lengths
         chosen = texts.indices if isinstance(texts, Chosen) else slice(None)
         self._lengths, self._starts = lengths[chosen], starts[chosen]
         self.size: int | NDArray[np.int64] = 4 + self._lengths[:, None]
 
     def put(self, data: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
         data.view("<u4")[places // 4] = self._lengths
-        ends = np.cumsum(self._lengths)
-        letter = np.arange(self._lengths.sum()) - np.repeat(ends - self._lengths, self._lengths)
-        letters = self._letters[np.repeat(self._starts, self._lengths) + letter]
-        data[np.repeat(places + 4, self._lengths) + letter] = letters
+        lengths = self._lengths
+        letter = np.arange(lengths.sum()) - (lengths.cumsum() - lengths).repeat(lengths)
+        data[(places + 4).repeat(lengths) + letter] = self._letters[self._starts.repeat(lengths) + letter]
 
 
 class _SameText(_Text):
@@ -160,7 +159,7 @@ class _SameText(_Text):
 
     def put(self, data: NDArray[np.uint8], places: NDArray[np.int64]) -> None:
         data.view("<u4")[places // 4] = len(self._letters)
-        if len(self._letters) > 1:
+        if len(self._letters) > 1:  # the data are zero as they come
             data[(places + 4)[:, None] + np.arange(len(self._letters))] = self._letters
 
 
@@ -220,7 +219,7 @@ def _places(start: int, count: int, columns: Sequence[_Column]) -> tuple[int, li
     """Where the records end, and where each column's fields (N,) begin, if the first record may begin at ``start``."""
     # Where a field lies depends on where its record begins, but only by the remainder: all that can be, at once (N, R).
     alignment = columns[0].alignment
-    ends = np.tile(np.arange(0, _GREATEST_ALIGNMENT, alignment, dtype=np.int32), (count, 1))
+    ends: NDArray[np.int32] = np.zeros((count, 1), np.int32) + np.arange(0, _GREATEST_ALIGNMENT, alignment, dtype=np.int32)
     begins = []
     for column in columns:
         begins.append((ends + (column.alignment - 1)) & -column.alignment)

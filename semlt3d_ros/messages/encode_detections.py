@@ -147,9 +147,9 @@ def _detection3d_array(
                 # The covariance stays zero: not known.
                 "pose": {"pose": poses},
             }
-            for ranked in np.argsort(-confidences, axis=1, kind="stable")[:, :top_k].T
+            for ranked in (-confidences).argsort(axis=1, kind="stable")[:, :top_k].T
         ],
-        "bbox": np.hstack([poses, boxes.sizes]),
+        "bbox": np.concatenate([poses, boxes.sizes], axis=1),
         "id": identities,
     }
     return serialize_records(message, DETECTION_3D_TYPE, len(boxes), detections)
@@ -162,11 +162,11 @@ def header_values(stamp: int, frame_id: str) -> dict[str, Any]:
 
 def _poses(boxes: Boxes3D) -> NDArray[np.float64]:
     """Positions and quaternions (N, 7)."""
-    return np.hstack([boxes.centers, quaternion_from_yaw(boxes.yaw)])
+    return np.concatenate([boxes.centers, quaternion_from_yaw(boxes.yaw)], axis=1)
 
 
 def _best_first(detections: Detections) -> NDArray[np.int64]:
-    return np.argsort(-detections.scores, kind="stable")
+    return (-detections.scores).argsort(kind="stable")
 
 
 def _one_hot(class_ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -59,7 +59,7 @@ _DEFAULT_OPTIONS = MarkerOptions()
 
 Floats = NDArray[np.float64]
 
-_PLACES = slice(3), slice(3, 7), slice(7, 10), slice(10, 14)
+_NUMBERS = 14
 
 
 class _Shapes(NamedTuple):
@@ -70,7 +70,7 @@ class _Shapes(NamedTuple):
     rows: NDArray[np.int64]
     """Of which boxes (N,)."""
     numbers: Floats
-    """Position, quaternion, scale and colour (N, 14), at ``_PLACES``."""
+    """Position, quaternion, scale and colour (N, 14)."""
     texts: Sequence[str]
 
 
@@ -91,14 +91,13 @@ def encode_markers(detections: Detections, frame_id: str, options: MarkerOptions
     marker = message_class("visualization_msgs/msg/Marker")
     boxes = detections.boxes
     drawable = np.isfinite(boxes.centers).all(axis=1) & np.isfinite(boxes.sizes).all(axis=1) & np.isfinite(boxes.yaw)
-    rows = np.flatnonzero(drawable & (detections.scores >= options.threshold))
-    nothing = np.zeros(3)
-    delete_all = _made("", 0, np.array([-1]), (nothing, _UPRIGHT, nothing, np.zeros(4)))
+    rows = (drawable & (detections.scores >= options.threshold)).nonzero()[0]
+    delete_all = _made("", 0, np.array([-1]), (0.0, 0.0, 0.0, *_UPRIGHT, *np.zeros(7)))
     shapes = [delete_all, *_shapes(detections[rows], rows, options)]
     # Box by box, after the DELETEALL, whose row is -1.
     all_rows = np.concatenate([each.rows for each in shapes])
-    order = np.argsort(all_rows, kind="stable")
-    which = np.repeat(np.arange(len(shapes)), [len(each.rows) for each in shapes])[order]
+    order = all_rows.argsort(kind="stable")
+    which = np.arange(len(shapes)).repeat([len(each.rows) for each in shapes])[order]
     texts = [text for each in shapes for text in each.texts]
     numbers = np.concatenate([each.numbers for each in shapes])[order]
     is_box = all_rows[order] >= 0
@@ -119,12 +118,16 @@ def encode_markers(detections: Detections, frame_id: str, options: MarkerOptions
 
 
 def _made(
-    namespace: str, kind: int, rows: NDArray[np.int64], parts: Sequence[ArrayLike], texts: Sequence[str] | None = None
+    namespace: str,
+    kind: int,
+    rows: NDArray[np.int64],
+    columns: Sequence[ArrayLike],
+    texts: Sequence[str] | None = None,
 ) -> _Shapes:
-    """Markers of position, quaternion, scale and colour, each (N, width), or (width,) for all of them."""
-    numbers = np.empty((len(rows), 14))
-    for place, part in zip(_PLACES, parts, strict=True):
-        numbers[:, place] = part
+    """Markers of x y z, quaternion, scale and RGBA: 14 columns, each (N,), or one number for all."""
+    numbers = np.empty((len(rows), _NUMBERS))
+    for place, column in enumerate(columns):
+        numbers[:, place] = column
     return _Shapes(namespace, kind, rows, numbers, [""] * len(rows) if texts is None else texts)
 
 
@@ -132,48 +135,47 @@ def _shapes(drawn: Detections, rows: NDArray[np.int64], options: MarkerOptions) 
     """All markers of the boxes that are drawn; ``rows`` says how they are numbered."""
     marker = message_class("visualization_msgs/msg/Marker")
     boxes = drawn.boxes
-    centers, sizes, velocity = boxes.centers, boxes.sizes, boxes.velocity
     colors = np.array([GROUP_COLORS[group_of(name)] for name in drawn.class_names])[drawn.class_ids].reshape(-1, 3)
     opacity = 0.25 + 0.5 * drawn.scores.astype(np.float64)
-    cubes = (centers, quaternion_from_yaw(boxes.yaw), np.maximum(sizes, _LEAST_EXTENT_M), _rgba(colors, opacity))
-    above = np.column_stack([centers[:, :2], centers[:, 2] + sizes[:, 2] / 2 + 0.5])
-    names = (above, _UPRIGHT, (0.0, 0.0, 0.6), np.ones(4))
+    (x, y, z), size, turns = boxes.centers.T, np.maximum(boxes.sizes, _LEAST_EXTENT_M), quaternion_from_yaw(boxes.yaw)
+    cubes = (x, y, z, *turns.T, *size.T, *colors.T, opacity)
+    names = (x, y, z + boxes.sizes[:, 2] / 2 + 0.5, *_UPRIGHT, 0.0, 0.0, 0.6, 1.0, 1.0, 1.0, 1.0)
     shapes = [
         _made("boxes", marker.CUBE, rows, cubes),
         _made("names", marker.TEXT_VIEW_FACING, rows, names, _best_classes(drawn, options.text_classes)),
     ]
     if options.velocities:
-        speed = np.hypot(velocity[:, 0], velocity[:, 1])
-        moving = (speed >= _SLOWEST_ARROW) & (speed < np.inf)
-        headings = quaternion_from_yaw(np.arctan2(velocity[:, 1], velocity[:, 0]))
-        widths = np.full(len(rows), 0.15)
-        arrows = (centers, headings, np.column_stack([speed, widths, widths]), _rgba(colors, 0.9))
-        shapes.append(_made("velocities", marker.ARROW, rows[moving], [part[moving] for part in arrows]))
+        speed = np.hypot(*boxes.velocity.T)
+        moving = ((speed >= _SLOWEST_ARROW) & (speed < np.inf)).nonzero()[0]
+        vx, vy = boxes.velocity[moving].T
+        turns = quaternion_from_yaw(np.arctan2(vy, vx))
+        arrows = (*boxes.centers[moving].T, *turns.T, speed[moving], 0.15, 0.15, *colors[moving].T, 0.9)
+        shapes.append(_made("velocities", marker.ARROW, rows[moving], arrows))
     if options.covariance:
-        distance, deviation = _lengths(centers), drawn.depth_uncertainty.astype(np.float64)
-        known = (deviation > 0) & (deviation < np.inf) & (distance > 0)
-        ellipsoids = _ellipsoids(centers[known], distance[known], deviation[known])
-        parts = (*ellipsoids, _rgba(colors[known], 0.3))
-        shapes.append(_made("covariance", marker.SPHERE, rows[known], parts))
+        distance, deviation = _lengths(boxes.centers), drawn.depth_uncertainty.astype(np.float64)
+        known = ((deviation > 0) & (deviation < np.inf) & (distance > 0)).nonzero()[0]
+        centers = boxes.centers[known]
+        turns = _turns_to(centers / distance[known, None])
+        extent = np.maximum(2 * deviation[known], _LEAST_EXTENT_M)
+        scale = (extent, _UNCERTAINTY_WIDTH_M, _UNCERTAINTY_WIDTH_M)
+        ellipsoids = (*centers.T, *turns.T, *scale, *colors[known].T, 0.3)
+        shapes.append(_made("covariance", marker.SPHERE, rows[known], ellipsoids))
     return shapes
 
 
-def _ellipsoids(centers: Floats, distance: Floats, deviation: Floats) -> tuple[Floats, Floats, Floats]:
-    """Centres, quaternions and extents of uncertainties along the viewing rays."""
-    rays = centers / distance[:, None]
-    # Half the turn from the x axis to the ray; straight back has no axis of its own, any upright one will do.
+def _turns_to(rays: Floats) -> Floats:
+    """Quaternions (N, 4) that turn the x axis to unit vectors (N, 3)."""
+    # Half the turn; straight back has no axis of its own, any upright one will do.
     turns = np.column_stack([np.zeros(len(rays)), -rays[:, 2], rays[:, 1], 1.0 + rays[:, 0]])
     lengths = _lengths(turns)[:, None]
     clear = lengths > 1e-6
-    quaternions = np.where(clear, turns / np.where(clear, lengths, 1.0), (0.0, 0.0, 1.0, 0.0))
-    widths = np.full(len(rays), _UNCERTAINTY_WIDTH_M)
-    return centers, quaternions, np.column_stack([np.maximum(2 * deviation, _LEAST_EXTENT_M), widths, widths])
+    return np.where(clear, turns / np.where(clear, lengths, 1.0), (0.0, 0.0, 1.0, 0.0))
 
 
 def _best_classes(detections: Detections, count: int) -> list[str]:
     """A line such as ``"stroller 0.87"`` for each of the ``count`` best classes of a box; the best is always there."""
-    ranked = np.argsort(-detections.confidences, axis=1, kind="stable")[:, : max(count, 1)]
-    scores = np.take_along_axis(detections.confidences, ranked, axis=1)
+    ranked = (-detections.confidences).argsort(axis=1, kind="stable")[:, : max(count, 1)]
+    scores = detections.confidences[np.arange(len(ranked))[:, None], ranked]
     return [
         "\n".join(
             f"{detections.class_names[index]} {score:.2f}"
@@ -182,10 +184,6 @@ def _best_classes(detections: Detections, count: int) -> list[str]:
         )
         for box in zip(ranked.tolist(), scores.tolist(), strict=True)
     ]
-
-
-def _rgba(colors: Floats, alpha: ArrayLike) -> Floats:
-    return np.column_stack([colors, np.broadcast_to(alpha, len(colors))])
 
 
 def _lengths(vectors: Floats) -> Floats:

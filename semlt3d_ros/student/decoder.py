@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,11 @@ class LayerOutput:
         return replace(self, **cut, routing=None if self.routing is None else self.routing.part(rows))
 
     def boxes(self) -> Tensor:
-        """(B, Q, 9) x y z l w h yaw vx vy in the ego frame."""
+        """(B, Q, 9) x y z l w h yaw vx vy in the ego frame; decoded once."""
+        return self._boxes
+
+    @cached_property
+    def _boxes(self) -> Tensor:
         return decode_boxes(self.codes, self.references)
 
 
