@@ -63,8 +63,8 @@ class StudentConfig(Checked):
     TITLE: ClassVar[str] = "student config"
     CHECKS: ClassVar[Checks] = (
         *positive("image_width", "image_height", "width", "layers", "heads", "depth_points", "feed_forward"),
-        *positive("key_points", "view_limit", "range_m", "depth_bins", "max_boxes"),
-        *not_negative("suppression_radius_m"),
+        *positive("key_points", "view_limit", "range_m", "depth_bins"),
+        *not_negative("suppression_radius_m", "max_boxes"),
         *share("score_floor"),
         _choice("cross_attention"),
         _choice("block"),

@@ -146,7 +146,7 @@ def test_evaluate_ends(terminal, long_drive, tmp_path):
             sink.write(topics.LONG_TAIL, entry.type_name, entry.data, entry.stamp)
     evaluate = terminal("evaluate", found, "--truth", long_drive)
     time.sleep(1.5)
-    assert evaluate.ctrl_c() == 130
+    assert evaluate.ctrl_c() in (0, 130)  # a quick machine is done by then
     assert clean(evaluate.text), evaluate.text
 
 
