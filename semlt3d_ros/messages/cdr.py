@@ -219,9 +219,7 @@ def _places(start: int, count: int, columns: Sequence[_Column]) -> tuple[int, li
     """Where the records end, and where each column's fields (N,) begin, if the first record may begin at ``start``."""
     # Where a field lies depends on where its record begins, but only by the remainder: all that can be, at once (N, R).
     alignment = columns[0].alignment
-    ends: NDArray[np.int32] = np.zeros((count, 1), np.int32) + np.arange(
-        0, _GREATEST_ALIGNMENT, alignment, dtype=np.int32
-    )
+    ends = np.tile(np.arange(0, _GREATEST_ALIGNMENT, alignment, dtype=np.int32), (count, 1))
     begins = []
     for column in columns:
         begins.append((ends + (column.alignment - 1)) & -column.alignment)
