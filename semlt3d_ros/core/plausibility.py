@@ -6,6 +6,8 @@ told. Fisheyes, telephoto lenses, cropped sensors, cameras on trucks and cameras
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from semlt3d_ros.core.cameras import CameraModel
@@ -84,37 +86,42 @@ def check_mounting(T_base_camera: Matrix, usual_height: float = 0.0) -> str:
     Raises:
         InputRejected: ``mounting``: nothing that the camera sees can be placed.
     """
-    x, y, z = T_base_camera[:3, 3]
-    distance = float(np.linalg.norm(T_base_camera[:3, 3]))
-    ahead, up = T_base_camera[:3, 2], float(T_base_camera[2, 2])
-    elevation = float(np.degrees(np.arcsin(np.clip(up, -1.0, 1.0))))
-    looks = f"the camera looks {elevation:+.0f} degrees from the horizon"
+    # Plain numbers, and words only where they are needed: this is asked for every camera of every set.
+    x, y, z = T_base_camera[:3, 3].tolist()
+    distance, up = math.hypot(x, y, z), float(T_base_camera[2, 2])
+
+    def looks() -> str:
+        elevation = math.degrees(math.asin(min(max(up, -1.0), 1.0)))
+        return f"the camera looks {elevation:+.0f} degrees from the horizon"
+
+    def placed() -> str:
+        return f"it is placed at ({x:.1f}, {y:.1f}, {z:.1f}) m"
+
     if up > _UP:
         raise InputRejected(
             "mounting",
-            f"{looks}, straight up: its frame is a body frame (x forward, z up); name {OPTICAL} in the images' header "
-            "or as frame_id in the rig",
+            f"{looks()}, straight up: its frame is a body frame (x forward, z up); name {OPTICAL} in the images' "
+            "header or as frame_id in the rig",
         )
-    place = f"it is placed at ({x:.1f}, {y:.1f}, {z:.1f}) m"
     if distance > _FARTHEST_M[0]:
         raise InputRejected(
-            "mounting", f"{place}, {distance:.0f} m from the base frame; correct its transform (metres)"
+            "mounting", f"{placed()}, {distance:.0f} m from the base frame; correct its transform (metres)"
         )
     doubts = []
     if up < -_DOWN:
-        doubts.append(f"{looks}, straight down; it should lie in {OPTICAL}")
+        doubts.append(f"{looks()}, straight down; it should lie in {OPTICAL}")
     elif up < _DOWN:
-        roll = float(np.degrees(np.arctan2(T_base_camera[2, 0], -T_base_camera[2, 1])))
+        roll = math.degrees(math.atan2(T_base_camera[2, 0], -T_base_camera[2, 1]))
         if abs(roll) > _ROLLED_DEG:
-            heading = np.degrees(np.arctan2(ahead[1], ahead[0]))
+            heading = math.degrees(math.atan2(T_base_camera[1, 2], T_base_camera[0, 2]))
             doubts.append(
                 f"the camera, which looks to {heading:.0f} degrees, is rolled by {roll:.0f} degrees: its y axis does "
                 f"not point down; it should lie in {OPTICAL}"
             )
     else:
-        doubts.append(f"{looks}, nearly straight up; it should lie in {OPTICAL}")
+        doubts.append(f"{looks()}, nearly straight up; it should lie in {OPTICAL}")
     if distance > _FARTHEST_M[1]:
-        doubts.append(f"{place}, {distance:.0f} m from the base frame; correct its transform (metres)")
+        doubts.append(f"{placed()}, {distance:.0f} m from the base frame; correct its transform (metres)")
     if z < -(_BELOW_M if usual_height > 0 else _DEEPEST_M):
-        doubts.append(f"{place}, far below the base frame; correct its transform (z up)")
+        doubts.append(f"{placed()}, far below the base frame; correct its transform (z up)")
     return "; ".join(doubts)

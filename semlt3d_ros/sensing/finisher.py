@@ -125,7 +125,8 @@ class FrameFinisher:
         frames = self.resolve(assembled.stamp, final=True) if assembled.reset else []
         self._pending.append(assembled)
         while len(self._pending) > self._config.max_pending:
-            frames += self._finish(self._pending.popleft())
+            head = self._pending.popleft()
+            frames += self._finish(head, self._poses(head))
         return frames
 
     def resolve(self, newest: int | None, final: bool = False) -> list[Frame]:
@@ -139,16 +140,19 @@ class FrameFinisher:
         while self._pending:
             head = self._pending[0]
             expired = final or (newest is not None and newest >= head.stamp + self._config.wait_s * _SECOND)
-            if not expired and self._must_wait(head):
+            if not expired and self._lacks_companions(head):
                 break
-            frames += self._finish(self._pending.popleft())
+            poses = self._poses(head)
+            if not expired and self._lacks_transforms(head, poses):
+                break
+            frames += self._finish(self._pending.popleft(), poses)
         return frames
 
-    def _must_wait(self, pending: ImageSet) -> bool:
-        for companions in (self._points, self._labels):
-            if companions and not companions.settled(pending.stamp):
-                return True
-        poses = self._poses(pending)
+    def _lacks_companions(self, pending: ImageSet) -> bool:
+        both = (self._points, self._labels)
+        return any(companions is not None and not companions.settled(pending.stamp) for companions in both)
+
+    def _lacks_transforms(self, pending: ImageSet, poses: _Poses) -> bool:
         # A camera that was given up before does not hold up every further frame.
         news = [name for name in poses.camera_faults if name not in self.transform_faults]
         if poses.ego_fault or news:
@@ -162,8 +166,7 @@ class FrameFinisher:
             return error.reason == "transform_too_new"
         return False
 
-    def _finish(self, pending: ImageSet) -> list[Frame]:
-        poses = self._poses(pending)
+    def _finish(self, pending: ImageSet, poses: _Poses) -> list[Frame]:
         for name in pending.images:
             self.transform_faults.pop(name, None)
         if poses.ego_fault:
