@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar
+from semlt3d_ros.commands.output import for_people, print_checks, print_json, progress_bar
 from semlt3d_ros.commands.places import file_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError
 
@@ -22,7 +22,6 @@ UNFIT = 1
 """Exit status when what was checked is not fit for the use asked for."""
 _LIVE_SECONDS = 10.0
 _POLL_PERIOD_S = 0.1
-_STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(to_json(verdicts))
     else:
-        _print(verdicts, str(options.bag or "live"))
+        rows = ((verdict.status, verdict.subject, verdict.found, verdict.remedy) for verdict in verdicts)
+        print_checks(str(options.bag or "live"), rows)
         for use, subjects in unfit.items():
             print(f"fit for {use}: " + (f"no ({', '.join(subjects)})" if subjects else "yes"))
         if options.picture is not None and survey.sample is not None:
@@ -133,15 +133,3 @@ def _draw(survey: Survey, path: Path) -> None:
     if survey.sample is None:
         return
     save_picture(survey.sample, path)
-
-
-def _print(verdicts: list[Verdict], what: str) -> None:
-    from rich.table import Table
-
-    table = Table(title=what, title_justify="left")
-    for heading in ("", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
-    for verdict in verdicts:
-        style = _STYLES[verdict.status]
-        table.add_row(f"[{style}]{verdict.status:4s} {verdict.subject}[/{style}]", verdict.found, verdict.remedy)
-    print_table(table)

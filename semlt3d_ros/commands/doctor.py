@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from semlt3d_ros.commands.machine import TorchBuild, cpu_kernels, cuda_gpu, torch_build, usable_cores
-from semlt3d_ros.commands.output import print_json, print_table
+from semlt3d_ros.commands.output import print_checks, print_json
 
 HELP = "tell what this machine has and lacks, and what to do about each"
 EXAMPLE = "semlt3d doctor --json"
@@ -23,7 +23,6 @@ EXAMPLE = "semlt3d doctor --json"
 Status = Literal["ok", "note", "missing"]
 """``missing`` keeps a command from working; a ``note`` only narrows what is possible."""
 
-_STYLES: dict[Status, str] = {"ok": "green", "note": "yellow", "missing": "bold red"}
 _PACKAGES = (
     ("cyclonedds", "dds", "the live node and player without ROS 2"),
     ("rerun-sdk", "view", "the viewer"),
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"ready": ready, "checks": [asdict(check) for check in checks]})
     else:
-        _print_table(checks)
+        print_checks("This machine", ((check.status, check.name, check.found, check.advice) for check in checks))
     return 0 if ready else 1
 
 
@@ -174,15 +173,3 @@ def _disk() -> Check:
     if free < _LITTLE_DISK:
         return Check("disk", "note", found, "recordings need space: free some")
     return Check("disk", "ok", found)
-
-
-def _print_table(checks: list[Check]) -> None:
-    from rich.table import Table
-
-    table = Table(title="This machine")
-    for heading in ("", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
-    for check in checks:
-        style = _STYLES[check.status]
-        table.add_row(f"[{style}]{check.name}[/{style}]", check.found, check.advice)
-    print_table(table)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _TABLE_WIDTH = 132
+_STATUS_STYLES = {"ok": "green", "note": "yellow"}
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is in all."""
@@ -98,6 +99,20 @@ def print_table(table: Table) -> None:
 
     console = Console()
     Console(width=max(console.width, _TABLE_WIDTH)).print(table)
+
+
+def print_checks(title: str, rows: Iterable[tuple[str, str, str, str]]) -> None:
+    """Print what was looked at as a table: status (``ok``, ``note``, anything worse), subject, found, what to do."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for heading in ("", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for status, subject, found, advice in rows:
+        style = _STATUS_STYLES.get(status, "bold red")
+        table.add_row(Text(f"{status:7s} {subject}", style), Text(found), Text(advice))
+    print_table(table)
 
 
 @contextmanager
