@@ -9,8 +9,8 @@ The layout comes from the message definitions, so that it is right for every dis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from rosbags.interfaces import Nodetype
 
 from semlt3d_ros.messages.typestore import Serialized, serialize, type_store
 
-Values = Mapping[str, Any]
+Values = dict[str, Any]
 """By field name, of all N records of a type:
 
 * a number, or a message made of numbers of one kind (``Pose``, ``Vector3``): an array (N, ...) with all of them in the
@@ -163,6 +163,9 @@ class _SameText(_Text):
             data[(places + 4)[:, None] + np.arange(len(self._letters))] = self._letters
 
 
+_same_text = lru_cache(maxsize=100)(_SameText)
+
+
 def _fields(type_name: str) -> Sequence[tuple[str, Any]]:
     """Names and descriptions of a type's fields, in order; see ``rosbags.interfaces.typing.FieldDesc``."""
     return type_store().fielddefs[type_name][1]
@@ -178,8 +181,8 @@ def _columns(type_name: str, values: Values) -> Iterator[_Column]:
         if kind == Nodetype.SEQUENCE:
             yield from _sequence(detail[0], value)
         elif kind == Nodetype.BASE and detail[0] == "string":
-            yield _SameText(value or "") if value is None or isinstance(value, str) else _Texts(value)
-        elif not isinstance(value, Mapping) and (numbers := _numbers(kind, detail)):
+            yield _same_text(value or "") if value is None or isinstance(value, str) else _Texts(value)
+        elif not isinstance(value, dict) and (numbers := _numbers(kind, detail)):
             yield _Numbers(*numbers, value)
         else:
             yield from _columns(detail, value or {})

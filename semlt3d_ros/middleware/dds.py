@@ -78,7 +78,7 @@ class DdsPublisher:
     @property
     def matched(self) -> int:
         """Number of matched subscriptions."""
-        return len(self._writer.get_matched_subscriptions()) if self._writer is not None else 0
+        return self._writer.get_publication_matched_status().current_count if self._writer is not None else 0
 
     def close(self) -> None:
         """See the port."""

@@ -12,6 +12,9 @@ from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.pipeline import FrameDetector
 from semlt3d_ros.nodes.signals import ended_by_signals
 
+_FEW_COLLECTIONS = 20_000
+"""New objects between two looks for garbage: several sets' worth, so that a look is not part of every set."""
+
 
 def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
     """The student of a checkpoint; None takes the one that comes with the package.
@@ -26,6 +29,7 @@ def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
     # All that was imported and loaded stays; looking through it for garbage holds up a set for 0.1 s now and then.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_FEW_COLLECTIONS)
     atexit.register(gc.unfreeze)  # some extension modules take what is not collected at the end for a leak, and say so
     return detector
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, TypeNotInstalledError
 from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import (
     MarkerOptions,
@@ -59,6 +61,15 @@ class Outputs:
         self._images = {
             name: middleware.create_publisher(DEBUG_IMAGE.format(name), topics.IMAGE_TYPE) for name in rig.camera_names
         }
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Write one box in every form: layouts are worked out at their first use, which a set shall not wait for."""
+        box = Boxes3D(np.ones((1, 3)), np.ones((1, 3)), np.zeros(1), np.ones((1, 2)))
+        found = Detections(0, box, np.ones((1, len(CLASS_NAMES)), np.float32))
+        encode_long_tail(found, self._frame_id)
+        encode_detection3d(found, self._frame_id, self._top_k)
+        encode_markers(found, self._frame_id, self._marker_options)
 
     def use(self, parameters: DetectorParameters) -> None:
         """Publish by other thresholds and options from the next set on.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from semlt3d_ros.core.boxes import Boxes3D
@@ -98,9 +99,10 @@ def suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDAr
         config: with the radius, and the floor below which a score is none.
     """
     scores = np.where(scores >= config.score_floor, scores, 0.0).astype(np.float32)
-    x, y = (np.subtract.outer(column, column) for column in centers.T)
-    first, second = np.nonzero(np.sqrt(x * x + y * y) < config.suppression_radius_m)
-    first, second = first[first < second], second[first < second]
+    first, second = cKDTree(centers).query_pairs(config.suppression_radius_m, output_type="ndarray").T
+    gaps = centers[first] - centers[second]
+    close = np.sqrt((gaps * gaps).sum(axis=1)) < config.suppression_radius_m
+    first, second = first[close], second[close]
     pairs, columns = np.nonzero((scores[first] > 0.0) & (scores[second] > 0.0))
     first, second = first[pairs], second[pairs]
     ahead = scores[first, columns] >= scores[second, columns]

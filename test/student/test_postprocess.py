@@ -74,4 +74,9 @@ def test_boxes_that_are_not_finite_or_too_weak_never_leave(config) -> None:
     output.codes[0, 0, 0] = torch.nan
     (found,) = postprocess(output, [0], config)
     assert len(found) == 1 and found.class_ids[0] == 1
-    assert len(postprocess(output, [0], replace(config, max_boxes=0))[0]) == 0
+
+
+def test_only_the_best_boxes_are_given_out(config) -> None:
+    output = layer([[10.0, 0, 1], [20.0, 0, 1], [30.0, 0, 1]], [(0, 1.0), (1, 3.0), (2, 2.0)])
+    (found,) = postprocess(output, [0], replace(config, max_boxes=2))
+    assert list(found.class_ids) == [1, 2]
