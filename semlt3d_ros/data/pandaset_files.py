@@ -89,6 +89,18 @@ class Cuboids:
     odd: dict[int, str]
 
 
+def require_sequence(folder: Path) -> None:
+    """See that a folder is a sequence.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not (folder / "lidar").is_dir() or not (folder / "camera").is_dir():
+        raise ConfigurationError(
+            f"{folder}: not a PandaSet sequence; give the folder that holds camera/, lidar/ and annotations/"
+        )
+
+
 class PandaSetSequence:
     """One sequence folder (``camera/``, ``lidar/``, ``annotations/cuboids/``).
 
@@ -108,10 +120,7 @@ class PandaSetSequence:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults = FaultLog()
-        if not (folder / "lidar").is_dir() or not (folder / "camera").is_dir():
-            raise ConfigurationError(
-                f"{folder}: not a PandaSet sequence; give the folder that holds camera/, lidar/ and annotations/"
-            )
+        require_sequence(folder)
         try:
             self.lidar = self._read_track(folder / "lidar")
         except InputRejected as error:

@@ -93,6 +93,7 @@ def test_doctor_imports_nothing_that_takes_long():
         ["node", "--params", "none.yaml"],
         ["set", "tolerance_s"],
         ["simulate", "out.mcap", "--size", "big"],
+        ["import", "pandaset", "none", "out.mcap"],
         ["train", "none.yaml"],
         ["train", "bad.yaml"],
         ["calibrate", "none.safetensors", "bad.yaml", "-o", "out.safetensors"],
