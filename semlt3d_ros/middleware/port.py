@@ -75,6 +75,8 @@ class Publisher(Protocol):
     def publish(self, message: Any) -> None:
         """Publish a message object, or its CDR serialisation as bytes. May be called from any thread.
 
+        Bytes are checked, unless this package has written them (``Serialized``).
+
         Raises:
             InputRejected: ``corrupt_message``: the bytes are not a message of the topic's type.
         """
