@@ -210,7 +210,7 @@ def _shapes(types: MessageTypes, detections: Detections, row: int, options: Mark
     opacity = 0.25 + 0.5 * float(confidences[best])
     shapes = {
         "boxes": _cube(types, center, size, float(boxes.yaw[row]), _color(types, rgb, opacity)),
-        "names": _text(types, center, size, _best_classes(detections, row, options.text_classes)),
+        "names": _text(types, center, size, _best_classes(detections, row, options.text_classes), options.text_m),
     }
     speed = float(np.hypot(*boxes.velocity[row]))
     if options.velocities and 0.5 <= speed < np.inf:
@@ -228,7 +228,7 @@ def _best_classes(detections: Detections, row: int, count: int) -> str:
     return "\n".join(
         f"{detections.class_names[index]} {confidences[index]:.2f}"
         for rank, index in enumerate(ranked)
-        if rank == 0 or float(confidences[index]) >= 0.005
+        if rank == 0 or float(confidences[index]) >= 0.1
     )
 
 
@@ -243,12 +243,14 @@ def _cube(
     }
 
 
-def _text(types: MessageTypes, center: NDArray[np.float64], size: NDArray[np.float64], text: str) -> dict[str, Any]:
-    above = (center[0], center[1], center[2] + size[2] / 2 + 0.5)
+def _text(
+    types: MessageTypes, center: NDArray[np.float64], size: NDArray[np.float64], text: str, height: float
+) -> dict[str, Any]:
+    above = (center[0], center[1], center[2] + size[2] / 2 + 0.3 + (text.count("\n") + 1) * (1.4 * height / 2))
     return {
         "type": types("visualization_msgs/msg/Marker").TEXT_VIEW_FACING,
         "pose": build_pose(types, above, UPRIGHT),
-        "scale": build_vector(types, (0.0, 0.0, 0.6)),
+        "scale": build_vector(types, (0.0, 0.0, height)),
         "color": _color(types, (1.0, 1.0, 1.0), 1.0),
         "text": text,
     }

@@ -7,8 +7,10 @@ this package what needs no more either.
 """
 
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -110,6 +112,8 @@ def start(context: LaunchContext) -> list[Node]:
     need_rviz(given.faults)
     config = given.file("rviz_config")
     given.refuse()
+    if (given["image_reliability"] or vehicle.parameters.get("image_reliability")) == "reliable":
+        config = with_reliable_points(config)
     inside = make_namespace_absolute(prefix_namespace(context.launch_configurations.get("ros_namespace"), namespace))
     base_frame, points, cameras = rig_on_screen(Path(rig) if rig else None)
     # Panels are named as nuScenes' cameras; cameras by other names are shown in their order.
@@ -199,6 +203,21 @@ def as_parameter(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return ParameterValue(value, value_type=list[str])
     return value
+
+
+def with_reliable_points(config: str) -> str:
+    """A copy of RViz' configuration that asks for point clouds as the cameras are asked for, reliably.
+
+    By itself it takes what any LiDAR driver offers; but of a best-effort cloud that is larger than the socket's buffer
+    nothing arrives while the screen is being drawn.
+    """
+    data = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    for display in data["Visualization Manager"]["Displays"]:
+        if display["Class"] == "rviz_default_plugins/PointCloud2":
+            display["Topic"]["Reliability Policy"] = "Reliable"
+    with NamedTemporaryFile("w", prefix="semlt3d_", suffix=".rviz", delete=False, encoding="utf-8") as copy:
+        yaml.safe_dump(data, copy)
+    return copy.name
 
 
 def need_rviz(faults: list[str]) -> None:

@@ -27,8 +27,11 @@ GROUP_COLORS: dict[str, tuple[float, float, float]] = {
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 _SLOWEST_ARROW = 0.5
 """m/s below which a velocity is drawn as nothing: its direction is noise."""
-_LEAST_SCORE = 0.005
-"""A class that would be written with a score of 0.00 is not written."""
+_LEAST_SCORE = 0.1
+"""A class that is less likely is not written: boxes stand close, and so do their names."""
+_ABOVE_M = 0.3
+_LINE = 1.4
+"""From one line of a text to the next, in heights of its letters. RViz centres a text on its position."""
 _UNCERTAINTY_WIDTH_M = 0.3
 _LEAST_EXTENT_M = 0.01
 """RViz refuses shapes without extent."""
@@ -41,6 +44,7 @@ class MarkerOptions:
     Attributes:
         threshold: least score of a box that is drawn.
         text_classes: most likely classes that are written beside a box with their scores, at least 1.
+        text_m: height of their letters, in metres.
         velocities: draw velocities as arrows, as long as the box moves in one second.
         covariance: draw the uncertainty of the distance as an ellipsoid along the viewing ray, from one standard
             deviation before the centre of the box to one behind it.
@@ -49,6 +53,7 @@ class MarkerOptions:
 
     threshold: float = 0.0
     text_classes: int = 3
+    text_m: float = 1.0
     velocities: bool = True
     covariance: bool = False
     lifetime_s: float = 1.0
@@ -139,10 +144,13 @@ def _shapes(drawn: Detections, rows: NDArray[np.int64], options: MarkerOptions) 
     opacity = 0.25 + 0.5 * drawn.scores.astype(np.float64)
     (x, y, z), size, turns = boxes.centers.T, np.maximum(boxes.sizes, _LEAST_EXTENT_M), quaternion_from_yaw(boxes.yaw)
     cubes = (x, y, z, *turns.T, *size.T, *colors.T, opacity)
-    names = (x, y, z + boxes.sizes[:, 2] / 2 + 0.5, *_UPRIGHT, 0.0, 0.0, 0.6, 1.0, 1.0, 1.0, 1.0)
+    texts = _best_classes(drawn, options.text_classes)
+    lines = np.array([text.count("\n") + 1 for text in texts], np.float64)
+    above = z + boxes.sizes[:, 2] / 2 + _ABOVE_M + lines * (_LINE * options.text_m / 2)
+    names = (x, y, above, *_UPRIGHT, 0.0, 0.0, options.text_m, 1.0, 1.0, 1.0, 1.0)
     shapes = [
         _made("boxes", marker.CUBE, rows, cubes),
-        _made("names", marker.TEXT_VIEW_FACING, rows, names, _best_classes(drawn, options.text_classes)),
+        _made("names", marker.TEXT_VIEW_FACING, rows, names, texts),
     ]
     if options.velocities:
         speed = np.hypot(*boxes.velocity.T)

@@ -83,6 +83,7 @@ class Outputs:
         self._marker_options = MarkerOptions(
             threshold=parameters.marker_threshold,
             text_classes=parameters.marker_classes,
+            text_m=parameters.marker_text_m,
             velocities=parameters.marker_velocities,
             covariance=parameters.marker_covariance,
             lifetime_s=parameters.marker_lifetime_s,

@@ -75,7 +75,13 @@ def test_detections_are_what_is_written_field_by_field(detections: Detections, f
     found(),
     names,
     st.builds(
-        encode.MarkerOptions, st.floats(0, 1), st.integers(0, 20), st.booleans(), st.booleans(), st.floats(0, 60)
+        encode.MarkerOptions,
+        st.floats(0, 1),
+        st.integers(0, 20),
+        st.floats(0.1, 10),
+        st.booleans(),
+        st.booleans(),
+        st.floats(0, 60),
     ),
 )
 @settings(max_examples=60, deadline=None)

@@ -89,10 +89,10 @@ def test_a_box_is_a_cube_a_text_and_an_arrow() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(1, "child 0.60"), (3, "child 0.60\nadult 0.30\nstroller 0.07"), (18, "child 0.60\nadult 0.30\nstroller 0.07")],
+    [(1, "child 0.60"), (3, "child 0.60\nadult 0.30\nstroller 0.17"), (18, "child 0.60\nadult 0.30\nstroller 0.17")],
 )
 def test_the_best_classes_are_written_with_their_scores(count: int, text: str) -> None:
-    found = detections({"adult": 0.3, "child": 0.6, "stroller": 0.07, "debris": 0.004})
+    found = detections({"adult": 0.3, "child": 0.6, "stroller": 0.17, "debris": 0.09})
     shapes = shapes_of(encode_markers(found, "base_link", MarkerOptions(text_classes=count)))
     assert shapes["names"].text == text
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import stamp_of
@@ -110,6 +111,24 @@ def test_rviz_looks_where_the_vehicle_file_says(
         "/sensing/lidar/points:=/cloud",
     ):
         assert seen in given, given
+
+
+@pytest.mark.parametrize("reliability", ["best_effort", "reliable"])
+def test_rviz_asks_for_points_as_the_node_does_for_images(
+    launch: Callable[..., Path], stand_in: Callable[[str], tuple[str, Path]], reliability: str
+) -> None:
+    prefix_path, file = stand_in("rviz2")
+    arguments = (f"image_reliability:={reliability}", "autostart:=false", "rviz:=true")
+    log = launch("semlt3d_ros", "detector.launch.py", *arguments, AMENT_PREFIX_PATH=prefix_path)
+    until(file.exists, log)
+    given = file.read_text(encoding="utf-8").split()
+    config = yaml.safe_load(Path(given[given.index("-d") + 1]).read_text(encoding="utf-8"))
+    (points,) = [
+        display
+        for display in config["Visualization Manager"]["Displays"]
+        if display["Class"] == "rviz_default_plugins/PointCloud2"
+    ]
+    assert points["Topic"]["Reliability Policy"] == {"best_effort": "Best Effort", "reliable": "Reliable"}[reliability]
 
 
 def test_a_vehicle_file_says_where_the_node_is_and_how_and_arguments_win(
