@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 CAMERAS = ("CAM_FRONT", "CAM_BACK")
 CAMERA = CameraModel(64, 48, np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 23.5], [0.0, 0.0, 1.0]]))
