@@ -61,7 +61,9 @@ def yaml_value(text: str) -> Any:
     except RecursionError:
         raise ConfigurationError("is not YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"is not YAML: {' '.join(str(error).split())}") from error
+        # The library names the text it was given.
+        text = " ".join(str(error).split()).replace('in "<unicode string>", ', "in ")
+        raise ConfigurationError(f"is not YAML: {text}") from error
 
 
 def read_yaml(path: Path, what: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.core.yaml_file import yaml_value
 from semlt3d_ros.data.bag_topics import TopicRecord
 
 METADATA_NAME = "metadata.yaml"
@@ -29,12 +31,16 @@ class BagFolder:
         missing: those that ``metadata.yaml`` lists and that are nowhere, by the names it gives them.
         gaps: without a list, the numbers that the files' own numbering leaves out.
         message_count: how many messages ``metadata.yaml`` counts; None where it does not say.
+        unlisted: names of files that are there without being listed.
+        unreadable: why ``metadata.yaml`` cannot be used; empty where it can, or there is none.
     """
 
     files: tuple[Path, ...]
     missing: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     message_count: int | None = None
+    unlisted: tuple[str, ...] = ()
+    unreadable: str = ""
 
 
 def read_folder(folder: Path) -> BagFolder:
@@ -48,7 +54,10 @@ def read_folder(folder: Path) -> BagFolder:
         for path in folder.iterdir()
         if path.suffix in _SUFFIXES or (path.suffix == _COMPRESSED and path.with_suffix("").suffix in _SUFFIXES)
     )
-    names, count = _listed(folder / METADATA_NAME)
+    try:
+        names, count, unreadable = *_listed(folder / METADATA_NAME), ""
+    except ConfigurationError as error:
+        names, count, unreadable = [], None, str(error)
     listed = {name: _place(folder, name) for name in names}
     found = [path for path in dict.fromkeys(listed.values()) if path is not None]
     if not present and not found:
@@ -62,7 +71,33 @@ def read_folder(folder: Path) -> BagFolder:
             known.add(_unpacked(path))
             found.append(path)
     missing = tuple(name for name, path in listed.items() if path is None)
-    return BagFolder(tuple(found), missing, () if names else _gaps(found), count)
+    unlisted = tuple(path.name for path in found if path not in listed.values()) if names else ()
+    return BagFolder(tuple(found), missing, () if names else _gaps(found), count, unlisted, unreadable)
+
+
+def files_of_bag(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files in a folder that are a bag's, and those of recordings that are no part of it.
+
+    A bag's are those that ``metadata.yaml`` lists, and those that are numbered as these are or after the folder, as
+    recorders do it.
+    """
+    try:
+        listed = {re.split(r"[/\\]", name)[-1] for name in _listed(folder / METADATA_NAME)[0]}
+    except ConfigurationError:
+        listed = set()
+    stems = {folder.name, *(_stem(name) for name in listed)}
+    own, strange = list[Path](), list[Path]()
+    for path in sorted(folder.iterdir()):
+        if path.name == METADATA_NAME:
+            own.append(path)
+        elif any(suffix in path.suffixes[-2:] for suffix in _SUFFIXES) or ".db3-" in path.name:
+            (own if path.name in listed or _stem(path.name) in stems else strange).append(path)
+    return own, strange
+
+
+def _stem(name: str) -> str:
+    """What the files of one bag have in common: the name of each without number and suffixes."""
+    return re.sub(r"(_\d+)?\.(db3|mcap).*", "", name)
 
 
 def write_metadata(
@@ -122,14 +157,24 @@ def write_metadata(
 
 
 def _listed(path: Path) -> tuple[list[str], int | None]:
-    """Names of the storage files and number of messages, as far as the metadata can be read."""
-    try:
-        information: Any = yaml.safe_load(path.read_text("utf-8"))["rosbag2_bagfile_information"]
-        names = [str(name) for name in information["relative_file_paths"]]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+    """Names of the storage files and number of messages; nothing where there is no metadata.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    if not path.exists():
         return [], None
-    count = information.get("message_count")
-    return names, count if isinstance(count, int) and count > 0 else None
+    try:
+        values: Any = yaml_value(path.read_bytes().decode("utf-8"))
+        information = values["rosbag2_bagfile_information"]
+        names, count = information["relative_file_paths"], information.get("message_count")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot be read: {error}") from error
+    except (KeyError, TypeError):
+        names, count = None, None
+    if not isinstance(names, list):
+        raise ConfigurationError("has no list of files, rosbag2_bagfile_information: relative_file_paths")
+    return [str(name) for name in names], count if isinstance(count, int) and count > 0 else None
 
 
 def _place(folder: Path, name: str) -> Path | None:
@@ -139,8 +184,9 @@ def _place(folder: Path, name: str) -> Path | None:
         return None
     for path in (folder / last, folder / name):
         for form in (path, path.with_name(path.name + _COMPRESSED), _unpacked(path)):
-            if form.suffix in (*_SUFFIXES, _COMPRESSED) and form.is_file():
-                return form
+            with suppress(OSError):  # a name too long for any file
+                if form.suffix in (*_SUFFIXES, _COMPRESSED) and form.is_file():
+                    return form
     return None
 
 

@@ -17,7 +17,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import Draft, resolved
 from semlt3d_ros.data.bag_message import BagMessage, decoded
-from semlt3d_ros.data.bag_metadata import METADATA_NAME, BagFolder, read_folder, write_metadata
+from semlt3d_ros.data.bag_metadata import METADATA_NAME, BagFolder, files_of_bag, read_folder, write_metadata
 from semlt3d_ros.data.bag_topics import TopicRecord
 from semlt3d_ros.data.mcap_reader import McapReader
 from semlt3d_ros.data.mcap_writer import McapWriter
@@ -124,7 +124,15 @@ class BagSource:
         self._compare(folder)
 
     def _compare(self, folder: BagFolder) -> None:
-        """Note what should be there and is not."""
+        """Note what should be there and is not, and what is there and should not be."""
+        metadata = str(self.path / METADATA_NAME)
+        if folder.unreadable:
+            text = f"{folder.unreadable}; whether files are missing at the end cannot be told"
+            self._folder_faults.note(metadata, "metadata", text)
+        if folder.unlisted:
+            names = ", ".join(folder.unlisted)
+            text = f"does not list {names}; read all the same, move away what is of another recording"
+            self._folder_faults.note(metadata, "unlisted_file", text)
         count = sum(reader.count for reader in self._readers)
         lost = max((folder.message_count or 0) - count, 0)
         share = f", {lost} of the bag's {folder.message_count} messages are not there" if lost else ""
@@ -139,6 +147,8 @@ class BagSource:
             self._folder_faults.add(str(self.path), "message_count", text)
 
     def _reader(self, file: Path) -> McapReader | SqliteReader:
+        if not file.is_file():  # opening a pipe would wait for whoever writes to it
+            raise ConfigurationError(f"{file} is not a bag: it is no plain file")
         content = self._decompressed(file) if file.suffix == ".zstd" else file
         if content.suffix not in _READERS:
             raise ConfigurationError(f"{file} is not a bag: give an .mcap or .db3 file, or the folder of a bag")
@@ -172,7 +182,8 @@ class BagSink:
         path: ``NAME.mcap`` for a single file, any other name for a bag folder.
         storage: what a bag folder holds; a single file is always mcap.
         compress: compress with zstd: chunks of an mcap file, single messages of a sqlite3 file.
-        overwrite: replace a bag that is there. Other files in a bag folder are left alone.
+        overwrite: replace a bag that is there. Other files in a bag folder are left alone; recordings that are no part
+            of that bag are refused.
 
     Attributes:
         path: where the bag will be.
@@ -204,7 +215,7 @@ class BagSink:
             raise ConfigurationError(f"cannot write the bag {path}: {error.strerror or error}") from error
         self._draft = Draft(self.path, folder=self._is_folder, wait=False)
         self.draft = self._draft.draft
-        name = f"{self.path.name}_0.{_SUFFIX[storage]}"
+        name = f"{self._draft.path.name}_0.{_SUFFIX[storage]}"
         self._file = self.draft / name if self._is_folder else self.draft
         try:
             self._writer = McapWriter(self._file, compress) if storage == "mcap" else SqliteWriter(self._file, compress)
@@ -307,13 +318,18 @@ class BagSink:
         """The files of a bag that is there already.
 
         Raises:
-            ConfigurationError: there is one, and it is not to be overwritten.
+            ConfigurationError: there is one, and it is not to be overwritten; or there are recordings of another.
         """
         place = resolved(self.path)
         if self._is_folder:
-            taken = [file for file in place.iterdir() if _is_bag_file(file)] if place.is_dir() else []
+            taken, strange = files_of_bag(place) if place.is_dir() else ([], [])
         else:
-            taken = [place] if place.exists() else []
+            taken, strange = [place] if place.exists() else [], []
+        if strange:
+            raise ConfigurationError(
+                f"{self.path} holds recordings that are no part of one bag, such as {strange[0].name}; choose another "
+                "name, in it for example"
+            )
         if taken and not self._overwrite:
             what = "holds a bag" if self._is_folder else "is there"
             raise ConfigurationError(f"{self.path} {what} already; choose another name or allow overwriting")
@@ -327,11 +343,3 @@ class BagSink:
 
 
 _SUFFIX = {"mcap": "mcap", "sqlite3": "db3"}
-
-
-def _is_bag_file(path: Path) -> bool:
-    return (
-        path.name == METADATA_NAME
-        or any(part in (".mcap", ".db3") for part in path.suffixes[-2:])
-        or ".db3-" in path.name
-    )

@@ -341,3 +341,39 @@ def test_a_bag_that_two_write_is_refused_to_the_second(tmp_path: Path) -> None:
             sink.close()
     assert (tmp_path / "bag.mcap").read_text() == "somebody was faster"
     assert count(sink.draft) == 1
+
+
+@pytest.mark.parametrize("strange", ["monday.mcap", "monday_0.db3", "bag_0 (1).mcap", "old.mcap.zstd"])
+@pytest.mark.parametrize("with_bag", [False, True])
+def test_recordings_of_other_bags_are_never_replaced(tmp_path: Path, strange: str, with_bag: bool) -> None:
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    if with_bag:
+        write(folder, content(3))
+    (folder / strange).write_bytes(b"precious")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ConfigurationError, match="no part of one bag, such as"):
+        write(folder, content(2), overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+
+
+def test_a_bag_is_replaced_though_its_folder_was_renamed(tmp_path: Path) -> None:
+    path = write(tmp_path / "bag", content(5)).rename(tmp_path / "renamed")
+    write(tmp_path / "more.mcap", content(5)).rename(path / "bag_1.mcap")  # a killed recorder did not list it
+    write(path, content(2), overwrite=True)
+    assert sorted(each.name for each in path.iterdir()) == ["metadata.yaml", "renamed_0.mcap"]
+    assert count(path) == 4
+
+
+def test_the_current_folder_can_be_a_bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write(Path(), content(2))
+    assert sorted(os.listdir()) == ["here_0.mcap", "metadata.yaml"]
+
+
+def test_a_pipe_is_no_bag(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mcap")
+    with pytest.raises(ConfigurationError, match=r"pipe.mcap is not a bag: it is no plain file"):
+        BagSource(tmp_path / "pipe.mcap")

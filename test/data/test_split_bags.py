@@ -198,3 +198,47 @@ def test_a_topic_of_two_types_has_both(tmp_path: Path, kind: tuple[str, str, boo
         assert bag.topics == {"/image": topics.COMPRESSED_IMAGE_TYPE, "/tf": topics.TF_TYPE}
         assert bag.types == {"/image": (topics.COMPRESSED_IMAGE_TYPE, topics.IMAGE_TYPE), "/tf": (topics.TF_TYPE,)}
         assert [message.type_name for message in bag.messages(["/image"])] == list(bag.types["/image"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1, 2",
+        "[" * 5000,
+        "a: 2024-13-45",
+        "rosbag2_bagfile_information: [1]",
+        "rosbag2_bagfile_information: {relative_file_paths: drive_0.mcap}",
+        "rosbag2_bagfile_information: {relative_file_paths: null, message_count: 3}",
+        "rosbag2_bagfile_information: &loop {relative_file_paths: *loop}",
+        "rosbag2_bagfile_information: !!python/object/apply:os.system [exit]",
+        b"\xff\x00",
+    ],
+)
+def test_metadata_that_cannot_be_read_is_told_and_costs_nothing(tmp_path: Path, text: str | bytes) -> None:
+    with BagSink(tmp_path / "bag") as sink:
+        sink.write("/t", topics.TF_TYPE, data(0), 0)
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    metadata.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with BagSource(tmp_path / "bag") as bag:
+        assert [message.stamp for message in bag.messages()] == [0]
+        (fault,) = bag.faults
+        assert not bag.truncated
+    assert (fault.place, fault.reason, fault.harmless) == (str(metadata), "metadata", True)
+    assert "whether files are missing" in fault.line and len(fault.line.splitlines()) == 1
+
+
+def test_metadata_without_a_name_for_any_file_system_is_read(split: Any) -> None:
+    folder = split(lambda path: path.name if "_1." not in path.name else "x" * 300 + ".mcap")
+    stamps, lines, _ = read(folder)
+    assert stamps == list(range(PARTS * EACH)) and len(lines) == 1
+
+
+def test_files_that_are_not_listed_are_read_and_told(split: Any) -> None:
+    folder = split()
+    stranger = part_of(folder, 1)
+    shutil.copy(stranger, folder / stranger.name.replace("drive_1", "other"))
+    with BagSource(folder) as bag:
+        assert len(list(bag.messages())) == (PARTS + 1) * EACH
+        (fault,) = bag.faults
+    assert fault.harmless and "does not list other." in fault.line
