@@ -11,6 +11,7 @@ import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import Fault
@@ -175,8 +176,12 @@ class McapReader:
             return False
         statistics: fmt.Statistics | None = None
         indices: list[fmt.ChunkIndex] = []
+        summary = self._read(summary_start, self._size - summary_start)
+        (crc,) = struct.unpack_from("<I", footer, fmt.FOOTER_SIZE - 4)
+        if crc and crc32(summary[: -len(fmt.MAGIC) - 4]) != crc:
+            return False
         try:
-            for code, body in fmt.iterate_records(memoryview(self._read(summary_start, self._size - summary_start))):
+            for code, body in fmt.iterate_records(memoryview(summary)):
                 if code == fmt.CHUNK_INDEX:
                     indices.append(fmt.parse_chunk_index(body))
                 elif code == fmt.STATISTICS:

@@ -170,3 +170,14 @@ def test_topics_nobody_here_can_read_are_noted(tmp_path: Path) -> None:
         (fault,) = bag.faults
         assert bag.topics == {} and not bag.truncated and fault.harmless
         assert "/json (json), /proto (protobuf), /untyped (cdr)" in fault.line
+
+
+def test_a_summary_with_wrong_bytes_is_not_trusted(tmp_path: Path) -> None:
+    """A changed letter in it would give topics other names, or other types."""
+    path, content = tmp_path / "bag.mcap", written()
+    begin = content.rindex(TYPES["/late"].encode())
+    for place in [*range(begin, begin + 8), *range(content.rindex(b"/late"), content.rindex(b"/late") + 5)]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        check(path)
