@@ -17,6 +17,7 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.plausibility import check_intrinsics
 from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.data.pandaset_files import CAMERAS, PandaSetSequence, WorldPoints
 from semlt3d_ros.data.pandaset_labels import FrameTruth, TruthReader
@@ -208,9 +209,13 @@ class _Importer:
     def _image(self, camera: str, frame: int) -> Iterator[_Message]:
         try:
             content, model = self._sequence.image(camera, frame)
+            unlikely = check_intrinsics(model)
         except InputRejected as error:
             self._reject(self._sequence.image_path(camera, frame), frame, error)
             return
+        if unlikely:
+            text = f"frame {frame}: {unlikely}"
+            self._faults.add(str(self._sequence.intrinsics_path(camera)), "intrinsics", text)
         stamp, name = int(self._sequence.cameras[camera].stamps[frame]), RIG_NAMES[camera]
         yield _Message(topics.camera_info_topic(name), encode_camera_info(model, stamp, name))
         yield _Message(
@@ -258,7 +263,7 @@ class _Importer:
             self._reject(self._sequence.points_path(frame), frame, error)
             return None
         if len(points.odd):
-            text = f"frame {frame}: rows that are not finite are left out, such as row {points.odd[0]}"
+            text = f"frame {frame}: rows whose place or time cannot be are left out, such as row {points.odd[0]}"
             self._faults.add(str(self._sequence.points_path(frame)), "point", text, len(points.odd))
         return points
 

@@ -37,6 +37,10 @@ CAMERAS: tuple[str, ...] = (
 _SPINNING_LIDAR = 0
 _FRONT_LIDAR = 1
 _FARTHEST_M = 1e9
+_LATEST_S = 2**31
+"""Where the seconds of ROS stamps end."""
+_LONGEST_S = 10.0
+"""A sweep or a set of images takes less."""
 _MICROSECOND = 1_000  # nanoseconds; PandaSet's stamps are decimal seconds with six digits
 
 
@@ -96,8 +100,10 @@ def require_sequence(folder: Path) -> None:
         ConfigurationError: it is none.
     """
     if not (folder / "lidar").is_dir() or not (folder / "camera").is_dir():
+        inside = next((path.parent for path in sorted(folder.glob("*/lidar")) if path.is_dir()), None)
         raise ConfigurationError(
             f"{folder}: not a PandaSet sequence; give the folder that holds camera/, lidar/ and annotations/"
+            + (f", such as {inside}" if inside else "")
         )
 
 
@@ -132,7 +138,10 @@ class PandaSetSequence:
                 track = self._read_track(folder / "camera" / name)
                 if len(track.poses) != len(self):
                     raise InputRejected("camera", f"poses.json: {len(track.poses)} poses, the LiDAR has {len(self)}")
-                self._intrinsics[name] = _read_intrinsics(folder / "camera" / name / "intrinsics.json")
+                apart = np.abs(track.stamps - self.lidar.stamps).max() * 1e-9
+                if apart > _LONGEST_S:
+                    raise InputRejected("stamps", f"timestamps.json: {apart:.1f} s from the LiDAR's stamps")
+                self._intrinsics[name] = _read_intrinsics(self.intrinsics_path(name))
             except InputRejected as error:
                 text = f"{error}; the camera is left out"
                 self.faults.add(str(folder / "camera" / name), error.reason, text)
@@ -163,8 +172,9 @@ class PandaSetSequence:
         columns = read_table(self.points_path(frame), ("x", "y", "z", "i", "t", "d"))
         values = np.stack([columns[name] for name in ("x", "y", "z", "i", "t")], axis=1)
         spinning = columns["d"] == _SPINNING_LIDAR
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             good = np.isfinite(values).all(axis=1) & (np.abs(values[:, :3]) < _FARTHEST_M).all(axis=1)
+            good &= np.abs(values[:, 4] - self.lidar.stamps[frame] * 1e-9) < _LONGEST_S
         if not (spinning & good).any():
             raise InputRejected("points", f"none of its {len(good)} rows is a point of the spinning LiDAR")
         kept = spinning & good
@@ -205,6 +215,10 @@ class PandaSetSequence:
             odd,
         )
 
+    def intrinsics_path(self, camera: str) -> Path:
+        """Where a camera's intrinsics are."""
+        return self.folder / "camera" / camera / "intrinsics.json"
+
     def image_path(self, camera: str, frame: int) -> Path:
         """Where a camera's image is, or should be."""
         return _file(self.folder / "camera" / camera, frame, (".jpg", ".jpeg", ".png"))
@@ -228,6 +242,9 @@ class PandaSetSequence:
             raise InputRejected("poses", f"poses.json: {counts}; expected positions and headings, as many as stamps")
         if not np.isfinite(stamps).all() or (np.diff(stamps) <= 0).any():
             raise InputRejected("stamps", "timestamps.json: stamps do not rise, or are not finite")
+        if stamps[0] < 0 or stamps[-1] >= _LATEST_S:
+            text = f"timestamps.json: {stamps[0]:g} to {stamps[-1]:g} are no seconds since 1970"
+            raise InputRejected("stamps", text)
         poses, odd = [], {}
         for frame, entry in enumerate(entries):
             try:
@@ -290,8 +307,8 @@ def _read_intrinsics(path: Path) -> NDArray[np.float64]:
 def _pose(entry: dict[str, dict[str, float]]) -> Matrix:
     position, heading = entry["position"], entry["heading"]
     pose = transform([position[axis] for axis in "xyz"], [heading[axis] for axis in "xyzw"])
-    if not np.isfinite(pose).all():
-        raise ValueError(f"position {position} is not finite")
+    if not (np.abs(pose[:3, 3]) < _FARTHEST_M).all():
+        raise ValueError(f"position {position} is not finite, or farther than {_FARTHEST_M:g} m")
     return pose
 
 
@@ -304,5 +321,5 @@ def _read_json(path: Path) -> Any:
         return json.loads(read_file(path))
     except InputRejected as error:
         raise InputRejected(error.reason, f"{path.name}: {error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputRejected("damaged_file", f"{path.name}: not JSON ({error}); download it again") from None
