@@ -171,7 +171,7 @@ class _Outcome:
         what = f"no set of images in {self._bag} was detected in ({self.counts['sets_in']} came together)"
         dropped = self.counts["message_drops"]
         otherwise = f"dropped: {_listed(dropped)}" if dropped else "it holds no images"
-        return came_to_nothing(what, [*self.faults, *self.incomplete], otherwise)
+        return came_to_nothing(what, [*self.incomplete, *self.faults], otherwise)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -82,10 +83,20 @@ def run(options: argparse.Namespace) -> int:
     frames = list(pairs)
     outcome = {"pairs": pairs.to_json(), **faults_json(pairs.faults, pairs.incomplete)}
     if not pairs.answered:
-        _fail(pairs, outcome, options)
+        what = f"no detections in '{options.detections}' belong to ground truth"
+        _fail(what, "neither of them holds a message", pairs, outcome, options)
     report = evaluate(frames, settings)
     _note_unknown(report, pairs, options.detections)
     outcome |= faults_json(pairs.faults, pairs.incomplete)
+    if not any(each.truth for each in report.classes):
+        objects = sum(len(labels.boxes) for _, labels in frames)
+        if objects:
+            what = f"range, visible pixels and LiDAR points leave none of the {objects} objects"
+            _fail(what, "give a wider --range, or less --min-pixels", pairs, outcome, options)
+        _fail("there is no object", "the drive must be labelled", pairs, outcome, options)
+    if not any(each.predictions for each in report.classes) and (pairs.rejected or report.unknown_classes):
+        what = f"no detection in '{options.detections}' can be held against ground truth"
+        _fail(what, "all are out of range", pairs, outcome, options)
     if options.results is not None:
         poses = _ego_poses(
             [options.truth, options.detections], pairs.frame_id, [detections.stamp for detections, _ in frames]
@@ -116,16 +127,16 @@ def _refuse_losses(options: argparse.Namespace) -> None:
         refuse_losses_of(options, inside + [each for each in outputs_of(options) if each.kind == "file"])
 
 
-def _fail(pairs: BagPairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
+def _fail(what: str, otherwise: str, pairs: BagPairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
     """End without figures: figures of nothing would be taken for those of a bad detector."""
     if options.json:
-        print_json({"frames": pairs.unanswered, **outcome})
+        print_json({"frames": pairs.answered + pairs.unanswered, **outcome})
     else:
         _print_outcome(pairs, outcome)
     raise came_to_nothing(
-        f"nothing to evaluate: no detections in '{options.detections}' belong to ground truth in '{options.truth}'",
-        [*pairs.faults, *pairs.incomplete],
-        "neither of them holds a message",
+        f"nothing to evaluate: {what} in '{options.truth}'",
+        [*pairs.incomplete, *pairs.faults],
+        otherwise,
     )
 
 
@@ -193,11 +204,12 @@ def _transforms(bag: Path) -> TransformTree:
     tree = TransformTree(history_s=1e6)
     with BagSource(bag) as source:
         for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
-            try:
+            with suppress(InputRejected):  # a damaged message leaves a gap, which the look-up reports
                 message = entry.message()
                 odometry = entry.topic == topics.ODOMETRY
                 for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
-                    tree.add(each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC)
-            except InputRejected:
-                continue  # a damaged transform leaves a gap, which the look-up reports
+                    with suppress(InputRejected):  # so does a transform that makes a loop; its neighbours count
+                        tree.add(
+                            each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC
+                        )
     return tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ def read_detections(source: BagSource, faults: FaultLog) -> Iterator[tuple[Detec
             any_there = True
             for _, message in decoded([entry], faults):
                 if entry.type_name == topics.LONG_TAIL_TYPE:
-                    yield decode_long_tail(message, faults, topic), message.header.frame_id
+                    yield decode_long_tail(message, faults, topic), message.header.frame_id.lstrip("/")
                 elif entry.type_name == topics.DETECTION_3D_TYPE:
-                    yield decode_detection3d(message, faults, topic), message.header.frame_id
+                    yield decode_detection3d(message, faults, topic), message.header.frame_id.lstrip("/")
                 else:
                     _refuse_type(entry.type_name, topic, faults)
         if any_there:
@@ -72,7 +72,7 @@ def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Label
             _refuse_type(entry.type_name, entry.topic, faults)
             continue
         labels, stamp = decode_labels(message, faults)
-        yield stamp, labels, message.header.frame_id
+        yield stamp, labels, message.header.frame_id.lstrip("/")
 
 
 def read_sample_tokens(source: BagSource, faults: FaultLog) -> dict[int, str]:
@@ -201,8 +201,8 @@ class BagPairs:
     def _check_frames(self, found: set[str], true: str) -> None:
         if found - {true}:
             raise ConfigurationError(
-                f"detections in '{self._detections_bag}' are given in the frame {', '.join(sorted(found - {true}))}, "
-                f"ground truth in '{self._truth_bag}' in {true}; record detections in {true}"
+                f"detections in '{self._detections_bag}' are given in {_frames(found - {true})}, ground truth in "
+                f"'{self._truth_bag}' in {_frames([true])}; give both in the same, as base_link"
             )
 
 
@@ -212,8 +212,9 @@ def _distance(found: Sequence[int], true: Sequence[int]) -> str:
     if not found or not unanswered:
         return ""
     offsets = [min(_neighbours(found, stamp), key=lambda other: abs(other - stamp)) - stamp for stamp in unanswered]
-    nearest = min(offsets, key=abs)
-    text = f"; the nearest stamps lie {_milliseconds(nearest)} apart"
+    nearest, farthest = min(offsets, key=abs), max(offsets, key=abs)
+    apart = " to ".join(dict.fromkeys((_duration(nearest), _duration(farthest))))
+    text = f"; the nearest stamps lie {apart} apart"
     spread = max(offsets) - min(offsets)
     period = int(np.median(np.diff(true))) if len(true) > 1 else 0
     constant = spread <= max(_CONSTANT_OFFSET * abs(nearest), 1e6) and len(unanswered) == len(true)
@@ -230,12 +231,19 @@ def _neighbours(stamps: Sequence[int], stamp: int) -> Sequence[int]:
     return stamps[max(place - 1, 0) : place + 1]
 
 
-def _milliseconds(nanoseconds: int) -> str:
-    return f"{abs(nanoseconds) * 1e-6:.3f} ms" if abs(nanoseconds) < 1e10 else f"{abs(nanoseconds) * 1e-9:.1f} s"
+def _duration(nanoseconds: int) -> str:
+    size = abs(nanoseconds)
+    if size < 1e4:
+        return f"{size} ns"
+    return f"{size * 1e-6:.3f} ms" if size < 1e10 else f"{size * 1e-9:.1f} s"
 
 
 def _seconds(stamp: int) -> str:
     return f"{stamp * 1e-9:.3f} s"
+
+
+def _frames(names: Iterable[str]) -> str:
+    return " and ".join(f"the frame '{name}'" if name else "no frame (frame_id is empty)" for name in sorted(names))
 
 
 def _refuse_type(type_name: str, topic: str, faults: FaultLog) -> None:
@@ -246,7 +254,9 @@ def _refuse_type(type_name: str, topic: str, faults: FaultLog) -> None:
 def _require(source: BagSource, bag: Path, wanted: tuple[str, ...], what: str) -> None:
     if not any(topic in source.topics for topic in wanted):
         why = source.faults.reasons()
+        others = {*DETECTION_TOPICS, topics.TRUTH_LONG_TAIL} - {*wanted}
+        swapped = "; were detections and truth exchanged?" if others & source.topics.keys() else ""
         raise ConfigurationError(
             f"bag '{bag}' has no {what}: none of the topics {', '.join(wanted)} is in it; "
-            f"it has {', '.join(sorted(source.topics)) or 'no topics'}{'; ' + why if why else ''}"
+            f"it has {', '.join(sorted(source.topics)) or 'no topics'}{'; ' + why if why else ''}{swapped}"
         )

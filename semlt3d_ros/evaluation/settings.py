@@ -42,6 +42,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         checks = (
             ("range_limit_m", self.range_limit_m is None or self.range_limit_m > 0, "positive metres, or None"),
+            ("min_visible_pixels", self.min_visible_pixels >= 0, "0 or more"),
             ("predictions", self.predictions in ("all", "best"), "'all' or 'best'"),
             ("absent_classes", self.absent_classes in ("left_out", "zero"), "'left_out' or 'zero'"),
             ("min_confidence", 0 <= self.min_confidence < 1, "in [0, 1)"),

@@ -23,6 +23,8 @@ from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import stamp_of
 
+_ROUNDING = 1e-4
+"""Confidences may lie beyond [0, 1] by this."""
 _FASTEST = 1e3
 """m/s; a velocity beyond is taken as not known."""
 
@@ -34,7 +36,8 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
         message: the message.
         faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's;
             ``class_confidences``, ``expert_weights``: one that has not as many as the others, or some that are not
-            finite; ``velocity``: put right, not known instead of not finite.
+            finite; ``confidence_range``: one with a confidence outside [0, 1]; ``velocity``: put right, not known
+            instead of not finite.
         topic: where it came from.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
@@ -43,6 +46,7 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
     weights = usual[0][0] if usual else 0
     for name, length in (("class_confidences", len(names)), ("expert_weights", weights)):
         rows.leave_out(name, _odd_numbers([getattr(item, name) for item in rows.items], length, name))
+    rows.leave_out("confidence_range", _no_confidences([item.class_confidences for item in rows.items]))
     boxes = rows.boxes(lambda item: item.pose, lambda item: item.size, lambda item: item.velocity)
     return Detections(
         stamp=stamp_of(message),
@@ -98,7 +102,8 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
     Args:
         message: the message.
         faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's; ``score``: a
-            hypothesis whose score is not finite, and its detection if it has no other.
+            hypothesis whose score is not finite, and its detection if it has no other; ``confidence_range``: a
+            detection with a score outside [0, 1].
         topic: where it came from.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
@@ -110,10 +115,9 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
             if item.results and not any(math.isfinite(result.hypothesis.score) for result in item.results)
         },
     )
+    rows.leave_out("confidence_range", _no_confidences([[h.score for h in _scored(item)] for item in rows.items]))
     boxes = rows.boxes(lambda item: item.bbox.center, lambda item: item.bbox.size, None)
-    scored = [
-        [result.hypothesis for result in item.results if math.isfinite(result.hypothesis.score)] for item in rows.items
-    ]
+    scored = [_scored(item) for item in rows.items]
     for row, (item, good) in enumerate(zip(rows.items, scored, strict=True)):
         if len(good) < len(item.results):
             rows.tell("score", row, f"{len(item.results) - len(good)} of its scores are not finite and left out")
@@ -126,6 +130,11 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
             column = index[hypothesis.class_id]
             confidences[row, column] = max(confidences[row, column], hypothesis.score)
     return Detections(stamp=stamp_of(message), boxes=boxes, confidences=confidences, class_names=names)
+
+
+def _scored(item: Any) -> list[Any]:
+    """The hypotheses of a ``Detection3D`` that have a score."""
+    return [result.hypothesis for result in item.results if math.isfinite(result.hypothesis.score)]
 
 
 def decode_sample(message: Any) -> str:
@@ -215,6 +224,16 @@ def _odd_numbers(rows: list[Any], length: int, name: str) -> dict[int, str]:
     infinite = np.flatnonzero(~np.isfinite(_table([rows[row] for row in fitting], length)).all(axis=1))
     odd.update({fitting[index]: f"its {name} are not finite" for index in infinite})
     return dict(sorted(odd.items()))
+
+
+def _no_confidences(rows: list[Any]) -> dict[int, str]:
+    """By row, which of its confidences is none: percentages and logits would be ranked, cut and shown wrongly."""
+    odd = {}
+    for row, values in enumerate(rows):
+        least, most = min(values, default=0.0), max(values, default=0.0)
+        if least < -_ROUNDING or most > 1 + _ROUNDING:
+            odd[row] = f"its confidence {least if least < -_ROUNDING else most:.4g} does not lie in [0, 1]"
+    return odd
 
 
 def _table(rows: list[Any], length: int) -> NDArray[np.float32]:

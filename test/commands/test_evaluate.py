@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from semlt3d_ros.cli import main
@@ -181,3 +182,97 @@ def test_samples_are_named_by_the_data_set_where_the_truth_says_how(recorded, dr
     assert all(entry["sample_token"] == token for token, entries in samples.items() for entry in entries)
     assert main(["evaluate", str(recorded), "--truth", str(drive), "--results", str(results)]) == 0
     assert "4 of 4 samples of the results file are named by their stamps" in capsys.readouterr().out
+
+
+def only_truth(change):
+    """For ``rewritten``: ``change(message)`` each message of the ground truth."""
+    from semlt3d_ros.messages import topics
+
+    def of(entry):
+        if entry.topic != topics.TRUTH_LONG_TAIL:
+            return as_it_is(entry)
+        message = entry.message()
+        change(message)
+        return [(entry.topic, entry.type_name, message, entry.stamp)]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "told"),
+    [
+        (lambda message: setattr(message, "detections", []), [], "there is no object in"),
+        (lambda message: None, ["--range", "0.001"], "leave none of the"),
+        (lambda message: None, ["--min-pixels", "100000000"], "leave none of the"),
+        (
+            lambda message: [setattr(item, "class_name", "Auto") for item in message.detections],
+            [],
+            "'Auto' is not known",
+        ),
+    ],
+)
+def test_nothing_to_find_is_an_error(recorded, drive, tmp_path, refusal, change, more, told):
+    truth = rewritten(drive, tmp_path / "truth.mcap", only_truth(change))
+    line = refusal("evaluate", recorded, "--truth", truth, "--results", tmp_path / "results.json", *more)
+    assert "nothing to evaluate" in line and told in line and "truth.mcap" in line
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda message: setattr(message, "class_names", [f"my_{name}" for name in message.class_names]), "my_car"),
+        (lambda message: [setattr(item.size, "x", -1.0) for item in message.detections], "sizes positive"),
+        (
+            lambda message: [setattr(item, "class_confidences", np.full(18, np.nan)) for item in message.detections],
+            "not finite",
+        ),
+        (
+            lambda message: [setattr(item, "class_confidences", np.full(18, 57.0)) for item in message.detections],
+            "57 does not lie in [0, 1]",
+        ),
+    ],
+)
+def test_detections_of_which_none_can_be_used_are_an_error(recorded, drive, tmp_path, refusal, change, told):
+    from semlt3d_ros.messages import topics
+
+    def of(entry):
+        message = entry.message()
+        if entry.topic == topics.LONG_TAIL:
+            change(message)
+        return [(entry.topic, entry.type_name, message, entry.stamp)]
+
+    line = refusal("evaluate", rewritten(recorded, tmp_path / "bad.mcap", of), "--truth", drive)
+    assert "bad.mcap' can be held against ground truth" in line and told in line
+
+
+def test_an_answer_without_boxes_is_an_answer(recorded, drive, answer, tmp_path):
+    def of(entry):
+        message = entry.message()
+        message.detections = []
+        return [(entry.topic, entry.type_name, message, entry.stamp)]
+
+    printed = answer("evaluate", rewritten(recorded, tmp_path / "empty.mcap", of), "--truth", drive)
+    assert printed["map"]["all"] == 0 and printed["faults"] == []
+
+
+def test_a_transform_that_makes_a_loop_costs_the_results_no_other(recorded, drive, answer, tmp_path):
+    from copy import deepcopy
+
+    from semlt3d_ros.messages import topics
+
+    def of(entry):
+        message = entry.message()
+        if entry.topic == topics.TF:
+            loop = deepcopy(message.transforms[0])
+            loop.header.frame_id = loop.child_frame_id = "base_link"
+            message.transforms = [loop, *message.transforms]
+        return [] if entry.topic == topics.ODOMETRY else [(entry.topic, entry.type_name, message, entry.stamp)]
+
+    truth = rewritten(drive, tmp_path / "loop.mcap", of)
+    printed = answer("evaluate", recorded, "--truth", truth, "--results", tmp_path / "results.json")
+    assert printed["results"]["samples"] == 4
+
+
+def test_fewer_than_no_pixels_are_refused(recorded, drive, refusal):
+    assert "min_visible_pixels" in refusal("evaluate", recorded, "--truth", drive, "--min-pixels", "-1")

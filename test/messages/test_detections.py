@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,16 @@ def test_unknown_classes_in_ground_truth_leave_the_others_there(row: int) -> Non
             "class_confidences",
             "not finite",
         ),
+        (
+            lambda item: setattr(item, "class_confidences", np.full(18, 87.0, np.float32)),
+            "confidence_range",
+            "87 does not lie in [0, 1]",
+        ),
+        (
+            lambda item: setattr(item, "class_confidences", np.linspace(-4, 1, 18, dtype=np.float32)),
+            "confidence_range",
+            "-4 does not lie in [0, 1]",
+        ),
         (lambda item: setattr(item, "expert_weights", np.zeros(9, np.float32)), "expert_weights", "9 expert_weights"),
     ],
 )
@@ -270,3 +281,32 @@ def test_hypotheses_without_a_finite_score_are_left_out() -> None:
         (topics.DETECTIONS, "score", 2),
         (topics.DETECTIONS, "box", 1),
     ]
+
+
+@pytest.mark.parametrize("score", [55.0, -2.5])
+def test_scores_that_are_no_confidences_are_left_out(score: float) -> None:
+    given_ = Detections(
+        STAMP, boxes(3, np.random.default_rng(11)), np.array([[0.9, 0.1], [0.7, 0.2], [0.6, 0.3]]), ("car", "bus")
+    )
+    message = read(encode_detection3d(given_, "base_link", top_k=2))
+    message.detections[1].results[1].hypothesis.score = score
+    faults = FaultLog()
+    assert_same_boxes(decode_detection3d(message, faults).boxes, boxes_of(message)[[0, 2]])
+    (fault,) = faults
+    assert fault.reason == "confidence_range" and f"{score:g} does not lie in [0, 1]" in fault.line
+
+
+def boxes_of(message: Any) -> Any:
+    message = deepcopy(message)
+    for item in message.detections:
+        for result in item.results:
+            result.hypothesis.score = 0.5
+    return decode_detection3d(message).boxes
+
+
+@pytest.mark.parametrize("confidence", [1.0 + 1e-6, -1e-6])
+def test_confidences_may_be_rounded(confidence: float) -> None:
+    message = read(encode_long_tail(detections(1, np.random.default_rng(5)), "base_link"))
+    message.detections[0].class_confidences = np.full(18, confidence, np.float32)
+    faults = FaultLog()
+    assert len(decode_long_tail(message, faults)) == 1 and not list(faults)
