@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semlt3d_ros.commands.output import for_people, print_json, print_table, progress_bar, write_json
 from semlt3d_ros.commands.places import folder_to_write, to_read
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import Draft
 
 if TYPE_CHECKING:
     from semlt3d_ros.commands.live_run import NodeReport
@@ -55,16 +56,20 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.simulation.drive import DriveConfig
     from semlt3d_ros.simulation.simulate import simulate
 
-    drive, detections = options.out / "drive.mcap", options.out / "detections.mcap"
-    options.out.mkdir(parents=True, exist_ok=True)
     config = DriveConfig(seed=options.seed, frames=options.frames, interval_s=0.2, class_exponent=CLASS_EXPONENT)
-    simulate(drive, config, progress=for_people(options), overwrite=True)
-    with progress_bar("detecting live", for_people(options)) as progress:
-        node_options = ["-p", f"checkpoint:={checkpoint}"]
-        node = record_live_run(drive, detections, options.rate, node_options, options.frames, progress)
-    settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
-    summary = summarize(node, evaluate(BagPairs(detections, drive), settings), options.frames)
-    write_json(options.out / "summary.json", summary)
+    draft = Draft(options.out, folder=True, wait=False)
+    drive, detections = draft.draft / "drive.mcap", draft.draft / "detections.mcap"
+    try:
+        simulate(drive, config, progress=for_people(options))
+        with progress_bar("detecting live", for_people(options)) as progress:
+            node_options = ["-p", f"checkpoint:={checkpoint}"]
+            node = record_live_run(drive, detections, options.rate, node_options, options.frames, progress)
+        settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
+        summary = summarize(node, evaluate(BagPairs(detections, drive), settings), options.frames)
+        write_json(draft.draft / "summary.json", summary)
+        draft.finish()
+    finally:
+        draft.keep()  # of a run that fails: its drive and its logs
     if options.json:
         print_json(summary)
     else:
@@ -72,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_view:
         from semlt3d_ros.viewing import view_bags
 
-        view_bags([drive, detections])
+        view_bags([options.out / drive.name, options.out / detections.name])
     return 0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from semlt3d_ros.commands.output import for_people, print_json
 from semlt3d_ros.commands.places import file_to_write, folder_to_write, refuse_losses_of, to_read
-from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Output
 
 HELP = "compare variants of a recipe over several seeds; writes a table and a plot"
@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_losses_of(
         options, written, *(each for run in runs for each in reads(options.experiment, experiment.recipe_of(*run)))
     )
+    require_place(out)
     if not options.report_only:
         columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         with Progress(*columns, console=Console(stderr=True), disable=not for_people(options)) as bar:

@@ -26,8 +26,14 @@ def resolved(path: Path) -> Path:
 
 
 def unfinished(path: Path, folder: bool = False) -> Path:
-    """Where the result of a place is written until it is whole; in the same folder, with the same suffix if a file."""
+    """Where the result of a place is written until it is whole; in the same folder, with the same suffix if a file.
+
+    Raises:
+        ConfigurationError: the place has no name of its own, as ``/``.
+    """
     place = resolved(path)
+    if not place.name:
+        raise ConfigurationError(f"{path} cannot be the name of a result; give the name of one in it")
     return place.with_name(f"{place.name}.unfinished" if folder else f"{place.stem}.unfinished{place.suffix}")
 
 
@@ -60,6 +66,8 @@ class Draft:
             raise ConfigurationError(
                 f"{path} is being written by another process; wait for its end, or give another name"
             ) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigurationError(f"cannot write {path}: {path.parent} is no folder") from error
         except OSError as error:
             raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -104,6 +112,15 @@ class Draft:
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_UN)  # forked children have the descriptor too
             os.close(lock)
+
+
+def require_place(path: Path) -> None:
+    """Say at the beginning of a long run that its result, a file, could not be written at the end.
+
+    Raises:
+        ConfigurationError: as of ``Draft``.
+    """
+    Draft(path, wait=False).discard()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.core.outputs import require_place
 from semlt3d_ros.evaluation.calibration import expected_calibration_error
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.outcomes import TRUE_POSITIVE, find_pairs, judge
@@ -147,6 +148,7 @@ def calibrate_checkpoint(checkpoint: Path, recipe_path: Path, out: Path) -> dict
     Raises:
         ConfigurationError: the checkpoint or the recipe cannot be used, or the recipe's images are not the student's.
     """
+    require_place(out)
     recipe, origin = load_recipe(recipe_path), read_checkpoint(checkpoint)
     student = origin.student()
     for fault in unfit_images(recipe.validation, origin.config):

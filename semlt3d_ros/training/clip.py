@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import semlt3d_ros
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.config import load
-from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Output, refuse_losses
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.semantics.anchors import make_anchors
@@ -139,6 +139,7 @@ def train_clip(recipe: ClipRecipe, out: Path, resume: bool, progress: Progress) 
     figures, folder = out.with_suffix(".json"), out.with_suffix(".training")
     outputs = [Output("--out", out), Output("the figures", figures), Output("the run's folder", folder, "folder")]
     refuse_losses(outputs, [])
+    require_place(out)
     torch.manual_seed(recipe.seed)
     clip = TinyClip(recipe.model)  # before anything is rendered: a model that cannot be built fails at once
     crops = {

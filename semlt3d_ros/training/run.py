@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
-from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
 from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.calibrate import calibrate
@@ -48,6 +48,7 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
+    require_place(out)
     rehearse(recipe)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
     folder.mkdir(parents=True, exist_ok=True)

@@ -160,6 +160,7 @@ def view_bags(
 
     Raises:
         ConfigurationError: rerun is not installed, a path is not a bag, or the bags make no frame.
+        KeyboardInterrupt: only a file is written, and Ctrl-C came before its end: it stays unfinished.
     """
     serve = save is None if serve is None else serve
     frames = BagFrames(bags, rig)
@@ -167,7 +168,7 @@ def view_bags(
     # Before anything is opened or written: bags that cannot be shown must not cost an earlier recording.
     first = next(shown, None)
     if first is None:
-        why = FaultLog([*frames.faults, *frames.incomplete]).reasons()
+        why = FaultLog([*frames.incomplete, *frames.faults]).reasons()
         raise ConfigurationError(
             f"no frame could be made of {', '.join(map(str, bags))}: {why + '; ' if why else ''}"
             f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
@@ -185,6 +186,8 @@ def view_bags(
         for each in track(everything, "reading bags", limit, console=terminal, transient=True, disable=quiet):
             sink.add(*each)
             count += 1
+            if stop.is_set() and server is None:
+                raise KeyboardInterrupt  # half a recording must not take the place of a whole one
             if stop.is_set() or count == limit:
                 break
         sink.flush() if server else sink.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from semlt3d_ros.viewing.projection import project_outlines
 from semlt3d_ros.viewing.server import INSTALL_HINT
 from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
 
+_log = logging.getLogger(__name__)
+
 TIMELINE = "time"
 _JPEG_QUALITY = 80
 _LONGEST_FLUSH_S, _FLUSH_STEP_S = 600.0, 0.5
@@ -41,7 +44,8 @@ _COLORED_HEIGHTS_M = (-1.5, 4.0)
 class RerunSink:
     """Writes frames to a rerun recording: to a file, to a viewer's server, or to both. A context manager.
 
-    The file takes its name when the recording ends; where it ends by an error, there is none and an earlier one stays.
+    The file takes its name when the recording ends; where it ends by an error or an interruption, an earlier one stays,
+    and what was recorded so far keeps its unfinished name, which is logged.
 
     Entities: ``cameras/<name>`` (image) with ``detections`` and ``truth`` (outlines) below, ``world/ego`` with
     ``points``, ``detections``, ``velocities`` and ``truth``, ``world/trajectory``, ``confidences``; all on the timeline
@@ -76,6 +80,7 @@ class RerunSink:
         self._score_threshold = score_threshold
         self._image_width = image_width
         self._laid_out, self._ended = False, False
+        self._named = file
         self._trajectory: deque[NDArray[np.float64]] = deque(maxlen=_TRAIL_FRAMES)
         if file is None and server_url is None:
             raise ConfigurationError("a recording needs a file or a viewer's server to go to")
@@ -160,16 +165,26 @@ class RerunSink:
         if self._ended:
             return
         self._ended = True
+        written = self._laid_out
         try:
-            if whole:
+            if whole or (written and self._draft is not None):
                 self.flush()
         except OSError:
-            whole = False
+            whole = written = False
             raise
         finally:
             self._recording.disconnect()
             if self._draft is not None:
-                self._draft.finish() if whole else self._draft.discard()
+                self._put(self._draft, whole, written)
+
+    def _put(self, draft: Draft, whole: bool, written: bool) -> None:
+        if whole:
+            draft.finish()
+        elif written:
+            draft.keep()
+            _log.warning("%s is not finished; what was recorded so far is in %s", self._named, draft.draft)
+        else:
+            draft.discard()
 
     def _log(self, entity: str, what: Any) -> None:
         self._recording.log(entity, what)

@@ -115,3 +115,20 @@ def test_domains_in_use_are_left_alone(monkeypatch):
             somebody.bind(("127.0.0.1", 7400 + 250 + 10))
         with pytest.raises(Semlt3dError, match="in use"):
             free_domain()
+
+
+def test_an_earlier_demo_outlives_an_interrupted_one(checkpoint, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "demo"
+    out.mkdir()
+    for earlier in ("drive.mcap", "detections.mcap", "summary.json"):
+        (out / earlier).write_text("earlier")
+    monkeypatch.setattr(live_run, "record_live_run", interrupted)
+    words = ["demo", "--no-view", "--frames", "1", "--out", str(out), "--checkpoint", str(checkpoint)]
+    assert main(words) == 130
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(
+        ("drive.mcap", "detections.mcap", "summary.json"), "earlier"
+    )
+    assert (tmp_path / "demo.unfinished" / "drive.mcap").exists()

@@ -2,10 +2,13 @@
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
 from semlt3d_ros.commands.output import print_json
+
+RECIPES = Path(__file__).resolve().parents[2] / "config" / "recipes"
 
 
 @pytest.fixture
@@ -135,3 +138,17 @@ def test_a_demo_without_a_checkpoint(refusal, tmp_path):
 def test_json_has_no_nan(capsys):
     print_json({"a": float("nan"), "b": [1.5, float("inf") - float("inf")]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("words", "work"),
+    [
+        (["train", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.run.rehearse"),
+        (["train-clip", RECIPES / "tiny_clip.yaml"], "semlt3d_ros.training.clip.render_crops"),
+        (["calibrate", "none.safetensors", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.calibrate.load_recipe"),
+        (["experiment", RECIPES.parent / "experiments" / "long_tail.yaml"], "semlt3d_ros.training.experiment.run_all"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_told_before_the_work(refusal, monkeypatch, words, work):
+    monkeypatch.setattr(work, lambda *_: pytest.fail("it was begun"))
+    assert "cannot write /proc/result" in refusal(*words, "-o", "/proc/result.safetensors")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.outputs import Draft, unfinished, whole, write_whole
+from semlt3d_ros.core.outputs import Draft, require_place, unfinished, whole, write_whole
 
 
 @contextmanager
@@ -180,3 +180,21 @@ def test_things_of_another_kind_are_not_replaced(tmp_path: Path, name: str, fold
 def test_places_that_cannot_be_written_are_named(path: str) -> None:
     with pytest.raises(ConfigurationError, match=f"cannot write {path}"):
         write_whole(Path(path), "x")
+
+
+def test_a_place_without_a_name_is_none(tmp_path: Path) -> None:
+    for folder in (False, True):
+        with pytest.raises(ConfigurationError, match="/ cannot be the name of a result"):
+            unfinished(Path("/"), folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot write .*: .*file is no folder"):
+        write_whole(tmp_path / "file" / "result.json", "x")
+
+
+def test_a_place_is_looked_at_before_a_long_run(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("earlier")
+    require_place(tmp_path / "result.json")
+    assert names(tmp_path) == ["result.json"] and (tmp_path / "result.json").read_text() == "earlier"
+    for path in (Path("/proc/x.json"), tmp_path, tmp_path / ("x" * 255)):
+        with pytest.raises(ConfigurationError):
+            require_place(path)

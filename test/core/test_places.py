@@ -118,6 +118,12 @@ def test_two_results_do_not_share_a_place(places: Path, first: str, second: str)
     refuse_losses([Output("--out", Path("one.json")), Output("--results", Path("two.json"))], [])
 
 
+def test_the_root_is_no_place(places: Path) -> None:
+    for kind in ("bag", "folder"):
+        with pytest.raises(ConfigurationError, match="/ "):
+            check("plain/drive.mcap", "/", kind)  # type: ignore[arg-type]
+
+
 def test_links_in_a_circle_are_no_place(places: Path) -> None:
     os.symlink("circle", "circle")
     check("plain/drive.mcap", "circle/out.mcap")  # whoever opens it says what is wrong

@@ -58,8 +58,9 @@ def test_saved_recording_holds_every_frame(tmp_path, drive_bag, detections_bag, 
     assert "no detections" in rows["/confidences"][1]["TextDocument:text"][0]
 
 
-def test_ctrl_c_keeps_what_is_recorded_so_far_and_a_failure_what_was_there(tmp_path, drive_bag, logged, monkeypatch):
-    path = tmp_path / "one.rrd"
+def test_an_earlier_recording_outlives_ctrl_c_and_a_failure(tmp_path, drive_bag, logged, monkeypatch, caplog):
+    path, begun = tmp_path / "one.rrd", tmp_path / "one.unfinished.rrd"
+    path.write_bytes(b"earlier")
     real, calls = RerunSink.add, []
 
     def interrupted_at_the_second(self, *shown):
@@ -71,11 +72,14 @@ def test_ctrl_c_keeps_what_is_recorded_so_far_and_a_failure_what_was_there(tmp_p
         real(self, *shown)
 
     monkeypatch.setattr(RerunSink, "add", interrupted_at_the_second)
-    assert view_bags([drive_bag], save=path) == 2
-    assert len(logged(path)["/cameras/CAM_BACK"]) == 2
-    with pytest.raises(ZeroDivisionError):
-        view_bags([drive_bag], save=path)
-    assert len(logged(path)["/cameras/CAM_BACK"]) == 2
+    for error, frames in ((KeyboardInterrupt, 2), (ZeroDivisionError, 1)):
+        with pytest.raises(error):
+            view_bags([drive_bag], save=path)
+        assert len(logged(begun)["/cameras/CAM_BACK"]) == frames
+    assert caplog.messages == [f"{path} is not finished; what was recorded so far is in {begun}"] * 2
+    assert path.read_bytes() == b"earlier"
+    monkeypatch.undo()
+    assert view_bags([drive_bag], save=path) > 2
     assert list(tmp_path.glob("*.rrd")) == [path]
 
 

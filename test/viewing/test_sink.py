@@ -146,6 +146,9 @@ def test_a_recording_that_fails_leaves_the_earlier_one(tmp_path, frame, logged):
         sink.add(replace(frame, stamp=frame.stamp + 1))
         raise KeyError
     assert logged(path) == rows
+    begun = tmp_path / "one.unfinished.rrd"
+    assert len(logged(begun)["/world/ego/points"]) == 2, "what was recorded so far is for the user"
+    begun.unlink()
     assert [each.name for each in tmp_path.iterdir()] == ["one.rrd"]
 
 
