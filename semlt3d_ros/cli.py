@@ -1,23 +1,24 @@
 """The ``semlt3d`` command.
 
 Each subcommand lives in its own module of ``semlt3d_ros.commands``, which imports what it needs only when it runs, and
-looks at what it was given before it imports what takes long, so that help and errors come at once.
+looks at what it was given before it imports what takes long, so that help and errors come at once. This module imports
+next to nothing until ``main`` runs: what Ctrl-C meets before that ends with a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
+import io
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from typing import TYPE_CHECKING
 
 from semlt3d_ros import __version__
-from semlt3d_ros.commands.places import refuse_losses_of
 from semlt3d_ros.core.errors import Semlt3dError
+
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = {
     "demo": "demo",
@@ -53,6 +54,9 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
     Args:
         wanted: the command that is called, where that is known; the others are then not looked at.
     """
+    import argparse
+    from importlib import import_module
+
     parser = argparse.ArgumentParser(
         prog="semlt3d",
         description="Camera-only, long-tail 3D perception for ROS 2.",
@@ -83,10 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, ``FAILED`` or ``INTERRUPTED``, or what the command itself returns.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser(words[0] if words else None).parse_args(words)
+    _show_any_name()
     try:
         with _unwound_by_sigterm():
+            from semlt3d_ros.commands.places import refuse_losses_of
+
+            words = sys.argv[1:] if arguments is None else list(arguments)
+            options = build_parser(words[0] if words else None).parse_args(words)
             refuse_losses_of(options)  # before anything is opened
             status = int(options.run(options))
             sys.stdout.flush()
@@ -107,6 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def _unwound_by_sigterm() -> Iterator[None]:
     """Within the context, SIGTERM ends the process as Ctrl-C does: files are closed, child processes stopped."""
+    import signal
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -121,6 +131,12 @@ def _unwound_by_sigterm() -> Iterator[None]:
         # A node that was told to end has silenced it for the rest of the way out.
         if signal.getsignal(signal.SIGTERM) is leave:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _show_any_name() -> None:
+    """Names of files may hold bytes that are no text, or letters that the terminal lacks; they are printed escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _report(message: str) -> int:

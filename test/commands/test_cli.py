@@ -1,6 +1,7 @@
 """The command line as such: help, examples, exit statuses, one line per error."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -175,3 +176,26 @@ def test_play_tells_what_it_sent_by_topic(monkeypatch, capsys):
     monkeypatch.setattr(player, "run_player", lambda *arguments, **options: summary)
     assert cli.main(["play", "any.mcap", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sent"] == {"/tf": 3}
+
+
+def test_ctrl_c_before_the_command_is_known_ends_it_too(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "build_parser", lambda wanted: signal.raise_signal(signal.SIGINT))
+    assert cli.main(["doctor"]) == cli.INTERRUPTED
+    assert capsys.readouterr().err == ""
+
+
+def test_next_to_nothing_is_imported_before_ctrl_c_is_heeded():
+    program = (
+        "import sys; before = set(sys.modules); import semlt3d_ros.cli; "
+        "print(*sorted(name for name in set(sys.modules) - before if 'semlt3d' in name or name == 'argparse'))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["semlt3d_ros", "semlt3d_ros.cli", "semlt3d_ros.core", "semlt3d_ros.core.errors"]
+
+
+def test_names_that_are_no_text_are_printed(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    words = [sys.executable, "-m", "semlt3d_ros.cli", "simulate", folder, "--frames", "1", "--size", "56x32"]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 frames in" in result.stdout and "caf\\udce9" in result.stdout
