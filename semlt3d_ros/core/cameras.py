@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.errors import InputRejected
 
 DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant")
-_COEFFICIENTS = {"": (0,), "plumb_bob": (0, 4, 5), "rational_polynomial": (0, 8, 12, 14), "equidistant": (0, 4)}
+_POLYNOMIAL = (0, 4, 5, 8, 12, 14)
+"""One formula, whose later coefficients are 0 where they are not given; OpenCV does not look at the model's name."""
+_COEFFICIENTS = {"": (0,), "plumb_bob": _POLYNOMIAL, "rational_polynomial": _POLYNOMIAL, "equidistant": (0, 4)}
 _NEWTON_STEPS = 20
 _WIDEST = 10.0
 
@@ -46,11 +48,15 @@ class CameraModel:
         object.__setattr__(self, "K", K)
         object.__setattr__(self, "D", D)
         if self.width <= 0 or self.height <= 0:
-            raise InputRejected("intrinsics", f"image size {self.width}x{self.height} is not positive")
+            raise InputRejected(
+                "intrinsics",
+                f"image size {self.width}x{self.height} is not positive; width and height must be those of the image",
+            )
         if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
             raise InputRejected(
                 "intrinsics",
-                f"K = {K.tolist()} is not an intrinsic matrix: fx and fy must be positive, all values finite",
+                f"K = {K.tolist()} is not an intrinsic matrix: fx and fy must be positive, all values finite; "
+                "calibrate the camera anew",
             )
         if not np.allclose(K[2], (0.0, 0.0, 1.0), atol=1e-6) or abs(K[1, 0]) > 1e-6 * K[0, 0]:
             transposed = K[0, 2] == K[1, 2] == 0 and K[2, :2].any()
@@ -69,14 +75,15 @@ class CameraModel:
             raise InputRejected(
                 "distortion",
                 f"{len(D)} coefficients do not fit '{self.distortion_model}', "
-                f"which takes {' or '.join(map(str, _COEFFICIENTS[self.distortion_model]))}",
+                f"which takes one of these numbers: {', '.join(map(str, _COEFFICIENTS[self.distortion_model]))}; "
+                "calibrate the camera anew",
             )
         if D[12:].any():
             raise InputRejected(
                 "distortion", "a tilted sensor (coefficients 13 and 14) is not supported; they must be 0"
             )
         if not np.isfinite(D).all():
-            raise InputRejected("distortion", f"D = {D.tolist()} holds values that are not finite")
+            raise InputRejected("distortion", f"D = {D.tolist()} is not finite; calibrate the camera anew")
 
     @property
     def is_pinhole(self) -> bool:

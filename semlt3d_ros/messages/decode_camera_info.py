@@ -137,6 +137,12 @@ def _calibration(message: Any, frame_id: str, rectified: bool) -> Calibration:
     if P_given and (rectified or not K_given):
         if not K_given:
             notes.append(("intrinsics_from_p", f"K of frame '{frame_id}' is empty: P holds, without distortion"))
+        if not np.isfinite(P).all() or P[0, 0] <= 0 or P[1, 1] <= 0:
+            raise InputRejected(
+                "intrinsics",
+                f"P = {P.tolist()} must be finite, with positive fx and fy, for rectified images; calibrate the camera "
+                "anew",
+            )
         camera = CameraModel(width, height, P[:, :3])
         T_camera_image = _image_frame(message, P)
         if T_camera_image is not None and np.linalg.norm(T_camera_image[:3, 3]) > _SHIFT_M:
@@ -170,10 +176,8 @@ def _image_frame(message: Any, P: NDArray[np.float64]) -> rigid.Matrix | None:
     R = np.array(message.r, dtype=np.float64).reshape(3, 3)
     if not R.any():
         R = np.eye(3)
-    if not (np.abs(R @ R.T - np.eye(3)) < _ORTHONORMAL).all() or not np.linalg.det(R) > 0 or not np.isfinite(P).all():
-        raise InputRejected(
-            "intrinsics", f"R = {R.tolist()} must be a rotation and P = {P.tolist()} finite for rectified images"
-        )
+    if not (np.abs(R @ R.T - np.eye(3)) < _ORTHONORMAL).all() or not np.linalg.det(R) > 0:
+        raise InputRejected("intrinsics", f"R = {R.tolist()} must be a rotation for rectified images")
     # A pixel of X (in the camera's frame) is P[:, :3] @ R @ X + P[:, 3] = P[:, :3] @ (R @ X - centre).
     centre = -np.linalg.solve(P[:, :3], P[:, 3])
     if np.array_equal(R, np.eye(3)) and not centre.any():

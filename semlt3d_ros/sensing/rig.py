@@ -15,7 +15,7 @@ from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.messages import topics
 
 _MAX_OFFSET_S = 1.0
-_RECTIFIED = re.compile(r"/image_rect(_\w+)?(/|$)")
+_RECTIFIED = re.compile(r"(?<![a-z])(rect|rectified|rectify|undist|undistorted)(?![a-z])", re.IGNORECASE)
 
 
 def _named(entry: str, optional: bool = False) -> Check:
@@ -93,7 +93,7 @@ class CameraConfig(Checked):
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the images are rectified; unless the rig says so, those of ``image_rect*`` (image_proc's names)."""
+        """Whether the images are rectified; unless the rig says so, those whose topic does, as `image_rect_color`."""
         return bool(_RECTIFIED.search(self.image_topic)) if self.rectified is None else self.rectified
 
 

@@ -182,3 +182,13 @@ def test_zero_coefficients_are_a_pinhole():
     assert CameraModel(64, 48, K, "plumb_bob", np.zeros(5)).is_pinhole
     assert not CameraModel(64, 48, K, "equidistant", np.zeros(4)).is_pinhole
     assert PLUMB_BOB.pinhole().is_pinhole
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial"])
+@pytest.mark.parametrize("count", [4, 5, 8, 12])
+def test_the_number_of_coefficients_decides_whatever_the_model_is_called(model, count):
+    """As in OpenCV, to which both names are one formula."""
+    given = CameraModel(1920, 1080, K, model, THIN_PRISM.D[:count])
+    full = CameraModel(1920, 1080, K, "rational_polynomial", np.pad(THIN_PRISM.D[:count], (0, 12 - count)))
+    points = np.random.default_rng(1).uniform((-5, -3, 8), (5, 3, 30), (20, 3))
+    np.testing.assert_array_equal(given.project(points)[0], full.project(points)[0])

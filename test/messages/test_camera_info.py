@@ -215,6 +215,7 @@ def test_rectifications_that_are_none_are_refused(changes: dict[str, Any]) -> No
     with pytest.raises(InputRejected, match="CAM_LEFT") as caught:
         decode_calibration(info(**changes), rectified=True)
     assert caught.value.reason == "intrinsics"
+    assert all(f"{name.upper()} = [[" in str(caught.value) for name in changes)
 
 
 def test_a_last_row_that_was_left_out_is_put_there() -> None:
