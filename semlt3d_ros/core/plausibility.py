@@ -26,6 +26,10 @@ _CORNER = 0.35
 """The same where it is off in both axes, as K of an image twice as large is."""
 _UP, _DOWN = 0.98, 0.9
 """Height component of the direction of view: 78 degrees up, 64 degrees down."""
+_LEAST_REACHED = (0.1, 0.7)
+"""Shares of the image for which a distortion knows where they look."""
+_SAMPLES = 16
+"""Pixels in each direction."""
 _ROLLED_DEG = 60.0
 _FARTHEST_M = (100.0, 10.0)
 _DEEPEST_M, _BELOW_M = 2.5, 1.0
@@ -48,7 +52,8 @@ def check_intrinsics(camera: CameraModel) -> str:
     view = (
         f"fx {fx:g} and fy {fy:g} give an image of {size} a field of view of {angles[0]:.1f} by {angles[1]:.1f} degrees"
     )
-    if (angles > 360).any() if fisheye else (tangents > _WIDEST_TANGENT).any():
+    # A fisheye's circle may be much smaller than its image.
+    if angles.min() > 360 if fisheye else (tangents > _WIDEST_TANGENT).any():
         units = "; K seems to be in units of the image's size, not in pixels" if max(fx, fy, cx, cy) < 10 else ""
         raise InputRejected("intrinsics", f"{view}, more than its model can have{units}; calibrate the camera anew")
     if angles.max() < _NARROWEST_DEG[0]:
@@ -64,7 +69,13 @@ def check_intrinsics(camera: CameraModel) -> str:
     centre = f"the principal point ({cx:g}, {cy:g}) lies far from the centre of an image of {size}"
     if offset.max() > _OFFSET[0]:
         raise InputRejected("intrinsics", f"{centre}; width and height must be those for which K was calibrated")
+    reached = 1.0 if fisheye or camera.is_pinhole else _reached(camera)
+    bent = f"D = {camera.D.tolist()} does not describe a lens: it tells for {reached:.0%} of the image where it looks"
+    if reached < _LEAST_REACHED[0]:
+        raise InputRejected("distortion", f"{bent}; calibrate the camera anew")
     doubts = []
+    if reached < _LEAST_REACHED[1]:
+        doubts.append(bent)
     if angles.max() < _NARROWEST_DEG[1]:
         doubts.append(view)
     if ratio > _ASPECT[1]:
@@ -74,6 +85,15 @@ def check_intrinsics(camera: CameraModel) -> str:
     if offset.max() > _OFFSET[1] or offset.min() > _CORNER:
         doubts.append(f"{centre}: is K of another image size?")
     return "; ".join(doubts) + "; calibrate the camera anew" if doubts else ""
+
+
+def _reached(camera: CameraModel) -> float:
+    """Share of the image whose pixels a ray leads to."""
+    columns, rows = (np.linspace(0, size - 1, _SAMPLES) for size in (camera.width, camera.height))
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+    with np.errstate(all="ignore"):
+        there, _ = camera.project(camera.unproject(pixels))
+        return float((np.linalg.norm(there - pixels, axis=-1) < 1.0).mean())
 
 
 def check_mounting(T_base_camera: Matrix, usual_height: float = 0.0) -> str:

@@ -84,3 +84,43 @@ def test_body_frames_are_refused_whatever_their_heading(yaw: float) -> None:
 def test_metres_and_millimetres() -> None:
     with pytest.raises(InputRejected, match="1700 m from the base frame"):
         check_mounting(rigid.transform((1700.0, 0.0, 15.0), OPTICAL))
+
+
+def test_a_circle_smaller_than_its_image_is_a_fisheye() -> None:
+    """190 degrees in a circle of 900 pixels: the whole width of 1920 would be 405."""
+    assert check_intrinsics(camera(1920, 1080, 271.0, 271.0, 960.0, 540.0, "equidistant")) == ""
+
+
+@pytest.mark.parametrize(
+    ("D", "words"),
+    [([-2.5, 0.0, 0.0, 0.0, 0.0], "% of the image"), ([-3e5, 2e8, 0.0, 0.0, 0.0], ""), ([0.0, 0.0, 40.0, 0.0], "")],
+)
+def test_distortions_that_no_lens_has_are_told(D: list[float], words: str) -> None:
+    """Refused where next to nothing of the image is left, which the words are empty for."""
+    model = CameraModel(448, 256, np.array([[320.0, 0, 223.5], [0, 320.0, 127.5], [0, 0, 1.0]]), "plumb_bob", D)
+    if words:
+        assert words in check_intrinsics(model)
+        return
+    with pytest.raises(InputRejected, match="does not describe a lens") as caught:
+        check_intrinsics(model)
+    assert caught.value.reason == "distortion"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CameraModel(1920, 1080, np.array([[933.5, 0, 965.0], [0, 934.6, 463.3], [0, 0, 1]]), "plumb_bob", D)
+        for D in ([-0.1614, -0.0027, -0.0003, -0.0003, 0.0181], [-0.36, 0.16, 0.0, 0.0, -0.035])
+    ]
+    + [
+        CameraModel(
+            1280,
+            720,
+            np.array([[610.0, 0, 640.0], [0, 610.0, 360.0], [0, 0, 1]]),
+            "rational_polynomial",
+            [0.4, -2.6, 0.0007, -0.0003, 1.5, 0.28, -2.4, 1.43],
+        )
+    ],
+)
+def test_distortions_of_real_lenses_are_plausible(model: CameraModel) -> None:
+    assert check_intrinsics(model) == ""
