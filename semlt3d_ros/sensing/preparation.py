@@ -18,6 +18,8 @@ __all__ = ["ImagePreparation", "ImageSpec"]
 Image = NDArray[np.uint8]
 
 _CACHED_PLANS = 64
+_SQUARE = 1.25
+"""Most that fx and fy differ by, as a factor, in images that are left as they are."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class ImagePreparation:
     """Undistorts, scales and crops in one pass over the small image.
 
     The image is scaled to the student's width with its aspect ratio kept, ``top_crop`` of it is cut off at the top, and
-    rows are cropped or added (black) at the top so that the bottom stays. Pixels outside the source are black. Plans
-    are kept per calibration and image size, so that a changed calibration takes effect at once.
+    rows are cropped or added (black) at the top so that the bottom stays. Pixels outside the source are black. Pixels
+    that are far from square, as of images that are binned in one axis, become square. Plans are kept per calibration
+    and image size, so that a changed calibration takes effect at once.
     """
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -55,7 +58,7 @@ class ImagePreparation:
 
     def required_size(self, camera: CameraModel) -> tuple[int, int]:
         """(width, height) that a decoded image of ``camera`` needs at least, for a decoder that can scale."""
-        return min(self.spec.width, camera.width), min(self._rows(camera.width, camera.height), camera.height)
+        return min(self.spec.width, camera.width), min(self._rows(camera), camera.height)
 
     def __call__(self, image: Image, camera: CameraModel) -> tuple[Image, CameraModel]:
         """Prepare one image.
@@ -81,17 +84,18 @@ class ImagePreparation:
         result[plan.blank :] = image[plan.top + plan.blank :]
         return result, plan.camera
 
-    def _rows(self, width: int, height: int) -> int:
-        return max(1, round(height * self.spec.width / width))
+    def _rows(self, camera: CameraModel) -> int:
+        shape = camera.K[0, 0] / camera.K[1, 1]
+        if 1 / _SQUARE < shape < _SQUARE:
+            shape = 1.0
+        return max(1, round(camera.height * shape * self.spec.width / camera.width))
 
     def _plan(self, camera: CameraModel, width: int, height: int) -> _Plan:
         calibration = (camera.width, camera.height, camera.K.tobytes(), camera.distortion_model, camera.D.tobytes())
         key = (*calibration, width, height)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make_plan(
-                decoded_camera(camera, width, height), self._rows(camera.width, camera.height)
-            )
+            plan = self._plans[key] = self._make_plan(decoded_camera(camera, width, height), self._rows(camera))
             if len(self._plans) > _CACHED_PLANS:
                 self._plans.popitem(last=False)
         return plan
@@ -102,7 +106,8 @@ class ImagePreparation:
         factor = source.width // spec.width
         reduced = None
         if source.width > 2 * spec.width:
-            reduced = (round(source.width / factor), max(1, round(source.height / factor)))
+            down = max(1, round(factor * source.height * spec.width / (source.width * rows)))
+            reduced = (round(source.width / factor), max(1, round(source.height / down)))
             source = source.resized(*reduced)
         top = rows - spec.height
         blank = min(max(0, round(spec.top_crop * rows) - top), spec.height)

@@ -26,6 +26,14 @@ CAMERAS = {
     "wide": CameraModel(400, 150, _intrinsics(400, 150, 0.5)),
     "tall": CameraModel(240, 300, _intrinsics(240, 300, 0.8)),
     "small": CameraModel(80, 50, _intrinsics(80, 50, 0.6)),
+    "binned_in_y": CameraModel(480, 135, np.array([[240.0, 0, 238.0], [0, 120.0, 70.0], [0, 0, 1]])),
+    "binned_in_x": CameraModel(
+        240,
+        300,
+        np.array([[96.0, 0, 118.0], [0, 192.0, 156.0], [0, 0, 1]]),
+        "plumb_bob",
+        np.array([-0.1, 0.01, 0.0, 0.0]),
+    ),
     "plumb_bob": CameraModel(
         480, 270, _intrinsics(480, 270, 0.5), "plumb_bob", np.array([-0.16, 0.01, 0.001, -0.0005, 0.01])
     ),
@@ -96,17 +104,27 @@ def test_points_are_where_the_new_camera_sees_them(name, spec, jpeg):
 
 
 @every_spec
-@every_camera
-def test_the_bottom_is_kept_and_the_top_is_cut(camera, spec):
+@pytest.mark.parametrize("name", CAMERAS)
+def test_the_bottom_is_kept_and_the_top_is_cut(name, spec):
+    camera = CAMERAS[name]
     image = np.full((camera.height, camera.width, 3), 200, np.uint8)
     prepared, result = ImagePreparation(spec)(image, camera)
-    rows = round(camera.height * spec.width / camera.width)
+    shape = {"binned_in_y": 2.0, "binned_in_x": 0.5}
+    rows = round(camera.height * shape.get(name, 1.0) * spec.width / camera.width)
     cut = max(0, round(spec.top_crop * rows) - (rows - spec.height))
     assert not prepared[: max(0, cut)].any()
     if camera.is_pinhole:
         assert (prepared[cut:] == 200).all()
     bottom = camera.pinhole().unproject(np.array([camera.width / 2, camera.height - 0.5]))
     assert result.project(bottom)[0][1] == pytest.approx(spec.height - 0.5, abs=1e-6)
+
+
+@every_spec
+@every_camera
+def test_pixels_come_out_square(camera, spec):
+    """What is seen is as high as it is wide, also in images that are binned in one axis."""
+    _, result = ImagePreparation(spec)(np.zeros((camera.height, camera.width, 3), np.uint8), camera)
+    assert result.K[0, 0] / result.K[1, 1] == pytest.approx(1.0, abs=0.03)
 
 
 def test_black_where_the_lens_saw_nothing():
