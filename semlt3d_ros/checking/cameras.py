@@ -36,6 +36,7 @@ def camera_verdicts(survey: Survey, available: Mapping[str, str] | None, toleran
         tolerance_s: how far images of one set may lie apart.
     """
     anchor = survey.arrivals[survey.rig.cameras[survey.rig.camera_names.index(survey.rig.anchor)].image_topic]
+    steady = survey.share_of(survey.rig.anchor) >= _MOSTLY
     status = survey.builder.camera_status
     views = {view.name: view for view in survey.sample.views} if survey.sample else {}
     verdicts: list[Verdict | None] = []
@@ -44,10 +45,10 @@ def camera_verdicts(survey: Survey, available: Mapping[str, str] | None, toleran
         used = survey.share_of(camera.name) >= _MOSTLY
         verdicts.append(_images(camera, arrivals, status[camera.name], used, available))
         if len(arrivals):
-            if camera.name != survey.rig.anchor:
+            if camera.name != survey.rig.anchor and steady:
                 verdicts.append(_phase(camera, arrivals, anchor, tolerance_s))
             verdicts.append(_calibration(camera, survey, views.get(camera.name)))
-            verdicts.append(_mounting(camera, survey, views.get(camera.name)))
+            verdicts.append(_mounting(camera, survey, status[camera.name], views.get(camera.name)))
     return [verdict for verdict in verdicts if verdict is not None]
 
 
@@ -97,7 +98,7 @@ def _images(
 
 
 def _phase(camera: CameraConfig, arrivals: Arrivals, anchor: Arrivals, tolerance_s: float) -> Verdict | None:
-    """Whether the camera fires beside the anchor; None where neither is regular enough to tell."""
+    """Whether the camera fires beside the anchor; None where neither is regular enough to tell, or clocks differ."""
     if len(anchor) < 2 or len(arrivals) < 2:
         return None
     anchors = np.unique(anchor.stamps)
@@ -106,6 +107,8 @@ def _phase(camera: CameraConfig, arrivals: Arrivals, anchor: Arrivals, tolerance
     before, after = stamps - anchors[place - 1], stamps - anchors[place]
     offsets = np.where(np.abs(before) <= np.abs(after), before, after) * 1e-9
     middle, spread = float(np.median(offsets)), float(np.percentile(np.abs(offsets - np.median(offsets)), 90))
+    if abs(middle) > _LONGEST_DELAY_S:
+        return None
     found = f"{middle * 1e3:+.1f} ms from the anchor, 90 % within {spread * 1e3:.1f} ms of that"
     subject = f"{camera.name} timing"
     if abs(middle) + spread <= _PHASE_SHARE * tolerance_s:
@@ -127,7 +130,7 @@ def _calibration(camera: CameraConfig, survey: Survey, view: CameraView | None) 
         return Verdict(subject, "bad", worst.line, "publish the calibration that belongs to the images")
     if not count:
         return Verdict(subject, "bad", f"no camera_info on {camera.info_topic}", "publish it, or name its topic")
-    found = "unknown" if view is None else f"{_field_of_view(view):.0f} degrees wide as the detector sees it"
+    found = "unknown" if view is None else f"{field_of_view(view):.0f} degrees wide as the detector sees it"
     if faults:
         return Verdict(subject, "note", f"{found}; {'; '.join(map(str, faults))}", "mend it in the driver")
     if count > 1:
@@ -139,19 +142,21 @@ def _usable(count: int, view: CameraView | None) -> bool:
     return count > 0 and view is not None
 
 
-def _mounting(camera: CameraConfig, survey: Survey, view: CameraView | None) -> Verdict:
+def _mounting(camera: CameraConfig, survey: Survey, status: CameraStatus, view: CameraView | None) -> Verdict | None:
+    """How the camera sits; None where its images say nothing of that, for a reason that another verdict tells."""
     subject = f"{camera.name} mounting"
     base = survey.rig.base_frame
     fault = next(_of_mounting(camera, survey), None)
     if view is None and fault is not None:
         return Verdict(subject, "bad", fault, "correct the transform or the frame")
     if view is None:
-        return Verdict(
+        lost = Verdict(
             subject,
             "bad",
             f"no pose of the camera in '{base}' for any image",
             "publish the transform to the camera's optical frame on /tf_static, or name frame_id in the rig",
         )
+        return lost if status.state == "waiting_tf" and status.detail.startswith(camera.image_topic) else None
     T = view.T_ego_camera
     x, y, z = T[:3, 3]
     heading = np.degrees(np.arctan2(T[1, 2], T[0, 2]))
@@ -173,5 +178,6 @@ def _of_mounting(camera: CameraConfig, survey: Survey) -> Iterator[str]:
     )
 
 
-def _field_of_view(view: CameraView) -> float:
+def field_of_view(view: CameraView) -> float:
+    """How wide an image is, in degrees."""
     return float(np.degrees(2 * np.arctan(view.camera.width / (2 * view.camera.K[0, 0]))))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from semlt3d_ros.checking.cameras import field_of_view
 from semlt3d_ros.checking.survey import Survey
 from semlt3d_ros.checking.verdict import Verdict
 from semlt3d_ros.core import rigid
@@ -23,6 +24,7 @@ _NEAR_M = (3.0, 15.0)
 _GROUND_PERCENTILE = 5
 _GROUND_OFF_M = 0.7
 _LEAST_SEEN = 0.2
+"""Of the points around the vehicle, as a share of those that the cameras' angles of view would hold."""
 _SEEN_WITHIN_M = 50.0
 _EMPTY_WITHIN_M = 30.0
 _LONGEST_LIST = 6
@@ -124,7 +126,8 @@ def _points(survey: Survey) -> list[Verdict]:
     rig = survey.rig
     with_points = [moment for moment in survey.moments if moment.points is not None]
     count = len(survey.arrivals.get(rig.points_topic or "", ()))
-    faults = "; ".join(str(fault) for fault in survey.faults if fault.place == rig.points_topic)
+    told = [fault for fault in survey.faults if fault.place == rig.points_topic]
+    faults = "; ".join(map(str, told))
     if not count:
         return [
             Verdict(
@@ -147,7 +150,9 @@ def _points(survey: Survey) -> list[Verdict]:
         ]
     found += f", {np.median([moment.points for moment in with_points]):.0f} points each"
     if faults or len(with_points) < (1 - _MOST_LOST) * len(survey.moments):
-        verdict = Verdict("LiDAR", "note", f"{found}{'; ' + faults if faults else ''}", "see why clouds are missing")
+        harmless = len(with_points) == len(survey.moments) and all(fault.harmless for fault in told)
+        remedy = "mend it in the driver" if harmless else "see why clouds are missing"
+        verdict = Verdict("LiDAR", "note", f"{found}{'; ' + faults if faults else ''}", remedy)
     else:
         verdict = Verdict("LiDAR", "ok", found)
     return [verdict, *_placed(survey.sample)]
@@ -176,7 +181,8 @@ def _placed(frame: Frame | None) -> list[Verdict]:
             seen |= view.camera.project(rigid.apply(rigid.inverse(view.T_ego_camera), near))[1]
         share = float(seen.mean())
         found = f"{100 * share:.0f} % of the LiDAR points within {_SEEN_WITHIN_M:g} m are in an image"
-        if share < _LEAST_SEEN:
+        around_deg = min(sum(map(field_of_view, frame.views)), 360.0)
+        if share < _LEAST_SEEN * around_deg / 360:
             remedy = "cameras and LiDAR look at different things: check both mountings in the picture (--picture)"
             verdicts.append(Verdict("LiDAR in images", "note", found, remedy))
         else:

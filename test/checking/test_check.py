@@ -142,6 +142,21 @@ def test_no_calibration(messages):
     assert verdicts["CAM_FRONT_LEFT images"].status == "bad"
     assert verdicts["CAM_FRONT_LEFT calibration"].status == "bad"
     assert "camera_info" in verdicts["CAM_FRONT_LEFT calibration"].found
+    assert "CAM_FRONT_LEFT mounting" not in verdicts  # nothing is known of it, nor wrong with it
+
+
+def test_a_clock_that_is_not_the_others_is_no_phase(messages):
+    verdicts = check(
+        messages,
+        lambda topic, message, _: stamped(message, nanoseconds(message) - 10**18) if topic == LEFT else message,
+    )
+    assert "s off the other cameras'" in verdicts["CAM_FRONT_LEFT images"].found
+    assert "CAM_FRONT_LEFT timing" not in verdicts and verdicts["CAM_BACK timing"].status == "ok"
+
+
+def test_one_camera_need_not_see_all_of_the_lidar(messages):
+    only = [entry for entry in messages if topics.camera_of(entry[0]) in (None, "CAM_FRONT")]
+    assert check(only)["LiDAR in images"].status == "ok"
 
 
 def test_a_calibration_that_is_none(messages):
