@@ -19,6 +19,8 @@ Image = NDArray[np.uint8]
 _MAX_PIXELS = 1 << 27
 """Above every camera; a forged header must not make the decoder allocate gigabytes."""
 
+_CUT_OFF = "see whether driver, connection or recorder cut it off"
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
@@ -180,7 +182,8 @@ def _compressed_size(message: Any, data: NDArray[np.uint8]) -> tuple[int, int]:
     else:
         raise InputRejected(
             "encoding",
-            f"{_place(message)}: format '{message.format}' with {len(data)} bytes is neither JPEG nor PNG",
+            f"{_place(message)}: format '{message.format}' with {len(data)} bytes is neither JPEG nor PNG; "
+            "publish one of them",
         )
     if not 0 < width * height <= _MAX_PIXELS:
         raise InputRejected("image_size", f"{_place(message)}: {width}x{height} is not the size of a camera image")
@@ -194,7 +197,7 @@ def _decode_jpeg(message: Any, data: NDArray[np.uint8], at_least: tuple[int, int
     try:
         return simplejpeg.decode_jpeg(data, "RGB", fastdct=True, min_width=width, min_height=height, min_factor=1)
     except ValueError as error:
-        raise InputRejected("corrupt_jpeg", f"{_place(message)}: the JPEG is damaged ({error})") from error
+        raise InputRejected("corrupt_jpeg", f"{_place(message)}: the JPEG is damaged ({error}); {_CUT_OFF}") from error
 
 
 def _decode_png(message: Any, data: NDArray[np.uint8], depth: SampleDepth) -> Image:
@@ -202,7 +205,7 @@ def _decode_png(message: Any, data: NDArray[np.uint8], depth: SampleDepth) -> Im
     if b"IEND" in bytes(data[-16:]):
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     if image is None:
-        raise InputRejected("corrupt_png", f"{_place(message)}: the PNG is damaged or cut off")
+        raise InputRejected("corrupt_png", f"{_place(message)}: the PNG is damaged or cut off; {_CUT_OFF}")
     return cv2.cvtColor(depth.to_bytes(image) if image.dtype == np.uint16 else image, cv2.COLOR_BGR2RGB)
 
 

@@ -46,8 +46,8 @@ def decode_point_cloud(message: Any, note: Note = lambda reason, text: None) -> 
         or absolute. None where there is no such field, or no reading of it makes a sweep of at most one second.
 
     Raises:
-        InputRejected: ``cloud_fields``: x, y or z is missing or does not fit; ``cloud_size``: the sizes do not fit the
-            data.
+        InputRejected: ``cloud_fields``: x, y or z is missing, does not fit or overlaps another; ``cloud_size``: the
+            sizes do not fit the data.
     """
     records = _records(message, note)
     xyz = np.empty((records.size, 3), np.float32)
@@ -89,7 +89,7 @@ def _records(message: Any, note: Note) -> NDArray[np.void]:
         raise InputRejected(
             "cloud_size",
             f"{_place(message)}: {height} rows of {width} points, row_step {message.row_step} and point_step "
-            f"{point_step} do not fit {len(data)} bytes of data",
+            f"{point_step} do not fit {len(data)} bytes of data; the driver must fill them as they are",
         )
     return np.ndarray((height, width), layout, data, strides=(row_step, point_step))
 
@@ -118,7 +118,13 @@ def _layout(message: Any, note: Note) -> np.dtype:
         note("cloud_fields", f"{_place(message)}: {'; '.join(faults.values())}; left out")
     if not {"x", "y", "z"} <= found.keys():
         names = ", ".join(field.name for field in message.fields) or "none"
-        raise InputRejected("cloud_fields", f"{_place(message)}: x, y and z are needed, its fields are: {names}")
+        raise InputRejected(
+            "cloud_fields", f"{_place(message)}: x, y and z are needed, its fields are: {names}; publish them"
+        )
+    places = {name: range(found[name][1], found[name][1] + int(found[name][0][-1])) for name in "xyz"}
+    if len({place for used in places.values() for place in used}) < sum(map(len, places.values())):
+        offsets = ", ".join(f"{name} at {used.start} ({len(used)} bytes)" for name, used in places.items())
+        raise InputRejected("cloud_fields", f"{_place(message)}: its fields overlap: {offsets}; correct their offsets")
     return np.dtype(
         {
             "names": list(found),

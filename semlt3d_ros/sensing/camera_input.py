@@ -42,7 +42,7 @@ _REMEDIES = {
     "duplicate": "their stamps had been there before; fill header.stamp with the exposure time",
     "unmatched": "no image of the anchor lay near them; correct time_offset_s in the rig, or raise tolerance_s",
     "incomplete": "too few other cameras had one within tolerance_s; see those, and time_offset_s in the rig",
-    "clock": "their stamps are far from the other cameras'; synchronise the clocks",
+    "clock": "synchronise the clocks, or let its driver stamp with the system's time",
 }
 
 
@@ -156,7 +156,7 @@ class CameraInput:
         stamp = decode.stamp_of(message)
         self.last_stamp = stamp
         if self._stamps.repeats(stamp, message.data):
-            what = "zero" if stamp <= 0 else f"{stamp / _SECOND:.3f} s in one image after the other"
+            what = "zero" if stamp == 0 else f"{stamp / _SECOND:.3f} s in one image after the other"
             text = f"header.stamp is {what}; the driver must fill it with the exposure time of each image"
             self._reject(InputRejected("stamp", text))
             return None
@@ -170,10 +170,9 @@ class CameraInput:
         """Put into ``faults`` that images went into no set: many in a row, or at the end if it was all of them."""
         if unused is None:
             self._unused_told = 0
-        elif _is_unused(unused) or (at_end and unused.fruitless):
-            self.faults.add(
-                self.config.image_topic, unused.reason, _unused_text(unused), unused.count - self._unused_told
-            )
+        elif self.rejection is None and (_is_unused(unused) or (at_end and unused.fruitless)):
+            text, count = self._unused_text(unused.reason), unused.count - self._unused_told
+            self.faults.add(self.config.image_topic, unused.reason, text, count)
             self._unused_told = unused.count
 
     def tell_at_end(self) -> None:
@@ -190,13 +189,16 @@ class CameraInput:
         """Give up the image that waits for a calibration."""
         if self._waiting is not None:
             self.drops["no_camera_info"] += 1
-            self.faults.add(
-                self.config.info_topic,
-                "no_camera_info",
-                f"no calibration for the images of {self.config.image_topic} yet; publish it, or correct info_topic in "
-                "the rig",
-            )
+            if self.rejection is None:  # else there is one, and it is told what is wrong with it
+                self.faults.add(self.config.info_topic, "no_camera_info", self._no_calibration)
             self._waiting = None
+
+    @property
+    def _no_calibration(self) -> str:
+        return (
+            f"no calibration for the images of {self.config.image_topic} yet; publish it, or correct info_topic in "
+            "the rig"
+        )
 
     @property
     def waits(self) -> bool:
@@ -305,16 +307,26 @@ class CameraInput:
         if self.rejection is not None:
             return "rejected", self.rejection.reason, self.rejection.line
         if self._calibration is None:
-            return "waiting_camera_info", "no_camera_info", f"no camera_info on {self.config.info_topic} yet"
-        if self.seen_at is not None and abs(self.last_stamp - self.seen_at) > _WRONG_CLOCK_S * _SECOND:
-            away = (self.last_stamp - self.seen_at) / _SECOND
-            return "rejected", "clock", f"stamps on {image_topic} are {away:+.1f} s off the other cameras'"
+            fault = Fault(self.config.info_topic, "no_camera_info", self._no_calibration)
+            return "waiting_camera_info", fault.reason, fault.line
+        if abs(self._away_s) > _WRONG_CLOCK_S:
+            return "rejected", "clock", Fault(image_topic, "clock", self._unused_text("clock")).line
         if transform_fault is not None:
             state: CameraState = "rejected" if transform_fault.reason == "mounting" else "waiting_tf"
             return state, transform_fault.reason, transform_fault.line
         if unused is not None and _is_unused(unused):
-            return "unused", unused.reason, Fault(image_topic, unused.reason, _unused_text(unused)).line
+            return "unused", unused.reason, Fault(image_topic, "", self._unused_text(unused.reason)).line
         return "ok", "", "ok"
+
+    @property
+    def _away_s(self) -> float:
+        """By how many seconds its newest stamp is off the other cameras'."""
+        return 0.0 if self.seen_at is None or self.last_stamp is None else (self.last_stamp - self.seen_at) / _SECOND
+
+    def _unused_text(self, reason: str) -> str:
+        if reason == "clock":
+            return f"its stamps are {self._away_s:+.1f} s off the other cameras'; {_REMEDIES[reason]}"
+        return f"the images of late went into no set: {_REMEDIES[reason]}"
 
     def _doubts(self, mounting_doubt: Fault | None) -> tuple[CameraState, str, str]:
         if self.no_picture is not None:
@@ -330,10 +342,6 @@ class CameraInput:
 def _is_unused(unused: Unused) -> bool:
     faster = unused.reason in ("unmatched", "incomplete") and not unused.fruitless
     return unused.count >= (_MANY_UNWANTED if faster else _MANY_UNUSED)
-
-
-def _unused_text(unused: Unused) -> str:
-    return f"the images of late went into no set: {_REMEDIES[unused.reason]}"
 
 
 def _content_of(message: Any) -> tuple[Any, ...]:

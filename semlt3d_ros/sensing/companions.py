@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.messages.decode import stamp_of
 
 _SECOND = 1_000_000_000
@@ -37,10 +38,13 @@ class Companions:
         self._capacity = capacity
         self._kept: list[_Kept] = []
         self._newest: int | None = None
+        self._count, self._taken = 0, 0
+        self._closest: int | None = None
 
     def add(self, message: Any) -> None:
         """Keep a message with a header."""
         stamp = stamp_of(message)
+        self._count += 1
         if self._newest is not None and stamp < self._newest - _MAX_BACKWARD:
             self._forget(len(self._kept))
             self._newest = None
@@ -62,10 +66,24 @@ class Companions:
         taken = self._nearest(stamp)
         if taken:
             taken.used = True
+            self._taken += 1
         self._forget(sum(kept.stamp < stamp - self._tolerance for kept in self._kept))
+
+    def tell_at_end(self, topic: str, faults: FaultLog) -> None:
+        """Put into ``faults`` that no frame took any of the messages, where there were frames that asked."""
+        if self._count and not self._taken and self._closest is not None:
+            faults.add(
+                topic,
+                f"{self.name}_unmatched",
+                f"none of {self._count} lies within {self._tolerance / _SECOND:g} s of a set of images, the nearest "
+                f"{self._closest / _SECOND:+.3f} s off; synchronise the clocks, or correct its header.stamp",
+                self._count,
+            )
 
     def _nearest(self, stamp: int) -> _Kept | None:
         nearest = min(self._kept, key=lambda kept: abs(kept.stamp - stamp), default=None)
+        if nearest and (self._closest is None or abs(nearest.stamp - stamp) < abs(self._closest)):
+            self._closest = nearest.stamp - stamp
         return nearest if nearest and abs(nearest.stamp - stamp) <= self._tolerance else None
 
     def _forget(self, count: int) -> None:

@@ -27,6 +27,9 @@ ImageSet = AssembledSet[PreparedImage]
 
 _EGO_REMEDY = "publish it in time, or name another fixed_frame in the rig (null does without ego motion)"
 _CAMERA_REMEDY = "publish it on /tf_static, or correct the camera's frame_id in the rig"
+_POINTS_REMEDY = "publish it on /tf_static, or correct the frame in the cloud's header"
+_FARTHEST_POINT_M = 3000.0
+"""From the vehicle: no LiDAR sees so far."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,9 @@ class FrameFinisher:
     """Holds sets, in order, until they can become frames. Not thread-safe.
 
     Attributes:
-        drops: images and clouds dropped, by reason: ``no_transform``, ``mounting``, ``points_no_transform``, faults of
-            messages.
-        dropped_sets: sets dropped, by reason: ``no_transform``.
+        drops: images and clouds dropped, by reason: ``no_transform``, ``mounting``, ``points_no_transform``,
+            ``cloud_far``, faults of messages.
+        dropped_sets: sets dropped, by reason: ``no_transform``, ``mounting``.
         transform_faults: by camera, why its pose could not be looked up the last time, or is no camera's; absent if it
             could be used.
         mounting_doubts: by camera, what is most unlikely about its pose.
@@ -175,13 +178,14 @@ class FrameFinisher:
             self.transform_faults.update(dict.fromkeys(pending.images, fault))
             self._faults.extend([fault])
         else:
-            self._judge(poses)
+            self._judge(pending, poses)
         usable = 0 if poses.ego_fault else len(poses.cameras)
         points, labels = self._take_points(pending.stamp), self._take_labels(pending.stamp)
         if usable < self._min_cameras:
             self.drops["no_transform"] += len(pending.images) - len(poses.misplaced)
             self.drops["mounting"] += len(poses.misplaced)
-            self.dropped_sets["no_transform"] += 1
+            unknown = poses.ego_fault or poses.camera_faults
+            self.dropped_sets["no_transform" if unknown else "mounting"] += 1
             return []
         self.drops["no_transform"] += len(poses.camera_faults)
         self.drops["mounting"] += len(poses.misplaced)
@@ -193,18 +197,25 @@ class FrameFinisher:
         missing = tuple(name for name in self._rig.camera_names if name not in poses.cameras)
         return [Frame(pending.stamp, views, missing, poses.ego, points, labels)]
 
-    def _judge(self, poses: _Poses) -> None:
+    def _judge(self, pending: ImageSet, poses: _Poses) -> None:
         """Tell what is wrong with the cameras' poses, and leave out those that no camera has."""
         faults = {name: Fault("", e.reason, f"{e}; {_CAMERA_REMEDY}") for name, e in poses.camera_faults.items()}
         height = float(np.median([pose[2, 3] for pose in poses.cameras.values()] or [0.0]))
+        seats: dict[tuple[str, bytes], str] = {}
         for name, pose in poses.cameras.items():
             self.mounting_doubts.pop(name, None)
+            frame_id = pending.images[name].payload.frame_id
+            turn = pending.images[name].payload.T_camera_image
+            first = seats.setdefault((frame_id, b"" if turn is None else turn.tobytes()), name)
             try:
                 doubt = check_mounting(pose, height)
             except InputRejected as error:
                 faults[name] = Fault("", error.reason, str(error))
                 poses.misplaced.add(name)
                 continue
+            if first != name:
+                shared = f"its images are in frame '{frame_id}', as those of {first} are: two cameras are not in one place"
+                doubt = f"{shared}; name the frame_id of each in the rig{'; ' if doubt else ''}{doubt}"
             if doubt:
                 self.mounting_doubts[name] = Fault(self._image_topics[name], "implausible", doubt)
         for name in poses.misplaced:
@@ -252,18 +263,28 @@ class FrameFinisher:
             cloud = decode.decode_point_cloud(message, partial(self._faults.note, self._points_place))
         except TransformError as error:
             self.drops["points_no_transform"] += 1
-            self._faults.add(self._points_place, "points_no_transform", str(error))
+            self._faults.add(self._points_place, "points_no_transform", f"{error}; {_POINTS_REMEDY}")
             return None
         except InputRejected as error:
             self.drops[error.reason] += 1
             self._faults.reject(self._points_place, error)
             return None
-        if not len(cloud):
-            self._faults.add(
-                self._points_place, "cloud_empty", "no point in the cloud, or none with finite coordinates"
+        if not cloud.xyz.any():
+            text = (
+                "no point in the cloud, or none with finite coordinates other than (0, 0, 0); check sensor and driver"
             )
+            self._faults.add(self._points_place, "cloud_empty", text)
         shift = np.float32((decode.stamp_of(message) - stamp) / _SECOND)
         xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
+        far = np.abs(xyz).max(axis=1, initial=0.0) > _FARTHEST_POINT_M
+        if 2 * far.sum() > len(far):
+            text = (
+                f"{far.sum()} of {len(far)} points lie more than {_FARTHEST_POINT_M:g} m away; check byte order, "
+                "offsets and unit (metres) of the fields, and the cloud's frame"
+            )
+            self.drops["cloud_far"] += 1
+            self._faults.add(self._points_place, "cloud_far", text)
+            return None
         return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift)
 
     def _take_labels(self, stamp: int) -> Labels | None:

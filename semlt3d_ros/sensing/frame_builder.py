@@ -212,7 +212,15 @@ class FrameBuilder:
         for name, camera in self._cameras.items():
             camera.tell_at_end()
             camera.tell_unused(self._assembler.unused.get(name), at_end=True)
-        return self._counted(frames + self._finisher.resolve(self._assembler.newest, final=True))
+        frames += self._finisher.resolve(self._assembler.newest, final=True)
+        for companions, topic in self._companions:
+            companions.tell_at_end(topic, self.faults)
+        return self._counted(frames)
+
+    @property
+    def _companions(self) -> list[tuple[Companions, str]]:
+        pairs = (self._points, self.rig.points_topic), (self._labels, self.rig.labels_topic)
+        return [(companions, topic) for companions, topic in pairs if companions and topic]
 
     def _make_handlers(self) -> dict[str, Callable[[str, Any], list[Frame]]]:
         handlers: dict[str, Callable[[str, Any], list[Frame]]] = {
@@ -221,9 +229,8 @@ class FrameBuilder:
         }
         if self.rig.odometry_topic:
             handlers[self.rig.odometry_topic] = lambda _, message: self._add_odometry(message)
-        for companions, topic in ((self._points, self.rig.points_topic), (self._labels, self.rig.labels_topic)):
-            if companions and topic:
-                handlers[topic] = self._companion_handler(companions, topic)
+        for companions, topic in self._companions:
+            handlers[topic] = self._companion_handler(companions, topic)
         for camera in self._cameras.values():
             handlers[camera.config.image_topic] = self._image_handler(camera)
             handlers[camera.config.info_topic] = self._info_handler(camera)

@@ -13,6 +13,8 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import InputRejected
 
 _SECOND = 1_000_000_000
+_OTHER_CLOCK_S = 60.0
+"""Nobody waits so long for a transform: image and transform were not stamped by the same clock."""
 
 
 class TransformError(InputRejected):
@@ -248,14 +250,14 @@ class TransformTree:
         if place == 0:
             raise TransformError(
                 "transform_too_old",
-                f"{link}: {(stamps[0] - stamp) / _SECOND:.3f} s before its oldest stamp {stamps[0] / _SECOND:.3f} s",
+                f"{link}: {_away(stamps[0] - stamp)} before its oldest stamp {stamps[0] / _SECOND:.3f} s",
             )
         if place == len(stamps):
             beyond = stamp - stamps[-1]
             if beyond > self._extrapolation or len(stamps) == 1:
                 raise TransformError(
                     "transform_too_new",
-                    f"{link}: {beyond / _SECOND:.3f} s after its newest stamp {stamps[-1] / _SECOND:.3f} s",
+                    f"{link}: {_away(beyond)} after its newest stamp {stamps[-1] / _SECOND:.3f} s",
                 )
             place -= 1
         before, after = stamps[place - 1], stamps[place]
@@ -285,3 +287,8 @@ class TransformTree:
     def _roots(self, frame: str) -> str:
         roots = [name for name in self._ancestors(frame) if not self._edges.get(name)]
         return " and ".join(f"'{name}'" for name in roots)
+
+
+def _away(nanoseconds: int) -> str:
+    seconds = nanoseconds / _SECOND
+    return f"{seconds:.3f} s" + (" (another clock)" if seconds > _OTHER_CLOCK_S else "")

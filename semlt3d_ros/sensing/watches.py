@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from semlt3d_ros.messages.buffers import byte_buffer
 
 _SECOND = 1_000_000_000
+_REAL_CLOCK = 1_000_000_000 * _SECOND
+"""September 2001: what begins at zero (a simulation, a machine's boot) does not get there."""
 _SAMPLED_BYTES = 64
 _SAMPLED_PIXELS = 24
-"""In each direction."""
-_SAME = 4
+_AVERAGED = 4
+"""Each in each direction: samples, and neighbours that are averaged in each, so that noise is no picture."""
+_FEW = 500
+"""One sample of so many may be anything: a hot pixel, a light that leaks in."""
+_SAME = 8
 _BLACK, _WHITE = 16, 239
 _AWHILE_IMAGES, _LEAST_IMAGES, _AWHILE_S = 20, 3, 2.0
 
@@ -24,21 +29,24 @@ class StampWatch:
 
     def __init__(self) -> None:
         self._stamp: int | None = None
+        self._newest = 0
         self._content = b""
         self._repeats = 0
 
     def repeats(self, stamp: int, data: Any) -> int:
         """How many messages in a row, up to this one, had the stamp of one before although they say something else.
 
-        Zero is no stamp, so that one counts whatever the message says.
+        Zero is no stamp, so that one counts whatever the message says, and the first one too after stamps of a real
+        clock.
 
         Args:
             stamp: nanoseconds.
             data: the message's bytes, as any buffer; a few are compared.
         """
         content = _digest(data)
+        self._newest = max(self._newest, stamp)
         if stamp != self._stamp:
-            self._repeats = 0
+            self._repeats = int(stamp <= 0 and self._newest > _REAL_CLOCK)
         elif stamp <= 0 or content != self._content:
             self._repeats += 1
         self._stamp, self._content = stamp, content
@@ -66,7 +74,7 @@ class NoPicture:
 
 
 _TEXTS = {
-    "constant": "they are of one colour; is the lens covered, or does the driver send empty or test images?",
+    "constant": "they are all but of one colour; is the lens covered, or does the driver send empty or test images?",
     "dark": "they are nearly black; check lens, exposure and gain",
     "bright": "they are nearly white; check exposure and gain",
 }
@@ -114,9 +122,16 @@ class PictureWatch:
 
     def _fault(self, image: NDArray[np.uint8]) -> str:
         height, width = image.shape[:2]
-        pixels = image[:: height // _SAMPLED_PIXELS + 1, :: width // _SAMPLED_PIXELS + 1].reshape(-1, 3)
-        pixels = np.sort(pixels, axis=0)
-        few = len(pixels) // 100
+        down, across = height // _SAMPLED_PIXELS + 1, width // _SAMPLED_PIXELS + 1
+        rows, columns = -(-height // down), -(-width // across)
+        total, count = np.zeros((rows, columns, 3), np.uint16), 0
+        for top in range(min(_AVERAGED, down)):
+            for left in range(min(_AVERAGED, across)):
+                part = image[top::down, left::across]
+                if part.shape == total.shape:
+                    total, count = total + part, count + 1
+        pixels = np.sort((total // count).reshape(-1, 3), axis=0)
+        few = len(pixels) // _FEW
         low, high = pixels[few].astype(int), pixels[-1 - few].astype(int)
         self._range = int(low.min()), int(high.max())
         if high.max() < _BLACK:

@@ -218,6 +218,16 @@ def test_a_bad_field_costs_no_good_one(change: str) -> None:
     assert told[0][0] == "cloud_fields" and "'intensity'" in told[0][1]
 
 
+@pytest.mark.parametrize("offsets", [(0, 0, 0), (0, 4, 6), (0, 8, 8)])
+def test_coordinates_that_overlap_are_refused(offsets: tuple[int, int, int]) -> None:
+    message = cloud(plain(6), Layout(XYZ))
+    for field, offset in zip(message.fields, offsets, strict=True):
+        field.offset = offset
+    with pytest.raises(InputRejected, match=f"overlap: x at 0 .4 bytes., y at {offsets[1]}") as caught:
+        decode_point_cloud(message)
+    assert caught.value.reason == "cloud_fields"
+
+
 def test_the_good_one_of_two_fields_of_one_name_is_taken() -> None:
     columns = plain(4)
     message = cloud(columns, Layout(XYZ))

@@ -59,6 +59,14 @@ def test_a_body_frame_in_place_of_the_optical_one_is_refused(drive, feed, headin
     assert frames[0].missing == () and builder.camera_status["B"].state == "ok"
 
 
+def test_a_set_in_which_no_camera_sits_right_is_dropped_for_that(drive, feed):
+    builder = FrameBuilder(drive.rig, SPEC)
+    links = [StampedTransform("base_link", name, 0, rigid.transform((1500.0, 0, 1500.0), OPTICAL)) for name in "ABC"]
+    messages = [(topics.TF_STATIC, topics.TF_TYPE, encode.encode_transforms(links)), *drive.infos()]
+    assert not feed(builder, [*messages, *_round(drive, 0)])
+    assert builder.dropped_sets == {"mounting": 1} and builder.drops == {"mounting": 3}
+
+
 @pytest.mark.parametrize(
     ("position", "turn", "words"),
     [
