@@ -214,8 +214,8 @@ class FrameFinisher:
                 poses.misplaced.add(name)
                 continue
             if first != name:
-                shared = f"its images are in frame '{frame_id}', as those of {first} are: two cameras are not in one place"
-                doubt = f"{shared}; name the frame_id of each in the rig{'; ' if doubt else ''}{doubt}"
+                remedy = "two cameras are not in one place; name the frame_id of each in the rig"
+                doubt = f"its images are in frame '{frame_id}', as those of {first} are: {remedy}"
             if doubt:
                 self.mounting_doubts[name] = Fault(self._image_topics[name], "implausible", doubt)
         for name in poses.misplaced:
