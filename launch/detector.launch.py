@@ -7,12 +7,12 @@ this package what needs no more either.
 """
 
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -27,6 +27,7 @@ NAME = "semlt3d"
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 RVIZ_TOPICS = ("markers", *(f"debug/{name}/image" for name in CAMERAS))
 """What ``config/semlt3d.rviz`` shows of the node, below ``/semlt3d/``."""
+RVIZ_CONFIG = str(SHARE / "config" / "semlt3d.rviz")
 RVIZ_POINTS = "/sensing/lidar/points"
 FAULTS = "semlt3d_faults"
 """Where a launch file that includes this one leaves what is wrong with its own arguments."""
@@ -63,7 +64,7 @@ def generate_launch_description() -> LaunchDescription:
         ),
         "use_sim_time": ("false", "take the time from /clock"),
         "rviz": ("false", "start RViz too"),
-        "rviz_config": (str(SHARE / "config" / "semlt3d.rviz"), "what RViz shows"),
+        "rviz_config": (RVIZ_CONFIG, "what RViz shows"),
         "log_level": ("info", "debug, info, warn, error or fatal"),
     }
     declared = [
@@ -112,7 +113,8 @@ def start(context: LaunchContext) -> list[Node]:
     need_rviz(given.faults)
     config = given.file("rviz_config")
     given.refuse()
-    if (given["image_reliability"] or vehicle.parameters.get("image_reliability")) == "reliable":
+    reliability = given["image_reliability"] or vehicle.parameters.get("image_reliability")
+    if reliability == "reliable" and config == RVIZ_CONFIG:
         config = with_reliable_points(config)
     inside = make_namespace_absolute(prefix_namespace(context.launch_configurations.get("ros_namespace"), namespace))
     base_frame, points, cameras = rig_on_screen(Path(rig) if rig else None)
@@ -206,7 +208,7 @@ def as_parameter(value: Any) -> Any:
 
 
 def with_reliable_points(config: str) -> str:
-    """A copy of RViz' configuration that asks for point clouds as the cameras are asked for, reliably.
+    """A copy of our configuration of RViz, beside this launch's logs, that asks for points reliably, as for images.
 
     By itself it takes what any LiDAR driver offers; but of a best-effort cloud that is larger than the socket's buffer
     nothing arrives while the screen is being drawn.
@@ -215,9 +217,9 @@ def with_reliable_points(config: str) -> str:
     for display in data["Visualization Manager"]["Displays"]:
         if display["Class"] == "rviz_default_plugins/PointCloud2":
             display["Topic"]["Reliability Policy"] = "Reliable"
-    with NamedTemporaryFile("w", prefix="semlt3d_", suffix=".rviz", delete=False, encoding="utf-8") as copy:
-        yaml.safe_dump(data, copy)
-    return copy.name
+    copy = Path(launch_config.log_dir, "semlt3d.rviz")
+    copy.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return str(copy)
 
 
 def need_rviz(faults: list[str]) -> None:
