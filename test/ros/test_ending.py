@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 _PRESSES_S = 0.02
+_STARTED = re.compile(r"process started with pid \[(\d+)\]")
 _HANDLED = re.compile(r"^SigCgt:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
@@ -37,13 +38,15 @@ class Program:
         return self._process.poll()
 
     @property
-    def handles_sigterm(self) -> bool:
-        """Whether its first line has run: Python itself handles SIGINT from the beginning, and SIGTERM never."""
-        try:
-            found = _HANDLED.search(Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8"))
-        except OSError:
-            return False
-        return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
+    def has_begun(self) -> bool:
+        """Whether its first line has run."""
+        return handles_sigterm(self._process.pid)
+
+    @property
+    def children_have_begun(self) -> bool:
+        """Whether those of both processes that it launches have."""
+        children = [int(number) for number in _STARTED.findall(self.said)]
+        return len(children) == 2 and all(map(handles_sigterm, children))
 
     def until(self, holds: Callable[[], Any], timeout_s: float = 60) -> None:
         end = time.monotonic() + timeout_s
@@ -68,6 +71,15 @@ class Program:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def handles_sigterm(process: int) -> bool:
+    """Whether a process has a handler of its own: Python handles SIGINT from the beginning, and SIGTERM never."""
+    try:
+        found = _HANDLED.search(Path(f"/proc/{process}/status").read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 @pytest.fixture
@@ -113,7 +125,7 @@ def test_a_program_ends_whenever_and_however_often_it_is_told(
     node: Callable[[str], Program], name: str, delay_s: float
 ) -> None:
     process = node(name)
-    process.until(lambda: process.handles_sigterm)
+    process.until(lambda: process.has_begun)
     time.sleep(delay_s)
     process.press_until_it_ends()
     assert process.status == 0, process.said
@@ -142,10 +154,8 @@ def test_ctrl_c_on_a_launched_replay(
     rig.write_text("cameras:\n" + "".join(f"  - name: {name}\n" for name in cameras), encoding="utf-8")
     arguments = (f"bag:={bag}", f"rig:={rig}", "device:=cpu", "loop:=true")
     process = program("ros2", "launch", "semlt3d_ros", "replay.launch.py", *arguments)
-    process.until(lambda: process.said.count("process started") == 2)
-    if moment == "starting":
-        time.sleep(0.7)
-    else:
+    process.until(lambda: process.children_have_begun)
+    if moment != "starting":
         process.until(lambda: "]: active" in process.said, 120)
     if moment == "playing":
         graph.listen_to_answers()
