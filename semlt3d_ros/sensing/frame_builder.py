@@ -314,7 +314,7 @@ class FrameBuilder:
             self._forked.add(item.child)
             names = " and ".join(f"'{name}'" for name in parents)
             text = f"'{item.child}' has the parents {names}; the way to fixed_frame and base_frame of the rig is taken"
-            self.faults.note(topic, "two_parents", text)
+            self.faults.note(place, "two_parents", text)
 
     def _check_type(self, topic: str, type_name: str) -> None:
         """A recording may have several types on one topic; images are read as what they are."""

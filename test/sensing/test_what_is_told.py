@@ -174,3 +174,14 @@ def test_two_cameras_in_one_frame_are_told(drive, feed):
     assert fault.place == _image_topic("C") and "frame 'C', as those of B" in fault.text and fault.count == 3
     status = builder.camera_status
     assert status["C"].detail == fault.line and status["B"].state == status["A"].state == "ok"
+
+
+def test_each_frame_that_moves_to_another_parent_is_named(drive, feed):
+    builder = FrameBuilder(drive.rig, SPEC)
+    feed(builder, [*_ready(drive), *_round(drive, 0)])
+    links = [StampedTransform("base_link", "kit", 0, np.eye(4))]
+    links += [StampedTransform("kit", name, 0, drive.T_base_camera) for name in drive.names]
+    moved = (topics.TF_STATIC, topics.TF_TYPE, encode.encode_transforms(links))
+    assert [frame.missing for frame in feed(builder, [moved, *_round(drive, 1)])] == [()]
+    assert [fault.place for fault in builder.faults] == [f"/tf_static kit -> {name}" for name in drive.names]
+    assert all("'base_link' and 'kit'" in fault.text and fault.harmless for fault in builder.faults)
