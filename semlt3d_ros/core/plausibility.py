@@ -26,7 +26,7 @@ _CORNER = 0.35
 """The same where it is off in both axes, as K of an image twice as large is."""
 _UP, _DOWN = 0.98, 0.9
 """Height component of the direction of view: 78 degrees up, 64 degrees down."""
-_LEAST_REACHED = (0.1, 0.7)
+_LEAST_REACHED = (0.1, 0.5)
 """Shares of the image for which a distortion knows where they look."""
 _SAMPLES = 16
 """Pixels in each direction."""
