@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
 
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine is no fault of what is tested.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

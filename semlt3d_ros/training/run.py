@@ -48,9 +48,9 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
-    require_place(out)
     rehearse(recipe)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
+    require_place(out)
     folder.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with (
