@@ -106,13 +106,15 @@ def suppressed(centers: NDArray, scores: NDArray, config: StudentConfig) -> NDAr
     pairs, columns = np.nonzero((scores[first] > 0.0) & (scores[second] > 0.0))
     first, second = first[pairs], second[pairs]
     ahead = scores[first, columns] >= scores[second, columns]
-    better, lesser = np.where(ahead, first, second), np.where(ahead, second, first)
+    # An entry of the table, as its place in the flat one.
+    classes = scores.shape[1]
+    better, lesser = (np.where(ahead, *each) * classes + columns for each in ((first, second), (second, first)))
+    flat = scores.reshape(-1)
     # From the best down, so that whether the better one of a pair is still there is settled when its turn comes.
-    order = np.lexsort((better, -scores[better, columns]))
-    redundant: set[tuple[int, int]] = set()
-    for winner, loser, column in zip(*(each[order].tolist() for each in (better, lesser, columns)), strict=True):
-        if (winner, column) not in redundant:
-            redundant.add((loser, column))
-    if redundant:
-        scores[tuple(np.array(list(redundant)).T)] = 0.0
+    order = np.lexsort((better, -flat[better]))
+    redundant = bytearray(flat.size)
+    for winner, loser in zip(better[order].tolist(), lesser[order].tolist(), strict=True):
+        if not redundant[winner]:
+            redundant[loser] = 1
+    flat[np.frombuffer(redundant, bool)] = 0.0
     return scores
