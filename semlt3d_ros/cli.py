@@ -106,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as error:
         # Missing files, full disks, refused permissions: the user's to mend. All else is ours and keeps its traceback.
-        return _report(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        from semlt3d_ros.core.outputs import NO_ROOM
+
+        room = "; make room" if error.errno in NO_ROOM else ""
+        return _report((f"{error.filename}: {error.strerror}" if error.filename else str(error)) + room)
     except KeyboardInterrupt:
         return INTERRUPTED
 

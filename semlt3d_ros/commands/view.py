@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import print_faults
 from semlt3d_ros.commands.places import file_to_write, to_read
+from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from semlt3d_ros.sensing.rig import Rig
@@ -38,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.sensing.rig import default_rig, load_rig
     from semlt3d_ros.viewing import view_bags
 
+    if not 0 <= options.min_score <= 1:
+        raise ConfigurationError(f"--min-score {options.min_score:g}: confidences lie in [0, 1]")
     rig = load_rig(options.rig) if options.rig else None
     if options.bags:
         view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig, tell=print_faults)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from semlt3d_ros.core.errors import ConfigurationError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of a disk, or a share of it, that is full."""
 
 
 def resolved(path: Path) -> Path:
@@ -141,7 +142,7 @@ def whole(path: Path, folder: bool = False, durable: bool = True) -> Iterator[Pa
         draft.finish(durable=durable)
     except OSError as error:
         draft.discard()
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise ConfigurationError(
                 f"cannot write {path}: {error.strerror}; make room. What was there before is unchanged"
             ) from error

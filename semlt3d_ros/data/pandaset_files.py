@@ -176,7 +176,8 @@ class PandaSetSequence:
             good = np.isfinite(values).all(axis=1) & (np.abs(values[:, :3]) < _FARTHEST_M).all(axis=1)
             good &= np.abs(values[:, 4] - self.lidar.stamps[frame] * 1e-9) < _LONGEST_S
         if not (spinning & good).any():
-            raise InputRejected("points", f"none of its {len(good)} rows is a point of the spinning LiDAR")
+            text = f"none of its {len(good)} rows is a point of the spinning LiDAR"
+            raise InputRejected("points", f"{text}: d 0, all finite, t within {_LONGEST_S:g} s of the frame's stamp")
         kept = spinning & good
         intensity = np.clip(columns["i"][kept] / 255.0, 0.0, 1.0).astype(np.float32)
         return WorldPoints(values[kept, :3], intensity, _nanoseconds(columns["t"][kept]), np.flatnonzero(~good))

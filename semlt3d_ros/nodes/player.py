@@ -25,6 +25,7 @@ from semlt3d_ros.nodes.signals import ended_by_signals
 CLOCK = "/clock"
 CLOCK_TYPE = "rosgraph_msgs/msg/Clock"
 _DISCOVERY_QUIET_S = 0.5
+_SILENT_WAIT_S = 2.0
 _LONGEST_DISCOVERY_S = 5.0
 _CLOCK_STEP_NS = 10_000_000
 _QOS = QoS(depth=50)
@@ -161,7 +162,12 @@ class Player:
         def anybody() -> bool:
             return any(publisher.matched for publisher in awaited) and (follower is None or follower.known)
 
-        found = self._middleware.spin(until=anybody, timeout_s=self._options.wait_for_subscribers_s)
+        wait_s = self._options.wait_for_subscribers_s
+        left_s = wait_s - _SILENT_WAIT_S
+        found = self._middleware.spin(until=anybody, timeout_s=min(_SILENT_WAIT_S, wait_s))
+        if not found and left_s > 0 and not self._middleware.stopped:
+            self._middleware.logger.info(f"nobody listens yet; waiting up to {left_s:g} s")
+            found = self._middleware.spin(until=anybody, timeout_s=left_s)
         if self._middleware.stopped:
             return
         if follower is not None and not follower.known and not found:

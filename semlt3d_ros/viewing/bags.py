@@ -17,6 +17,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.outputs import resolved
 from semlt3d_ros.data.bags import BagSource, decoded
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
@@ -42,10 +43,10 @@ class BagFrames:
         """Choose bags.
 
         Args:
-            bags: paths of bags, in any order.
+            bags: paths of bags, in any order; one that is given twice counts once.
             rig: cameras and topics; by default found from the topics' names.
         """
-        self._bags = [Path(bag) for bag in bags]
+        self._bags = list({resolved(Path(bag)): Path(bag) for bag in bags}.values())
         self._rig = rig
         self.drops: Counter[str] = Counter()
         self.faults = FaultLog()

@@ -146,7 +146,7 @@ def test_system_errors_are_one_line_too(monkeypatch, refusal, tmp_path):
         raise OSError(28, "No space left on device", str(tmp_path / "out.mcap"))
 
     monkeypatch.setattr(evaluate, "run", full)
-    assert refusal("evaluate", "a", "--truth", "b").endswith("out.mcap: No space left on device")
+    assert refusal("evaluate", "a", "--truth", "b").endswith("out.mcap: No space left on device; make room")
 
 
 def test_faults_of_the_program_keep_their_traceback(monkeypatch):
@@ -179,7 +179,7 @@ def test_play_tells_what_it_sent_by_topic(monkeypatch, capsys):
 
 
 def test_ctrl_c_before_the_command_is_known_ends_it_too(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "build_parser", lambda wanted: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(cli, "build_parser", lambda _: signal.raise_signal(signal.SIGINT))
     assert cli.main(["doctor"]) == cli.INTERRUPTED
     assert capsys.readouterr().err == ""
 

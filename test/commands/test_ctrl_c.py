@@ -81,10 +81,10 @@ def terminal(tmp_path, monkeypatch):
             each.process.wait()
 
 
-@pytest.fixture
-def long_drive(drive, tmp_path):
+@pytest.fixture(scope="session")
+def long_drive(drive, tmp_path_factory):
     """The drive over and over: minutes of work."""
-    path = tmp_path / "long.mcap"
+    path = tmp_path_factory.mktemp("long") / "long.mcap"
     with BagSource(drive) as source, BagSink(path) as sink:
         entries, span = list(source.messages()), source.end - source.start + 10**8
         for lap in range(150):

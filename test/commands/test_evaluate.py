@@ -224,11 +224,15 @@ def test_nothing_to_find_is_an_error(recorded, drive, tmp_path, refusal, change,
         (lambda message: setattr(message, "class_names", [f"my_{name}" for name in message.class_names]), "my_car"),
         (lambda message: [setattr(item.size, "x", -1.0) for item in message.detections], "sizes positive"),
         (
-            lambda message: [setattr(item, "class_confidences", np.full(18, np.nan)) for item in message.detections],
+            lambda message: [
+                setattr(item, "class_confidences", np.full(18, np.nan, np.float32)) for item in message.detections
+            ],
             "not finite",
         ),
         (
-            lambda message: [setattr(item, "class_confidences", np.full(18, 57.0)) for item in message.detections],
+            lambda message: [
+                setattr(item, "class_confidences", np.full(18, 57.0, np.float32)) for item in message.detections
+            ],
             "57 does not lie in [0, 1]",
         ),
     ],

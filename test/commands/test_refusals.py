@@ -143,7 +143,7 @@ def test_json_has_no_nan(capsys):
 @pytest.mark.parametrize(
     ("words", "work"),
     [
-        (["train", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.run.rehearse"),
+        (["train", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.run.RenderedFrames"),
         (["train-clip", RECIPES / "tiny_clip.yaml"], "semlt3d_ros.training.clip.render_crops"),
         (["calibrate", "none.safetensors", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.calibrate.load_recipe"),
         (["experiment", RECIPES.parent / "experiments" / "long_tail.yaml"], "semlt3d_ros.training.experiment.run_all"),
@@ -152,3 +152,9 @@ def test_json_has_no_nan(capsys):
 def test_a_result_that_cannot_be_written_is_told_before_the_work(refusal, monkeypatch, words, work):
     monkeypatch.setattr(work, lambda *_: pytest.fail("it was begun"))
     assert "cannot write /proc/result" in refusal(*words, "-o", "/proc/result.safetensors")
+
+
+@pytest.mark.parametrize("score", ["nan", "7", "-0.1"])
+def test_confidences_that_nothing_can_have(refusal, drive, tmp_path, score):
+    line = refusal("view", drive, "--save", tmp_path / "x.rrd", f"--min-score={score}")
+    assert f"--min-score {score}" in line and not (tmp_path / "x.rrd").exists()

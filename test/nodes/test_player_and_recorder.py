@@ -23,6 +23,7 @@ from semlt3d_ros.messages.decode import stamp_of
 from semlt3d_ros.messages.typestore import message_class, serialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import QoS
+from semlt3d_ros.nodes import player
 from semlt3d_ros.nodes.bag_recorder import run_recorder
 from semlt3d_ros.nodes.player import CLOCK, CLOCK_TYPE, Player, PlayerOptions
 
@@ -148,6 +149,19 @@ def test_only_the_topics_asked_for_are_played(join: Join, recording: Any, tmp_pa
     assert Player(join(), bag, options).play().sent == {topics.TF: 2}
     with pytest.raises(ConfigurationError, match="has no topic /nothing; it has "):
         Player(join(), bag, PlayerOptions(topics=["/nothing"]))
+
+
+def test_a_player_that_waits_for_listeners_says_so(
+    join: Join, recording: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bag = recording.of_sets(tmp_path / "drive.mcap", 1)
+    monkeypatch.setattr(player, "_SILENT_WAIT_S", 0.1)
+    with caplog.at_level("INFO"):
+        Player(join(), bag, PlayerOptions(rate=1000, wait_for_subscribers_s=0.3)).play()
+    assert caplog.messages[:2] == [
+        "nobody listens yet; waiting up to 0.2 s",
+        "nobody listens to the recording's topics; playing anyway",
+    ]
 
 
 def test_rates_that_make_no_sense() -> None:

@@ -108,3 +108,9 @@ def test_images_without_transforms_say_why_there_is_no_frame(tmp_path, drive_bag
                 sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
     with pytest.raises(ConfigurationError, match="no_transform 3"):
         view_bags([blind], save=tmp_path / "x.rrd")
+
+
+def test_a_bag_that_is_given_twice_is_shown_once(drive_bag, tmp_path):
+    (tmp_path / "same.mcap").symlink_to(drive_bag)
+    once = [frame.stamp for frame, _, _ in BagFrames([drive_bag])]
+    assert [frame.stamp for frame, _, _ in BagFrames([drive_bag, tmp_path / "same.mcap", drive_bag])] == once
