@@ -52,19 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Detect in every set; what is written stays when this is interrupted."""
     from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.semantics.anchors import load_anchors
     from semlt3d_ros.sensing.rig import load_rig
+    from semlt3d_ros.student.shipped import chosen_checkpoint
 
     with BagSource(options.bag) as source:
         rig = load_rig(options.rig) if options.rig else _rig_of(source)
+        checkpoint = chosen_checkpoint(options.checkpoint)
+        vocabulary = load_anchors(options.vocabulary) if options.vocabulary else None
         # The model comes last: what is wrong with the rest shall be told at once.
-        from semlt3d_ros.semantics.anchors import load_anchors
         from semlt3d_ros.sensing.frame_builder import FrameBuilder
         from semlt3d_ros.student.detector import Detector
-        from semlt3d_ros.student.shipped import default_checkpoint
 
-        detector = Detector.load(options.checkpoint or default_checkpoint(), options.device)
-        if options.vocabulary:
-            detector.set_vocabulary(load_anchors(options.vocabulary))
+        detector = Detector.load(checkpoint, options.device)
+        if vocabulary:
+            detector.set_vocabulary(vocabulary)
         builder = FrameBuilder(rig, detector.image_spec)
         with BagSink(options.out, overwrite=options.overwrite) as sink:
             with progress_bar("detecting", for_people(options)) as progress:

@@ -26,6 +26,7 @@ from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.shipped import no_checkpoint
 from semlt3d_ros.student.student import Student
 
 FORMAT = 1
@@ -195,9 +196,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise ConfigurationError(
-            f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'"
-        ) from error
+        raise no_checkpoint(path) from error
     except (SafetensorError, OSError) as error:
         raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
 

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from semlt3d_ros.core.errors import ConfigurationError
+
 
 def default_checkpoint() -> Path:
     """The checkpoint that comes with the package: trained on the simulated world only."""
     return Path(__file__).resolve().parent.parent / "weights" / "demo.safetensors"
+
+
+def no_checkpoint(path: Path) -> ConfigurationError:
+    """The error of a checkpoint that is not there."""
+    return ConfigurationError(f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'")
+
+
+def chosen_checkpoint(path: Path | None) -> Path:
+    """The checkpoint that was named, or the one that comes with the package.
+
+    Raises:
+        ConfigurationError: it is not there.
+    """
+    chosen = path or default_checkpoint()
+    if not chosen.is_file():
+        raise no_checkpoint(chosen)
+    return chosen

@@ -112,6 +112,12 @@ def test_what_is_wrong_is_told_before_the_model_is_imported(words, tmp_path):
     assert status == 2 and not packages & {"torch", "timm", "open_clip", "scipy", "matplotlib", "rerun", "pandas"}
 
 
+@pytest.mark.parametrize("option", ["--checkpoint", "--vocabulary"])
+def test_detect_looks_for_its_files_before_the_model_is_imported(drive, tmp_path, option):
+    status, packages = imported("detect", drive, "-o", "out.mcap", option, "none.safetensors", cwd=tmp_path)
+    assert status == 2 and "torch" not in packages and not list(tmp_path.iterdir())
+
+
 def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["detekt"])
