@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +108,19 @@ def recording() -> type[Recording]:
 def domain() -> int:
     """A ROS domain of this test run's own."""
     return 1 + os.getpid() % 100
+
+
+@pytest.fixture(scope="session")
+def disk_of() -> Callable[[int], AbstractContextManager[None]]:
+    """``disk_of(size)``: a context in which no file can grow beyond ``size`` bytes, as on a full disk."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited

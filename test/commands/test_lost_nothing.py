@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,17 +147,6 @@ def test_two_results_in_one_place_and_files_that_recipes_name_are_refused(
 # ---- what was there before outlives a run that fails ----
 
 
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file can grow beyond ``size`` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def saved_checkpoint(out: Path, checkpoint: Path) -> None:
     """As ``train`` and ``calibrate`` write what they have made."""
     from semlt3d_ros.student.checkpoint import load_student, save_checkpoint
@@ -257,7 +244,12 @@ SUFFIX = {"view": ".rrd", "check": ".png", "experiment": ".md", "results": ".jso
 
 @pytest.mark.parametrize(("command", "out"), OUTPUTS)
 def test_an_earlier_result_outlives_a_full_disk(
-    command: str, out: str, writers: dict[tuple[str, str], Callable[[Path], Any]], tmp_path: Path, capfd: Any
+    command: str,
+    out: str,
+    writers: dict[tuple[str, str], Callable[[Path], Any]],
+    tmp_path: Path,
+    capfd: Any,
+    disk_of: Callable[[int], Any],
 ) -> None:
     from semlt3d_ros.core.errors import ConfigurationError
 

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import Draft, require_place, unfinished, whole, write_whole
-
-
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file can grow beyond ``size`` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names(folder: Path) -> list[str]:
@@ -61,7 +47,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, failure: type[BaseExcep
     assert (names(tmp_path), path.read_text()) == (["result.json"], "earlier")
 
 
-def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path, disk_of) -> None:
     path = tmp_path / "result.json"
     path.write_text("earlier")
     with disk_of(1000), pytest.raises(ConfigurationError, match=r"result\.json: .*unchanged"):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -203,18 +200,7 @@ def test_a_database_of_an_older_rosbag2_is_read(tmp_path: Path) -> None:
     assert read(file) == (list(range(COUNT)), False)
 
 
-@contextmanager
-def disk_of(size: int) -> Iterator[None]:
-    """No file can grow beyond ``size`` bytes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_leaves_a_readable_bag_that_goes_on_when_there_is_room(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_a_readable_bag_that_goes_on_when_there_is_room(tmp_path: Path, disk_of) -> None:
     path = tmp_path / "bag.mcap"
     with BagSink(path, compress=False) as sink:
         with disk_of(20_000):
@@ -229,7 +215,7 @@ def test_a_full_disk_leaves_a_readable_bag_that_goes_on_when_there_is_room(tmp_p
     assert read(path) == ([*before, index, index + 1], False)
 
 
-def test_a_full_disk_leaves_a_readable_database(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_a_readable_database(tmp_path: Path, disk_of) -> None:
     with pytest.raises(OSError, match=r"bag\.unfinished"), BagSink(tmp_path / "bag", "sqlite3", compress=False) as sink:
         for index in range(COUNT):
             sink.write("/t", topics.TF_TYPE, entry(index).data, index)

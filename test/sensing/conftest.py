@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.faults import Fault
 from semlt3d_ros.core.frame import Frame, Labels, PointCloud
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
@@ -36,6 +37,20 @@ class Drive:
     camera: CameraModel = field(
         default_factory=lambda: CameraModel(64, 48, np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]]))
     )
+
+    def round(self, index: int, start: int = START) -> list[Any]:
+        """What belongs to one set of ten a second."""
+        stamp = start + index * 100 * MS
+        return [self.tf(stamp), *self.images(stamp)]
+
+    def ready(self) -> list[Any]:
+        """What a set needs beforehand."""
+        return [self.static(), *self.infos()]
+
+    @staticmethod
+    def told(builder: FrameBuilder, reason: str) -> list[Fault]:
+        """The faults of a reason."""
+        return [fault for fault in builder.faults if fault.reason == reason]
 
     @property
     def rig(self) -> Rig:
