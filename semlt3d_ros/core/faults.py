@@ -46,8 +46,13 @@ class Fault:
         }
 
 
+MOST_PLACES = 500
+ELSEWHERE = "elsewhere"
+"""The place of what is met once there are so many: names of frames come from the graph and may never end."""
+
+
 class FaultLog:
-    """Faults by place and reason, in the order in which they were first met. Not thread-safe."""
+    """Faults by place and reason, in the order in which they were first met; bounded. Not thread-safe."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults: dict[tuple[str, str], Fault] = {}
@@ -55,6 +60,8 @@ class FaultLog:
 
     def add(self, place: str, reason: str, text: str, count: int = 1, harmless: bool = False) -> None:
         """Count a fault; its text takes the place of the former one's."""
+        if len(self._faults) >= MOST_PLACES and (place, reason) not in self._faults:
+            place, text = ELSEWHERE, text if place == ELSEWHERE else f"{place}: {text}"
         former = self._faults.get((place, reason))
         total = count + (former.count if former else 0)
         self._faults[place, reason] = Fault(place, reason, text, total, harmless)

@@ -1,6 +1,6 @@
 """ROS messages to core types. Every function takes rosbags' and rclpy's classes alike and trusts no size in them."""
 
-from semlt3d_ros.messages.decode_camera_info import Calibration, decode_calibration, decode_camera_info
+from semlt3d_ros.messages.decode_camera_info import Calibration, decode_calibration
 from semlt3d_ros.messages.decode_detections import decode_detection3d, decode_labels, decode_long_tail, decode_sample
 from semlt3d_ros.messages.decode_geometry import (
     StampedTransform,
@@ -24,7 +24,6 @@ __all__ = [
     "StampedTransform",
     "compressed_image_size",
     "decode_calibration",
-    "decode_camera_info",
     "decode_compressed_image",
     "decode_detection3d",
     "decode_image",

@@ -97,15 +97,6 @@ class Calibration:
         return text if self.binning == (1, 1) else f"{text} and a binning of {self.binning[0]}x{self.binning[1]}"
 
 
-def decode_camera_info(message: Any) -> CameraModel:
-    """Intrinsics of the full raw image of ``sensor_msgs/CameraInfo``.
-
-    Raises:
-        InputRejected: as by ``decode_calibration``.
-    """
-    return decode_calibration(message).camera
-
-
 def decode_calibration(message: Any, rectified: bool = False) -> Calibration:
     """What ``sensor_msgs/CameraInfo`` says about raw images (by K and D), or about rectified ones (by P and R).
 

@@ -3,7 +3,7 @@
 import json
 
 from semlt3d_ros.core.errors import InputRejected
-from semlt3d_ros.core.faults import Fault, FaultLog
+from semlt3d_ros.core.faults import ELSEWHERE, MOST_PLACES, Fault, FaultLog
 
 
 def test_faults_of_one_place_and_reason_are_one_line_with_a_count_and_the_newest_text():
@@ -46,3 +46,18 @@ def test_logs_add_up_and_go_to_json():
     ]
     log.clear()
     assert len(log) == 0
+
+
+def test_places_without_end_do_not_fill_the_memory():
+    log = FaultLog()
+    for number in range(MOST_PLACES + 1000):
+        log.add(f"/tf map -> object_{number}", "transform", "no rotation")
+    *_, last = log
+    assert len(log) == MOST_PLACES + 1
+    assert (last.place, last.count, last.text) == (
+        ELSEWHERE,
+        1000,
+        f"/tf map -> object_{MOST_PLACES + 999}: no rotation",
+    )
+    log.add("/tf map -> object_3", "transform", "again")
+    assert sum(fault.count for fault in log) == MOST_PLACES + 1001

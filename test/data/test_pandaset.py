@@ -70,7 +70,7 @@ def test_images_are_the_original_files_at_their_own_stamps(pandaset_drive: Any, 
             assert bytes(image.data) == (pandaset_drive.folder / "camera" / camera / f"{frame:02d}.jpg").read_bytes()
             assert decode.stamp_of(image) == decode.stamp_of(info)
             assert decode.stamp_of(image) == pandaset_drive.stamp(index, frame)
-            model = decode.decode_camera_info(info)
+            model = decode.decode_calibration(info).camera
             assert (model.width, model.height, model.K[0, 0], model.K[1, 2]) == (64, 36, 60.0 + index, 17.0)
             assert model.is_pinhole
 

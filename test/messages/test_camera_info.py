@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
-from semlt3d_ros.messages.decode import Calibration, decode_calibration, decode_camera_info
+from semlt3d_ros.messages.decode import Calibration, decode_calibration
 from semlt3d_ros.messages.encode import encode_camera_info
 from semlt3d_ros.messages.typestore import message_class
 
@@ -221,7 +221,7 @@ def test_rectifications_that_are_none_are_refused(changes: dict[str, Any]) -> No
 def test_a_last_row_that_was_left_out_is_put_there() -> None:
     k = K.copy()
     k[2, 2] = 0.0
-    np.testing.assert_array_equal(decode_camera_info(info(k=k.reshape(-1))).K, K)
+    np.testing.assert_array_equal(decode_calibration(info(k=k.reshape(-1))).camera.K, K)
 
 
 def test_sizes_are_looked_up_once() -> None:

@@ -15,7 +15,7 @@ from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.building import build_header
 from semlt3d_ros.messages.decode import (
     StampedTransform,
-    decode_camera_info,
+    decode_calibration,
     decode_odometry,
     decode_transforms,
     stamp_of,
@@ -47,7 +47,7 @@ def test_stamps_keep_every_nanosecond(stamp: int) -> None:
 def test_calibrations_round_trip(types: Any, model: str, coefficients: list[float]) -> None:
     camera = CameraModel(800, 450, K, model, np.array(coefficients))
     message = encode_camera_info(camera, 9, "CAM", types=types)
-    decoded = decode_camera_info(message)
+    decoded = decode_calibration(message).camera
     assert (decoded.width, decoded.height, stamp_of(message)) == (800, 450, 9)
     np.testing.assert_array_equal(decoded.K, K)
     np.testing.assert_array_equal(decoded.D, coefficients or np.zeros(5))
@@ -71,7 +71,7 @@ def test_calibrations_that_no_camera_has_are_rejected(changes: dict[str, Any], r
     for name, value in changes.items():
         setattr(message, name, value)
     with pytest.raises(InputRejected, match="CAM_LEFT") as caught:
-        decode_camera_info(message)
+        decode_calibration(message)
     assert caught.value.reason == reason
 
 
