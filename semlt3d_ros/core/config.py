@@ -10,7 +10,6 @@ Importing this module imports pydantic; modules that only define configurations 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import re
@@ -24,7 +23,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from semlt3d_ros.core.checks import UnfitEntry, faults_of
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.yaml_file import read_yaml
+from semlt3d_ros.core.yaml_file import read_yaml, unknown
 
 T = TypeVar("T")
 
@@ -107,13 +106,6 @@ def words(hint: Any, many: bool = False) -> str:
         count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
         return f"{'lists' if many else 'a list'} of {count}{words(inner[0], many=True)}"
     return "mappings" if many else "a mapping"
-
-
-def unknown(name: Any, known: Iterable[str]) -> str:
-    """What to say of a name that is not one of those known."""
-    known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
 
 
 def shown(value: Any) -> str:

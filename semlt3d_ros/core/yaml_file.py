@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,10 @@ def read_yaml(path: Path, what: str) -> Any:
         raise ConfigurationError(f"{what} '{path}' is not YAML: it is not in UTF-8 ({error.reason})") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{what} '{path}' {error}") from error
+
+
+def unknown(name: Any, known: Iterable[str]) -> str:
+    """What to say of a name that is not one of those known."""
+    known = list(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"

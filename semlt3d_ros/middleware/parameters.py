@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.yaml_file import read_yaml, yaml_value
+from semlt3d_ros.core.yaml_file import read_yaml, unknown, yaml_value
 
 P = TypeVar("P")
 
@@ -80,7 +80,7 @@ def check_values(kind: type, given: Mapping[str, tuple[Any, str]], faults: list[
         given: by name, a value and the place it comes from.
         faults: gets a line for each name that is not known and each value that does not fit.
     """
-    from semlt3d_ros.core.config import fitted, shown, unknown
+    from semlt3d_ros.core.config import fitted, shown
 
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = get_type_hints(kind)

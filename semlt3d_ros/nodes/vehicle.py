@@ -5,15 +5,14 @@ The launch files read it, on the system's Python, so this file imports nothing t
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.yaml_file import read_yaml
+from semlt3d_ros.core.yaml_file import read_yaml, unknown
 from semlt3d_ros.middleware.names import resolve_name
 
 MODEL_PARAMETERS = ("checkpoint", "model_folder", "vocabulary_file", "device", "threads")
@@ -77,7 +76,7 @@ def read_vehicle(path: Path, rigs: Mapping[str, Path]) -> Vehicle:
     read: dict[str, Any] = {}
     for key, value in data.items():
         if key not in readers:
-            faults.append(f"there is no entry '{key}'{_suggestion(str(key), readers)}")
+            faults.append(f"there is no entry '{key}', {unknown(key, readers)}")
         elif value is not None:
             read[key] = readers[key](value, path, faults)
     faults += name_faults(read.get("namespace", ""), read.get("name", ""))
@@ -163,7 +162,7 @@ def _model(value: Any, file: Path, faults: list[str]) -> dict[str, Any]:
         return {}
     for name in value:
         if name not in MODEL_PARAMETERS:
-            faults.append(f"model: there is no entry '{name}'{_suggestion(str(name), MODEL_PARAMETERS)}")
+            faults.append(f"model: there is no entry '{name}', {unknown(name, MODEL_PARAMETERS)}")
     parameters = _parameters(value, file, faults)
     for name, path in _with_paths(parameters, file).items():
         if name in _FILES and path and not parameters.get("model_folder") and not Path(path).is_file():
@@ -184,8 +183,3 @@ def _with_paths(parameters: Mapping[str, Any], file: Path) -> dict[str, Any]:
 
 def _resolved(path: str, file: Path) -> Path:
     return file.parent.absolute() / Path(path).expanduser()
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean '{nearest[0]}'?" if nearest else f"; there are {', '.join(known)}"
