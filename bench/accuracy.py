@@ -19,8 +19,8 @@ from semlt3d_ros.core.frame import Frame, Labels
 
 if TYPE_CHECKING:
     from semlt3d_ros.evaluation import EvaluationSettings
+    from semlt3d_ros.inference.detector import Detector
     from semlt3d_ros.sensing.preparation import ImagePreparation
-    from semlt3d_ros.student.detector import Detector
 
 FIRST_SEED = 3_000_000
 """Training recipes use seeds far below."""
@@ -67,9 +67,9 @@ def options(name: str, description: str | None, drives: int, frames: int) -> arg
 
 def load(checkpoint: Path | None) -> tuple[Detector, EvaluationSettings]:
     """The detector of a checkpoint, the package's own for None, and what of its detections counts."""
+    from semlt3d_ros.checkpoints.shipped import default_checkpoint
     from semlt3d_ros.evaluation import EvaluationSettings
-    from semlt3d_ros.student.detector import Detector
-    from semlt3d_ros.student.shipped import default_checkpoint
+    from semlt3d_ros.inference.detector import Detector
 
     settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
     return Detector.load(checkpoint or default_checkpoint()), settings

@@ -15,7 +15,7 @@ from bench.accuracy import load, options, prepared
 
 if TYPE_CHECKING:
     from semlt3d_ros.evaluation import EvaluationSettings
-    from semlt3d_ros.student.detector import Detector
+    from semlt3d_ros.inference.detector import Detector
 
 FIRST_SEED = 3_200_000
 INTERVALS: dict[str, float | tuple[float, float]] = {

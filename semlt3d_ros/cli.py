@@ -147,5 +147,15 @@ def _report(message: str) -> int:
     return FAILED
 
 
+def run() -> int:
+    """``main`` as a process of its own: once the command has ended, Ctrl-C no longer changes how it ended."""
+    import signal
+
+    status = main()
+    # Python sets a handled SIGINT back to the system's on its way out, and would be killed by it; ignored, it stays so.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
 

@@ -74,10 +74,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_bag(options: argparse.Namespace, rig: Rig | None) -> tuple[Survey, list[Verdict]]:
+    from semlt3d_ros.bags.message import decoded
+    from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.checking.checks import verdicts_of
     from semlt3d_ros.checking.survey import Survey
     from semlt3d_ros.checking.verdict import Verdict
-    from semlt3d_ros.data.bags import BagSource, decoded
     from semlt3d_ros.sensing.rig import rig_from_topics
 
     with BagSource(options.bag) as source, progress_bar("checking", for_people(options)) as progress:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo; figures go to ``summary.json`` in its folder."""
-    from semlt3d_ros.student.shipped import default_checkpoint
+    from semlt3d_ros.checkpoints.shipped import default_checkpoint
 
     checkpoint = (options.checkpoint or default_checkpoint()).resolve()
     if not checkpoint.is_file():

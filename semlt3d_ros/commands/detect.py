@@ -21,11 +21,12 @@ from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dEr
 from semlt3d_ros.core.faults import FaultLog
 
 if TYPE_CHECKING:
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.core.frame import Frame
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.inference.detector import Detector
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import Rig
-    from semlt3d_ros.student.detector import Detector
 
 _SETS = "sets of images"
 
@@ -51,18 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Detect in every set; what is written stays when this is interrupted."""
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.checkpoints.shipped import chosen_checkpoint
     from semlt3d_ros.semantics.anchors import load_anchors
     from semlt3d_ros.sensing.rig import load_rig
-    from semlt3d_ros.student.shipped import chosen_checkpoint
 
     with BagSource(options.bag) as source:
         rig = load_rig(options.rig) if options.rig else _rig_of(source)
         checkpoint = chosen_checkpoint(options.checkpoint)
         vocabulary = load_anchors(options.vocabulary) if options.vocabulary else None
         # The model comes last: what is wrong with the rest shall be told at once.
+        from semlt3d_ros.inference.detector import Detector
         from semlt3d_ros.sensing.frame_builder import FrameBuilder
-        from semlt3d_ros.student.detector import Detector
 
         detector = Detector.load(checkpoint, options.device)
         if vocabulary:
@@ -107,7 +109,7 @@ class Answers:
 
 def detect(source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress) -> Answers:
     """Detect in all sets of a bag, exactly as the live node does."""
-    from semlt3d_ros.data.bags import decoded
+    from semlt3d_ros.bags.message import decoded
 
     answers = Answers()
     for entry, message in decoded(source.messages(topics=list(builder.topics)), answers.faults):

@@ -120,7 +120,7 @@ def _package(name: str, extra: str, purpose: str) -> Check:
 
 
 def _checkpoint() -> Check:
-    from semlt3d_ros.student.shipped import default_checkpoint
+    from semlt3d_ros.checkpoints.shipped import default_checkpoint
 
     path = default_checkpoint()
     if not path.is_file():

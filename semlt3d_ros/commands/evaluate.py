@@ -196,7 +196,7 @@ def _ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> l
 
 
 def _transforms(bag: Path) -> TransformTree:
-    from semlt3d_ros.data.bags import BagSource
+    from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
     from semlt3d_ros.sensing.transform_tree import TransformTree

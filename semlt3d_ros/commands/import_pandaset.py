@@ -25,12 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Import the frames and say what was written."""
-    from semlt3d_ros.data.pandaset_files import require_sequence
+    from semlt3d_ros.datasets.pandaset_files import require_sequence
 
     frames, faults = parse_frames(options.frames), FaultLog()
     require_sequence(options.folder)
 
-    from semlt3d_ros.data.pandaset import import_pandaset
+    from semlt3d_ros.datasets.pandaset import import_pandaset
 
     with progress_bar("importing", for_people(options)) as progress:
         summary = import_pandaset(

@@ -173,7 +173,7 @@ def record_live_run(
     Raises:
         Semlt3dError: a process ended badly or hangs.
     """
-    from semlt3d_ros.data.bags import BagSink
+    from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.messages import topics
     from semlt3d_ros.middleware.dds import DdsMiddleware
     from semlt3d_ros.nodes.bag_recorder import BagRecorder

@@ -69,7 +69,7 @@ def read_config(path: Path) -> StudentConfig:
     from semlt3d_ros.student.config import StudentConfig
 
     if path.suffix == ".safetensors":
-        from semlt3d_ros.student import checkpoint
+        from semlt3d_ros.checkpoints import checkpoint
 
         return checkpoint.read_config(path)
     return replace(load(StudentConfig, path, "model config"), pretrained=False)

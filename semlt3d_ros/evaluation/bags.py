@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from semlt3d_ros.bags.message import decoded
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
-from semlt3d_ros.data.bags import BagSource, decoded
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
     decode_detection3d,

@@ -11,7 +11,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.evaluation import curves
 from semlt3d_ros.evaluation.attributes import FrameAttributes
-from semlt3d_ros.evaluation.calibration import reliability
+from semlt3d_ros.evaluation.confidence_calibration import reliability
 from semlt3d_ros.evaluation.confusion import count_confusions
 from semlt3d_ros.evaluation.curves import Ranking
 from semlt3d_ros.evaluation.matching import best_first

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.taxonomy import GROUPS
-from semlt3d_ros.evaluation.calibration import Reliability, reliability
+from semlt3d_ros.evaluation.confidence_calibration import Reliability, reliability
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from semlt3d_ros.data.bags import BagSink
+from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.middleware.port import LATCHED, Middleware, QoS
 from semlt3d_ros.nodes.signals import ended_by_signals

@@ -22,8 +22,8 @@ def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
     Raises:
         ConfigurationError: the checkpoint cannot be used, or the device is not there.
     """
-    from semlt3d_ros.student.detector import Detector
-    from semlt3d_ros.student.shipped import default_checkpoint
+    from semlt3d_ros.checkpoints.shipped import default_checkpoint
+    from semlt3d_ros.inference.detector import Detector
 
     detector = Detector.load(checkpoint or default_checkpoint(), device)
     # All that was imported and loaded stays; looking through it for garbage holds up a set for 0.1 s now and then.

@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from semlt3d_ros.bags.message import BagMessage
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.data.bags import BagMessage, BagSource
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.messages.building import build_time
 from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.data.shards import SHARD_SUFFIX, FrameRegions, write_shard
+from semlt3d_ros.datasets.shards import SHARD_SUFFIX, FrameRegions, write_shard
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 
 _REGION_MIN_PIXELS = 6

@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.frame import Frame, PointCloud
-from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import StampedTransform
 from semlt3d_ros.messages.encode_detections import encode_labels, encode_labels_detection3d

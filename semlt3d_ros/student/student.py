@@ -12,7 +12,7 @@ from semlt3d_ros.student.attention import ImageContext
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import Decoder, LayerOutput
-from semlt3d_ros.student.denoising import DenoisingQueries
+from semlt3d_ros.student.denoising_queries import DenoisingQueries
 from semlt3d_ros.student.features import ImageFeatures
 from semlt3d_ros.student.geometry import spiral
 from semlt3d_ros.student.global_attention import DepthPointEncoding

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
-from semlt3d_ros.student.targets import Targets
 from semlt3d_ros.training.recipe import Augmentation
 
 

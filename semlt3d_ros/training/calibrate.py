@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.outputs import require_place
-from semlt3d_ros.evaluation.calibration import expected_calibration_error
+from semlt3d_ros.evaluation.confidence_calibration import expected_calibration_error
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.outcomes import TRUE_POSITIVE, find_pairs, judge
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.selection import select_predictions, select_truth
 from semlt3d_ros.evaluation.settings import EvaluationSettings
-from semlt3d_ros.student.calibration import Calibration, fit, fit_scaling
-from semlt3d_ros.student.checkpoint import read_checkpoint, save_checkpoint
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.postprocess import postprocess
+from semlt3d_ros.student.confidence_calibration import Calibration, fit, fit_scaling
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.detector import Detector
-from semlt3d_ros.student.postprocess import postprocess
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.loop import Frames
 from semlt3d_ros.training.recipe import load_recipe, settings_of, unfit_images

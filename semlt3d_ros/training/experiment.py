@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_header, save_checkpoint
 from semlt3d_ros.core.checks import Checked, Checks, rule
 from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.evaluation.evaluator import evaluate
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c
-from semlt3d_ros.student.checkpoint import read_checkpoint, read_header, save_checkpoint
-from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer, detected, rehearse

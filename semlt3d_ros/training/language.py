@@ -12,12 +12,12 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions, crop_region
-from semlt3d_ros.data.shards import FrameRegions
+from semlt3d_ros.datasets.shards import FrameRegions
+from semlt3d_ros.losses.targets import SeenRegions
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES
 from semlt3d_ros.semantics.regions import RegionEmbedder
-from semlt3d_ros.student.targets import SeenRegions
 from semlt3d_ros.training.recipe import Recipe
 
 _REGION_SIZE = 64

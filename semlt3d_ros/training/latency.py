@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.inference.detector import Detector
 
 
 def measure_latency(checkpoints: Sequence[Path], frames: Sequence[Frame], rounds: int = 5) -> list[float]:

@@ -14,21 +14,21 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from semlt3d_ros.checkpoints.checkpoint import adopt
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame, Labels
-from semlt3d_ros.data.shards import FrameRegions
+from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.losses.criterion import Criterion
+from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.projection import SemanticProjection
+from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import Batch, collate
-from semlt3d_ros.student.checkpoint import adopt
-from semlt3d_ros.student.criterion import Criterion
-from semlt3d_ros.student.denoising import Denoiser
-from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.memory import Memory
-from semlt3d_ros.student.projection import SemanticProjection
 from semlt3d_ros.student.student import Student, StudentOutput
-from semlt3d_ros.student.targets import Targets, collate_targets
 from semlt3d_ros.training.augmentation import augment, clip_is_mirrored
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics

@@ -12,9 +12,9 @@ from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rul
 from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.loss_weights import LossWeights
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.data.shards import FrameRegions, ShardDataset
+from semlt3d_ros.datasets.shards import FrameRegions, ShardDataset
 from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c, generate_shards, shard_paths
 
 _POLL_S = 0.5

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import semlt3d_ros
+from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
-from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer, rehearse

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from semlt3d_ros.checkpoints.checkpoint import write_tensors
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.student.checkpoint import write_tensors
 
 _ENTRY = "semlt3d_training"
 

@@ -13,12 +13,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
+from semlt3d_ros.bags.message import decoded
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.outputs import resolved
-from semlt3d_ros.data.bags import BagSource, decoded
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.sensing.frame_builder import FrameBuilder

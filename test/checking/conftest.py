@@ -2,8 +2,8 @@
 
 import pytest
 
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
-from semlt3d_ros.data.bags import BagSource
 
 FRAMES = 12
 

@@ -9,8 +9,8 @@ import sys
 import cv2
 import pytest
 
+from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.cli import main
-from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import topics
 
 

@@ -12,7 +12,7 @@ def checkpoint(tmp_path_factory):
     """A student that has learnt nothing, as a checkpoint."""
     import torch
 
-    from semlt3d_ros.student.checkpoint import save_checkpoint
+    from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
     from semlt3d_ros.student.config import StudentConfig
     from semlt3d_ros.student.student import Student
 

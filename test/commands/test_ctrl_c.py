@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.commands.live_run import free_domain
 from semlt3d_ros.core.outputs import unfinished
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 
 LIMIT_S = 120

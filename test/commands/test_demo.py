@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import pytest
 
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands import live_run
 from semlt3d_ros.commands.demo import summarize
 from semlt3d_ros.commands.live_run import NodeReport, child, free_domain
 from semlt3d_ros.core.errors import Semlt3dError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
-from semlt3d_ros.data.bags import BagSource
 from semlt3d_ros.evaluation import evaluate
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_diagnostics

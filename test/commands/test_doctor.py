@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from semlt3d_ros.checkpoints import shipped
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands import doctor
 from semlt3d_ros.commands import machine as machine_of
 from semlt3d_ros.commands.machine import TorchBuild
-from semlt3d_ros.student import shipped
 
 
 @pytest.fixture

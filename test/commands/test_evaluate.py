@@ -55,7 +55,8 @@ def test_an_unknown_protocol_is_refused(recorded, drive, refusal):
 
 
 def test_results_need_to_know_where_the_vehicle_was(recorded, drive, refusal, tmp_path):
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.messages import topics
 
     lost = tmp_path / "lost.mcap"
@@ -75,7 +76,8 @@ def test_results_need_to_know_where_the_vehicle_was(recorded, drive, refusal, tm
 
 def rewritten(source_path, path, change):
     """A copy of a bag; ``change(entry)`` gives the (topic, type, message, stamp) to write for each entry."""
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
 
     with BagSource(source_path) as source, BagSink(path) as sink:
         for entry in source.messages():
@@ -147,7 +149,8 @@ def test_what_an_evaluation_lacks_is_printed_and_in_json(recorded, drive, answer
 
 
 def test_bags_that_break_off_are_told(recorded, drive, answer, tmp_path, capsys):
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
 
     cut = tmp_path / "cut.mcap"
     with BagSource(recorded) as source, BagSink(cut, compress=False) as sink:

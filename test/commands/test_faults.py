@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 
 FRONT = topics.camera_image_topic("CAM_FRONT")
@@ -100,7 +101,7 @@ def test_a_bag_without_calibration_is_an_error_that_says_so(changed, detect, run
 
 def test_messages_of_other_types_on_a_topic_are_told_and_the_others_used(drive, detect, run, tmp_path):
     """Recorded by two publishers that do not agree about a topic's type."""
-    from semlt3d_ros.data import mcap_format as fmt
+    from semlt3d_ros.bags import mcap_format as fmt
 
     other = {topics.TF: "std_msgs/msg/String", topics.POINTS: "alien_msgs/msg/Cloud", FRONT_INFO: topics.TF_TYPE}
     content, numbers = [fmt.MAGIC, fmt.pack_record(fmt.HEADER, fmt.pack_text("ros2"), fmt.pack_text("x"))], {}

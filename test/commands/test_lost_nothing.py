@@ -149,7 +149,7 @@ def test_two_results_in_one_place_and_files_that_recipes_name_are_refused(
 
 def saved_checkpoint(out: Path, checkpoint: Path) -> None:
     """As ``train`` and ``calibrate`` write what they have made."""
-    from semlt3d_ros.student.checkpoint import load_student, save_checkpoint
+    from semlt3d_ros.checkpoints.checkpoint import load_student, save_checkpoint
 
     save_checkpoint(out, load_student(checkpoint)[0], "again", {})
 
@@ -293,14 +293,14 @@ KILLED = {
         "main(['simulate', OUT, '--frames', '1', '--size', '56x32', '--overwrite'])",
     ),
     "bag": (
-        "from semlt3d_ros.data.bags import BagSink",
+        "from semlt3d_ros.bags.sink import BagSink",
         "os.replace = REPLACE\nwith BagSink(OUT, overwrite=True) as sink:\n"
         "    sink.write('/t', 'std_msgs/msg/String', b'\\0\\1\\0\\0\\1\\0\\0\\0\\0', 1); sink.flush()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)",
     ),
     "drive.rrd": ("from semlt3d_ros.cli import main", "main(['view', DRIVE, '--save', OUT])"),
     "student.safetensors": (
-        "from semlt3d_ros.student.checkpoint import load_student, save_checkpoint\n"
+        "from semlt3d_ros.checkpoints.checkpoint import load_student, save_checkpoint\n"
         "student = load_student(Path(CHECKPOINT))[0]",
         "save_checkpoint(Path(OUT), student, 'again', {})",
     ),
@@ -324,7 +324,7 @@ def test_an_earlier_result_outlives_a_run_that_is_killed(
     left = unfinished(out, folder=name == "bag")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, left.name])
     if "bag" in name:
-        from semlt3d_ros.data.bags import BagSource
+        from semlt3d_ros.bags.source import BagSource
 
         with BagSource(left) as bag:
             assert len(list(bag.messages())) > 0
@@ -332,7 +332,8 @@ def test_an_earlier_result_outlives_a_run_that_is_killed(
 
 def test_a_detection_that_is_ended_says_where_it_is(drive: Path, checkpoint: Path, tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from semlt3d_ros.cli import main; from semlt3d_ros.student.detector import Detector\n"
+        "import os, signal, sys; from semlt3d_ros.cli import main\n"
+        "from semlt3d_ros.inference.detector import Detector\n"
         "real, calls = Detector.detect, []\n"
         "def detect(self, frame):\n"
         "    calls.append(frame)\n"
@@ -352,8 +353,8 @@ def test_a_detection_that_is_ended_says_where_it_is(drive: Path, checkpoint: Pat
 WRITING = {"write_text", "write_bytes", "savefig", "save_file", "save", "savez", "replace", "rename", "open"}
 ELSEWHERE = {
     "core/outputs.py",  # the piece itself
-    "data/mcap_writer.py",  # writes where BagSink tells it to
-    "data/bags.py",  # unpacks into a temporary folder
+    "bags/mcap_writer.py",  # writes where BagSink tells it to
+    "bags/source.py",  # unpacks into a temporary folder
     "viewing/server.py",  # its own temporary folder
     "commands/live_run.py",  # logs of child processes
     "training/loop.py",  # a log that grows

@@ -6,16 +6,17 @@ import sys
 
 import numpy as np
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.live_run import free_domain
 from semlt3d_ros.core.outputs import unfinished
-from semlt3d_ros.data.bags import BagSink, BagSource
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import StampedTransform
 from semlt3d_ros.messages.encode_sensors import encode_transforms
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import LATCHED
-from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.viewing import live
 
 

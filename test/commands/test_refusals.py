@@ -13,7 +13,8 @@ RECIPES = Path(__file__).resolve().parents[2] / "config" / "recipes"
 
 @pytest.fixture
 def without_truth(drive, tmp_path):
-    from semlt3d_ros.data.bags import BagSink, BagSource
+    from semlt3d_ros.bags.sink import BagSink
+    from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.messages import topics
 
     path = tmp_path / "plain.mcap"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from semlt3d_ros.bags import mcap_format as fmt
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.data import mcap_format as fmt
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.evaluation import evaluate
 from semlt3d_ros.evaluation.bags import BagPairs
 from semlt3d_ros.messages import topics

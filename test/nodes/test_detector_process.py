@@ -121,7 +121,7 @@ def test_what_cannot_be_loaded_starts_nothing(domain: int, overrides: list[str],
 def checkpoint(tmp_path: Path) -> Callable[..., Path]:
     """Writes a checkpoint of a small student with random weights."""
     torch = pytest.importorskip("torch")
-    from semlt3d_ros.student.checkpoint import save_checkpoint
+    from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
     from semlt3d_ros.student.config import StudentConfig
     from semlt3d_ros.student.student import Student
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import Semlt3dError
-from semlt3d_ros.data.bags import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_long_tail
 from semlt3d_ros.middleware.dds import DdsMiddleware

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import unfinished
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import stamp_of
 from semlt3d_ros.messages.typestore import message_class, serialize

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
+from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+from semlt3d_ros.checkpoints.shipped import default_checkpoint
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import stamp_of
 from semlt3d_ros.messages.typestore import deserialize
@@ -22,9 +25,7 @@ from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import QoS
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.semantics.anchors import save_anchors
-from semlt3d_ros.student.checkpoint import save_checkpoint
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.shipped import default_checkpoint
 from semlt3d_ros.student.student import Student
 
 

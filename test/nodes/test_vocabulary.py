@@ -168,7 +168,7 @@ def test_a_node_that_is_not_there_is_named(join: Callable[..., DdsMiddleware]) -
 def speaking_checkpoint(tmp_path: Path) -> Path:
     """A small student with language and random weights."""
     torch = pytest.importorskip("torch")
-    from semlt3d_ros.student.checkpoint import save_checkpoint
+    from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
     from semlt3d_ros.student.config import StudentConfig
     from semlt3d_ros.student.student import Student
 

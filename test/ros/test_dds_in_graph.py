@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from semlt3d_ros.data.bags import BagSource
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.messages import topics
 
 OUTPUTS = {

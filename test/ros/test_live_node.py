@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from semlt3d_ros.checkpoints.shipped import default_checkpoint
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform, decode_long_tail
 from semlt3d_ros.middleware.port import QoS
-from semlt3d_ros.student.shipped import default_checkpoint
 
 Ros2 = Callable[..., str]
 Start = Callable[..., Any]

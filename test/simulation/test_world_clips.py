@@ -6,7 +6,7 @@ import pytest
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
-from semlt3d_ros.data.shards import ShardDataset
+from semlt3d_ros.datasets.shards import ShardDataset
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, main
 from semlt3d_ros.training.rendering import RenderedFrames, digest

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.data.bags import BagSource
-from semlt3d_ros.data.shards import ShardDataset
+from semlt3d_ros.datasets.shards import ShardDataset
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import rig_from_topics
 from semlt3d_ros.simulation.drive import Drive, DriveConfig

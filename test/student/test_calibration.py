@@ -9,15 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semlt3d_ros.checkpoints.checkpoint import load_student, save_checkpoint
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.evaluation.evaluator import evaluate
-from semlt3d_ros.student.calibration import Calibration, Scaling, fit, fit_scaling
-from semlt3d_ros.student.checkpoint import load_student, save_checkpoint
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.postprocess import postprocess
+from semlt3d_ros.student.confidence_calibration import Calibration, Scaling, fit, fit_scaling
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.detector import Detector
-from semlt3d_ros.student.postprocess import postprocess
 from semlt3d_ros.student.student import Student
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from semlt3d_ros.checkpoints.checkpoint import load_student, read_header, save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
-from semlt3d_ros.student.checkpoint import load_student, read_header, save_checkpoint
-from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.student.student import Student
 
 

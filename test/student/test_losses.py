@@ -6,15 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from semlt3d_ros.losses.criterion import Criterion, LossWeights, depth_loss, image_losses, query_losses
+from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.matcher import match
+from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import collate
-from semlt3d_ros.student.criterion import Criterion, LossWeights, depth_loss, image_losses, query_losses
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.denoising import Denoiser
 from semlt3d_ros.student.geometry import encode_boxes, project
 from semlt3d_ros.student.image_head import ImageHead, ImageOutput, depth_bin_edges
-from semlt3d_ros.student.matcher import match
 from semlt3d_ros.student.student import StudentOutput
-from semlt3d_ros.student.targets import Targets, collate_targets
 
 
 def perfect_layer(targets: Targets, extra: int = 6) -> LayerOutput:

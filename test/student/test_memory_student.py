@@ -9,8 +9,8 @@ from safetensors.torch import load, save
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.student.batch import Batch, collate
-from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.memory import RESETS, Memory
 from semlt3d_ros.student.student import Student, StudentOutput
 
@@ -148,8 +148,8 @@ def test_frames_without_any_camera_go_through(streaming, frames) -> None:
 
 def test_the_matched_queries_of_training_equal_those_of_running(streaming, frames) -> None:
     """A clip is trained as it will run: the memory a frame leaves does not depend on denoising queries."""
-    from semlt3d_ros.student.denoising import Denoiser
-    from semlt3d_ros.student.targets import collate_targets
+    from semlt3d_ros.losses.denoising import Denoiser
+    from semlt3d_ros.losses.targets import collate_targets
 
     student, course = student_of(streaming), drive(frames[0])
     plain = played(student, course[:2])

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semlt3d_ros.inference.postprocess import localisation_confidence, postprocess, suppressed
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.postprocess import localisation_confidence, postprocess, suppressed
 
 
 def layer(centers, logits, log_scale=-4.0) -> LayerOutput:

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.projection import SemanticProjection, distillation_loss
+from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import collate
-from semlt3d_ros.student.criterion import Criterion, LossWeights
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.projection import SemanticProjection, distillation_loss
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.student.targets import Targets, collate_targets
 
 D = 12
 

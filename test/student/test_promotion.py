@@ -12,17 +12,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import semlt3d_ros
+from semlt3d_ros.checkpoints.checkpoint import adopt, read_checkpoint, save_checkpoint
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.semantics import clip
 from semlt3d_ros.semantics.anchors import load_anchors, save_anchors
-from semlt3d_ros.student.calibration import Calibration
-from semlt3d_ros.student.checkpoint import adopt, read_checkpoint, save_checkpoint
-from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.student.confidence_calibration import Calibration
 from semlt3d_ros.student.student import Student
 
 PACKAGE = Path(semlt3d_ros.__file__).parent
-READERS = {str(PACKAGE / name) for name in ("core/tensor_file.py", "student/detector.py", "semantics/anchors.py")}
-READERS |= {str(PACKAGE / name) for name in ("student/checkpoint.py", "semantics/clip.py")}
+READERS = {str(PACKAGE / name) for name in ("core/tensor_file.py", "inference/detector.py", "semantics/anchors.py")}
+READERS |= {str(PACKAGE / name) for name in ("checkpoints/checkpoint.py", "semantics/clip.py")}
 
 
 def loads_with_a_swap(load, path, first, second):

@@ -11,12 +11,12 @@ import yaml
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.projection import SemanticProjection
+from semlt3d_ros.losses.targets import SeenRegions, collate_targets
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.criterion import Criterion, LossWeights
-from semlt3d_ros.student.projection import SemanticProjection
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.student.targets import SeenRegions, collate_targets
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "models"
 NAMES = ("semlt3d_far3d_v2_99", "semlt3d_r101", "semlt3d_r50", "streampetr_r50")

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.targets import collate_targets
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.criterion import Criterion, LossWeights
-from semlt3d_ros.student.denoising import Denoiser
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.student.targets import collate_targets
 
 
 def batch_of(frames, config):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
-from semlt3d_ros.student.calibration import Calibration, Scaling
-from semlt3d_ros.student.checkpoint import save_checkpoint
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.postprocess import localisation_confidence, postprocess
+from semlt3d_ros.student.confidence_calibration import Calibration, Scaling
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.detector import Detector
 from semlt3d_ros.student.geometry import range_scale
-from semlt3d_ros.student.postprocess import localisation_confidence, postprocess
 from semlt3d_ros.student.student import Student
 
 WIDTH, SOURCE = 12, "clip@12"

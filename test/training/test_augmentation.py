@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 
+from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import project
-from semlt3d_ros.student.targets import Targets
 from semlt3d_ros.training.augmentation import Augmentation, augment, clip_is_mirrored, mirrored, rotated
 
 

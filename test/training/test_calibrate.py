@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.student.checkpoint import read_checkpoint, save_checkpoint
-from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import LANGUAGE_SHARES, Judged, calibrate, calibration_errors
 from semlt3d_ros.training.recipe import load_recipe, settings_of

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
-from semlt3d_ros.data.shards import FrameRegions
+from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
-from semlt3d_ros.student.checkpoint import read_header
 from semlt3d_ros.training.language import Semantics, regions_of
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe

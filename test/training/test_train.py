@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.student.checkpoint import read_header
-from semlt3d_ros.student.detector import Detector
+from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.training.loop import Trainer, rate_at
 from semlt3d_ros.training.recipe import Schedule, load_recipe
 from semlt3d_ros.training.rendering import RenderedFrames

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from rerun.chunk import RrdReader
 
+from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
-from semlt3d_ros.data.bags import BagSink
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import StampedTransform
 from semlt3d_ros.messages.encode import (

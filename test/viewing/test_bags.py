@@ -7,8 +7,9 @@ import signal
 import numpy as np
 import pytest
 
+from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.data.bags import BagSink, BagSource
 from semlt3d_ros.viewing import view_bags
 from semlt3d_ros.viewing.bags import BagFrames
 from semlt3d_ros.viewing.rerun_sink import RerunSink

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from semlt3d_ros.data.bags import BagSource
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_long_tail
 from semlt3d_ros.messages.typestore import deserialize

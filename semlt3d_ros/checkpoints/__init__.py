@@ -1,0 +1,1 @@
+"""Checkpoints of models: read, written, shipped."""

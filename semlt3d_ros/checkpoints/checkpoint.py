@@ -1,0 +1,217 @@
+"""Checkpoints: safetensors with a JSON header. Nothing is unpickled.
+
+The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with its class names, the
+provenance of the weights, where its language anchors are from (the anchors themselves are among the tensors), and the
+calibration of its confidences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from semlt3d_ros.checkpoints.shipped import no_checkpoint
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.tensor_file import read_tensor_file
+from semlt3d_ros.student.confidence_calibration import Calibration
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.student import Student
+
+FORMAT = 1
+_ENTRY = "semlt3d"
+
+
+def save_checkpoint(
+    path: Path,
+    student: Student,
+    name: str,
+    provenance: dict[str, Any],
+    language: dict[str, Any] | None = None,
+    calibration: Calibration | None = None,
+) -> None:
+    """Write a student's weights and header atomically: a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file.
+        student: its weights and config.
+        name: goes into the model version.
+        provenance: where the weights are from.
+        language: for a student with language anchors, the ``source`` and the ``prompts`` they are from.
+        calibration: of the confidences; without one they are given out as they are.
+    """
+    header = {"format": FORMAT, "name": name, "config": student.config.to_dict(), "provenance": provenance}
+    if language is not None:
+        header["language"] = language
+    if calibration is not None:
+        header["calibration"] = calibration.to_json()
+    write_tensors(path, student.state_dict(), {_ENTRY: json.dumps(header)})
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file in one step.
+
+    Raises:
+        ConfigurationError: the place cannot be written, or the disk is full; an earlier file is unchanged.
+    """
+    # As bytes, since the library's own writing hides what the disk says.
+    write_whole(path, save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, metadata))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything in a checkpoint, from one reading of the file: a promotion in the meantime changes nothing of it.
+
+    Attributes:
+        path: where it was, for messages.
+        header: format, name, config, provenance and what else ``save_checkpoint`` wrote.
+        config: of the student.
+        tensors: its weights and language anchors, by name.
+        version: ``"<name>@<first ten digits of the file's SHA-256>"``.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    config: StudentConfig
+    tensors: dict[str, Tensor]
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The first half of the version."""
+        return str(self.header["name"])
+
+    @property
+    def language_source(self) -> str:
+        """Identity of the CLIP that the language anchors are from; ``""`` where unknown."""
+        return str((self.header.get("language") or {}).get("source", ""))
+
+    def calibration(self) -> Calibration | None:
+        """The calibration of its confidences, None where there is none.
+
+        Raises:
+            ConfigurationError: there is one that cannot be used.
+        """
+        values = self.header.get("calibration")
+        try:
+            return None if values is None else Calibration.from_json(values, len(self.config.class_names))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"checkpoint '{self.path}': {error}") from error
+
+    def student(self, device: torch.device | str = "cpu") -> Student:
+        """A student with its weights, in evaluation mode.
+
+        Raises:
+            ConfigurationError: the checkpoint names other classes than this package's, or its tensors do not fit its
+                config.
+        """
+        if self.config.class_names != CLASS_NAMES:
+            unknown = sorted(set(self.config.class_names) - set(CLASS_NAMES))
+            missing = sorted(set(CLASS_NAMES) - set(self.config.class_names))
+            raise ConfigurationError(
+                f"checkpoint '{self.path}' was made for other classes "
+                f"(unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
+                f"order equal: {not unknown and not missing}); use one trained for: {', '.join(CLASS_NAMES)}"
+            )
+        student = Student(self.config)
+        try:
+            student.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()
+            raise ConfigurationError(
+                f"checkpoint '{self.path}' does not fit its own config: {' '.join(reason[:2])}"
+            ) from error
+        return student.eval().to(device)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, once and as a whole.
+
+    Raises:
+        ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
+    """
+    with _explained(path):
+        content, metadata = read_tensor_file(path)
+        tensors = load(content)
+    header, config = _header_of(path, metadata)
+    digest = hashlib.sha256(content).hexdigest()
+    return Checkpoint(path, header, config, tensors, f"{header['name']}@{digest[:10]}")
+
+
+def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
+    """A student in evaluation mode and its model version; raises the same as reading and making it."""
+    checkpoint = read_checkpoint(path)
+    return checkpoint.student(device), checkpoint.version
+
+
+def read_config(path: Path) -> StudentConfig:
+    """The student's config in a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
+    return _header_of(path, _metadata_of(path))[1]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """A checkpoint's header, without the rest of the file; raises the same as ``read_checkpoint``."""
+    return _header_of(path, _metadata_of(path))[0]
+
+
+def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:
+    """Take over the tensors of a checkpoint that fit by name and shape; returns the names of the student's other ones.
+
+    ``parts`` are beginnings of tensor names; nothing given takes everything.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
+    """
+    own = student.state_dict()
+    fitting = {
+        key: value
+        for key, value in read_checkpoint(path).tensors.items()
+        if key in own and key.startswith(tuple(parts) or "") and value.shape == own[key].shape
+    }
+    if not fitting:
+        raise ConfigurationError(f"checkpoint '{path}': none of its tensors fits this student; start from another one")
+    student.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
+def _metadata_of(path: Path) -> dict[str, str]:
+    with _explained(path), safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say what is the matter with a file that cannot be read."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise no_checkpoint(path) from error
+    except (SafetensorError, OSError) as error:
+        raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
+
+
+def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:
+    try:
+        header = json.loads(metadata[_ENTRY])
+        number, _, config = header["format"], header["name"], header["config"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
+        ) from error
+    if number != FORMAT:
+        raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
+    try:
+        return header, replace(StudentConfig.from_dict(config), pretrained=False)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint '{path}': {error}") from error
