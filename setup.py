@@ -5,25 +5,32 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-_DEFINITIONS = Path("msg")
-_INSTALLED_AS = Path("semlt3d_ros", "messages", "definitions")
+_PACKAGE = Path("semlt3d_ros")
+_CARRIED = {
+    Path("msg"): ("*.msg", _PACKAGE / "messages" / "definitions"),
+    Path("config", "classes"): ("*.yaml", _PACKAGE / "config" / "classes"),
+    Path("config", "label_maps"): ("*.yaml", _PACKAGE / "config" / "label_maps"),
+}
+"""Folders that ROS wants at the top, which of their files are needed, and where the package looks for them."""
 
 
 class BuildWithMessages(build_py):
-    """Puts ``msg/*.msg``, which ROS wants at the top, beside the code that reads them where there is no ROS."""
+    """Puts what ROS wants at the top beside the code that reads it where there is no ROS."""
 
     def run(self) -> None:
-        """Build, then add the definitions."""
+        """Build, then add what is carried."""
         super().run()
         if not self.editable_mode:
-            target = Path(self.build_lib) / _INSTALLED_AS
-            self.mkpath(str(target))
-            for path in sorted(_DEFINITIONS.glob("*.msg")):
-                self.copy_file(str(path), str(target / path.name))
+            for folder, (pattern, place) in _CARRIED.items():
+                target = Path(self.build_lib) / place
+                self.mkpath(str(target))
+                for path in sorted(folder.glob(pattern)):
+                    self.copy_file(str(path), str(target / path.name))
 
     def get_source_files(self) -> list[str]:
-        """Source distributions need the definitions too."""
-        return [*super().get_source_files(), *map(str, sorted(_DEFINITIONS.glob("*.msg")))]
+        """Source distributions need what is carried too."""
+        carried = (path for folder, (pattern, _) in _CARRIED.items() for path in sorted(folder.glob(pattern)))
+        return [*super().get_source_files(), *map(str, carried)]
 
 
 setup(cmdclass={"build_py": BuildWithMessages})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.classes import ABSENT
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.rigid import Matrix
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 
 
 @dataclass
@@ -56,10 +60,14 @@ class Labels:
 
     Attributes:
         boxes: N boxes.
-        class_ids: (N,) int64 indices into ``taxonomy.CLASS_NAMES``.
+        class_ids: (N,) int64 indices into ``class_names``; ``classes.ABSENT`` for what is of none of them, which is
+            to be ignored and is no background.
         track_ids: (N,) strings, one object keeps its id through a drive.
         lidar_points: (N,) int64 number of LiDAR points in the box; -1 where unknown.
         visible_pixels: (N,) int64 pixels the object covers over all images; -1 where unknown.
+        class_names: the names of the classes.
+        attributes: (N,) what objects do or are, such as ``vehicle.parked``, ``""`` where unknown; empty where nobody
+            knows any.
     """
 
     boxes: Boxes3D
@@ -67,6 +75,8 @@ class Labels:
     track_ids: tuple[str, ...] = ()
     lidar_points: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     visible_pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    class_names: tuple[str, ...] = CLASS_NAMES
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -79,6 +89,18 @@ class Labels:
         for name in ("class_ids", "track_ids", "lidar_points", "visible_pixels"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"Labels.{name} has {len(getattr(self, name))} entries for {count} boxes")
+        if self.attributes and len(self.attributes) != count:
+            raise ValueError(f"Labels.attributes has {len(self.attributes)} entries for {count} boxes")
+
+    def as_classes(self, columns: Sequence[int], class_names: tuple[str, ...]) -> Labels:
+        """The same objects in terms of other classes.
+
+        Args:
+            columns: the new class of each of ``class_names`` as they are, as ``label_map.columns_for`` gives them.
+            class_names: the new names.
+        """
+        table = np.array([*columns, ABSENT], np.int64)  # the last is what ABSENT itself becomes
+        return replace(self, class_ids=table[self.class_ids], class_names=class_names)
 
     def __getitem__(self, mask: NDArray) -> Labels:
         """The labels chosen by an integer array or a boolean mask."""
@@ -89,7 +111,29 @@ class Labels:
             tuple(self.track_ids[i] for i in index),
             self.lidar_points[index],
             self.visible_pixels[index],
+            self.class_names,
+            tuple(self.attributes[i] for i in index) if self.attributes else (),
         )
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """What a data set says about a frame besides its boxes.
+
+    Attributes:
+        data_set, scene: the data set and the recording in it.
+        token: the frame's key in the data set; empty where it has none.
+        attributes: of each box, or empty.
+        visibility: share in [0, 1] of each box that is visible, NaN where unknown; or empty.
+        region: where everything is labelled.
+    """
+
+    data_set: str
+    scene: str
+    token: str = ""
+    attributes: tuple[str, ...] = ()
+    visibility: tuple[float, ...] = ()
+    region: LabelledRegion = field(default_factory=LabelledRegion)
 
 
 @dataclass
@@ -103,6 +147,7 @@ class Frame:
         T_world_ego: (4, 4) ego pose at ``stamp`` in a fixed frame (odom or map), or None without odometry.
         points: the LiDAR sweep, or None.
         labels: ground truth, or None.
+        region: where everything of the classes is labelled.
     """
 
     stamp: int
@@ -111,3 +156,4 @@ class Frame:
     T_world_ego: Matrix | None = None
     points: PointCloud | None = None
     labels: Labels | None = None
+    region: LabelledRegion = field(default_factory=LabelledRegion)

@@ -6,22 +6,7 @@ nuScenes trainval (Few < 5,000 boxes, Medium < 50,000, Many above).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-Group = Literal["many", "medium", "few"]
-Superclass = Literal["vehicle", "pedestrian", "movable"]
-
-
-@dataclass(frozen=True)
-class ClassInfo:
-    """One class: its name, super-class, evaluation range in metres and frequency group."""
-
-    name: str
-    superclass: Superclass
-    range_m: float
-    group: Group
-
+from semlt3d_ros.core.classes import ClassInfo, ClassList, Group
 
 CLASSES: tuple[ClassInfo, ...] = (
     ClassInfo("car", "vehicle", 50.0, "many"),
@@ -44,6 +29,9 @@ CLASSES: tuple[ClassInfo, ...] = (
     ClassInfo("barrier", "movable", 30.0, "many"),
 )
 
+LT3D = ClassList("lt3d", CLASSES)
+"""The list that is taken where nothing says otherwise."""
+
 CLASS_NAMES: tuple[str, ...] = tuple(info.name for info in CLASSES)
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASS_NAMES)}
 GROUPS: tuple[Group, ...] = ("many", "medium", "few")
@@ -52,31 +40,3 @@ GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 def classes_of_group(group: Group) -> tuple[int, ...]:
     """Indices of the classes in a frequency group."""
     return tuple(index for index, info in enumerate(CLASSES) if info.group == group)
-
-
-NUSCENES_CATEGORIES: dict[str, str | None] = {
-    "vehicle.car": "car",
-    "vehicle.truck": "truck",
-    "vehicle.trailer": "trailer",
-    "vehicle.bus.bendy": "bus",
-    "vehicle.bus.rigid": "bus",
-    "vehicle.construction": "construction_vehicle",
-    "vehicle.bicycle": "bicycle",
-    "vehicle.motorcycle": "motorcycle",
-    "vehicle.emergency.ambulance": "emergency_vehicle",
-    "vehicle.emergency.police": "emergency_vehicle",
-    "human.pedestrian.adult": "adult",
-    "human.pedestrian.child": "child",
-    "human.pedestrian.police_officer": "police_officer",
-    "human.pedestrian.construction_worker": "construction_worker",
-    "human.pedestrian.stroller": "stroller",
-    "human.pedestrian.personal_mobility": "personal_mobility",
-    "human.pedestrian.wheelchair": None,
-    "movable_object.pushable_pullable": "pushable_pullable",
-    "movable_object.debris": "debris",
-    "movable_object.trafficcone": "traffic_cone",
-    "movable_object.barrier": "barrier",
-    "static_object.bicycle_rack": None,
-    "animal": None,
-}
-"""nuScenes' 23 categories to the classes of LT3D, None where it has none."""

@@ -84,7 +84,9 @@ def read_sample_tokens(source: BagSource, faults: FaultLog) -> dict[int, str]:
             _refuse_type(entry.type_name, entry.topic, faults)
             continue
         try:
-            tokens[stamp_of(message)] = decode_sample(message)
+            sample = decode_sample(message)
+            if sample.token:
+                tokens[stamp_of(message)] = sample.token
         except InputRejected as error:
             faults.reject(entry.topic, error)
     return tokens

@@ -1,7 +1,8 @@
 """ROS messages to core types. Every function takes rosbags' and rclpy's classes alike and trusts no size in them."""
 
+from semlt3d_ros.messages.dataset_sample import decode_sample
 from semlt3d_ros.messages.decode_camera_info import Calibration, decode_calibration
-from semlt3d_ros.messages.decode_detections import decode_detection3d, decode_labels, decode_long_tail, decode_sample
+from semlt3d_ros.messages.decode_detections import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.messages.decode_geometry import (
     StampedTransform,
     decode_odometry,

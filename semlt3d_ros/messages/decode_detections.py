@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import rotation_from_quaternion, yaw_from_rotation
@@ -69,26 +68,29 @@ def decode_labels(
     Args:
         message: the message.
         faults: gets what was left out, by reason. ``box``: a pose or size that is no box's; ``class_name``: not one of
-            the 18 classes; ``velocity``: put right, not known instead of not finite.
+            the classes that the message lists; ``velocity``: put right, not known instead of not finite.
         topic: where it came from.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
-    known = f"use {', '.join(CLASS_NAMES)}"
+    names = tuple(message.class_names)
+    index = {name: place for place, name in enumerate(names)}
+    known = f"class_names has {', '.join(names) or 'none'}"
     rows.leave_out(
         "class_name",
         {
             row: f"the class '{item.class_name}' is not known, {known}"
             for row, item in enumerate(rows.items)
-            if item.class_name not in CLASS_INDEX
+            if item.class_name not in index
         },
     )
     boxes = rows.boxes(lambda item: item.pose, lambda item: item.size, lambda item: item.velocity)
     labels = Labels(
         boxes=boxes,
-        class_ids=np.array([CLASS_INDEX[item.class_name] for item in rows.items], np.int64),
+        class_ids=np.array([index[item.class_name] for item in rows.items], np.int64),
         track_ids=tuple(item.track_id for item in rows.items),
         lidar_points=np.array([item.lidar_points for item in rows.items], np.int64),
         visible_pixels=np.array([item.visible_pixels for item in rows.items], np.int64),
+        class_names=names,
     )
     return labels, stamp_of(message)
 
@@ -135,17 +137,6 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
 def _scored(item: Any) -> list[Any]:
     """The hypotheses of a ``Detection3D`` that have a score."""
     return [result.hypothesis for result in item.results if math.isfinite(result.hypothesis.score)]
-
-
-def decode_sample(message: Any) -> str:
-    """The data set's own key of a frame, of ``semlt3d_ros/DatasetSample``.
-
-    Raises:
-        InputRejected: ``sample_token``: it is empty.
-    """
-    if not message.token:
-        raise InputRejected("sample_token", f"the sample of stamp {stamp_of(message) * 1e-9:.3f} s has no token")
-    return str(message.token)
 
 
 class _Rows:

@@ -58,7 +58,7 @@ def decode_transforms(message: Any, rejected: list[tuple[str, InputRejected]] | 
     for item in message.transforms:
         parent, child = _frame(item.header.frame_id), _frame(item.child_frame_id)
         try:
-            matrix = _matrix(item.transform.translation, item.transform.rotation, parent, child)
+            matrix = matrix_of(item.transform.translation, item.transform.rotation, parent, child)
         except InputRejected as error:
             if rejected is None:
                 raise
@@ -79,7 +79,7 @@ def decode_odometry(message: Any) -> StampedTransform:
         _frame(message.header.frame_id),
         _frame(message.child_frame_id),
         stamp_of(message),
-        _matrix(pose.position, pose.orientation, _frame(message.header.frame_id), _frame(message.child_frame_id)),
+        matrix_of(pose.position, pose.orientation, _frame(message.header.frame_id), _frame(message.child_frame_id)),
         np.array([twist.linear.x, twist.linear.y, twist.linear.z]),
         np.array([twist.angular.x, twist.angular.y, twist.angular.z]),
     )
@@ -89,7 +89,12 @@ def _frame(name: str) -> str:
     return name.lstrip("/")
 
 
-def _matrix(translation: Any, rotation: Any, parent: str, child: str) -> Matrix:
+def matrix_of(translation: Any, rotation: Any, parent: str, child: str) -> Matrix:
+    """A transform (4, 4) of a message's vector and quaternion; frames are for the message of the error.
+
+    Raises:
+        InputRejected: ``transform``: a quaternion or position that is not a rigid transform.
+    """
     link = f"transform '{parent}' -> '{child}'"
     position = np.array([translation.x, translation.y, translation.z], dtype=np.float64)
     if not (np.abs(position) < _FARTHEST_M).all():

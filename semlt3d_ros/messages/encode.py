@@ -1,11 +1,11 @@
 """Core types to ROS messages."""
 
+from semlt3d_ros.messages.dataset_sample import encode_sample
 from semlt3d_ros.messages.encode_detections import (
     encode_detection3d,
     encode_labels,
     encode_labels_detection3d,
     encode_long_tail,
-    encode_sample,
 )
 from semlt3d_ros.messages.encode_display import DiagnosticEntry, encode_diagnostics, encode_label_info
 from semlt3d_ros.messages.encode_markers import MarkerOptions, encode_markers

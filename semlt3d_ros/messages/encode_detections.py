@@ -12,11 +12,11 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
 from semlt3d_ros.messages.building import build_header
 from semlt3d_ros.messages.cdr import Chosen, serialize_records
 from semlt3d_ros.messages.topics import DETECTION_3D_TYPE, LONG_TAIL_TYPE
-from semlt3d_ros.messages.typestore import MessageTypes, Serialized, message_class
+from semlt3d_ros.messages.typestore import Serialized, message_class
 
 NOT_COUNTED = -1
 TRUTH_VERSION = "ground_truth"
@@ -46,8 +46,8 @@ def encode_detection3d(detections: Detections, frame_id: str, top_k: int = 3) ->
 
 def encode_labels_detection3d(labels: Labels, stamp: int, frame_id: str) -> Serialized:
     """``vision_msgs/Detection3DArray`` of ground truth: one hypothesis of score 1 each, the track id as ``id``."""
-    confidences = _one_hot(labels.class_ids)
-    return _detection3d_array(labels.boxes, confidences, CLASS_NAMES, labels.track_ids, (stamp, frame_id), 1)
+    confidences = _one_hot(labels)
+    return _detection3d_array(labels.boxes, confidences, labels.class_names, labels.track_ids, (stamp, frame_id), 1)
 
 
 def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
@@ -71,7 +71,7 @@ def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
 
 
 def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
-    """``semlt3d_ros/LongTailDetectionArray`` of ground truth: one-hot confidences over the 18 classes.
+    """``semlt3d_ros/LongTailDetectionArray`` of ground truth: one-hot confidences over its classes.
 
     Args:
         labels: boxes in ``frame_id``.
@@ -80,7 +80,7 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
     """
     return _long_tail_array(
         labels.boxes,
-        _one_hot(labels.class_ids),
+        _one_hot(labels),
         {
             "depth_uncertainty": np.nan,
             "track_id": labels.track_ids,
@@ -88,17 +88,10 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
             "visible_pixels": labels.visible_pixels,
         },
         header=build_header(message_class, stamp, frame_id),
-        class_names=list(CLASS_NAMES),
+        class_names=list(labels.class_names),
         cameras=[],
         missing_cameras=[],
         model_version=TRUTH_VERSION,
-    )
-
-
-def encode_sample(stamp: int, data_set: str, scene: str, token: str, types: MessageTypes = message_class) -> Any:
-    """``semlt3d_ros/DatasetSample``: the data set's own key of the frame at ``stamp`` (nanoseconds)."""
-    return types("semlt3d_ros/msg/DatasetSample")(
-        header=build_header(types, stamp, ""), data_set=data_set, scene=scene, token=token
     )
 
 
@@ -169,5 +162,6 @@ def _best_first(detections: Detections) -> NDArray[np.int64]:
     return (-detections.scores).argsort(kind="stable")
 
 
-def _one_hot(class_ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.eye(len(CLASS_NAMES), dtype=np.float32)[class_ids]
+def _one_hot(labels: Labels) -> NDArray[np.float32]:
+    """(N, C); nothing but zeros for what is of none of the classes."""
+    return np.eye(len(labels.class_names) + 1, len(labels.class_names), dtype=np.float32)[labels.class_ids]

@@ -21,7 +21,7 @@ from semlt3d_ros.messages.vision_definitions import VISION_DEFINITIONS
 MessageTypes = Callable[[str], Any]
 """Gives the class of ``"pkg/msg/Name"``. Encoders take one, so that they build rclpy's messages as well as rosbags'."""
 
-OWN_MESSAGES = ("DatasetSample", "DistillationStatus", "LongTailDetection", "LongTailDetectionArray")
+OWN_MESSAGES = ("ViewWindow", "DatasetSample", "DistillationStatus", "LongTailDetection", "LongTailDetectionArray")
 """Names of this package's messages; each comes after the messages it contains."""
 
 

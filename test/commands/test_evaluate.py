@@ -168,13 +168,14 @@ def test_bags_that_break_off_are_told(recorded, drive, answer, tmp_path, capsys)
 
 
 def test_samples_are_named_by_the_data_set_where_the_truth_says_how(recorded, drive, answer, tmp_path, capsys):
+    from semlt3d_ros.core.frame import SampleInfo
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.encode import encode_sample
 
     def with_token(entry):
         if entry.topic != topics.TRUTH_LONG_TAIL:
             return as_it_is(entry)
-        sample = encode_sample(entry.stamp, "nuScenes", "scene-0061", f"token{entry.stamp}")
+        sample = encode_sample(SampleInfo("nuScenes", "scene-0061", f"token{entry.stamp}"), entry.stamp, "base_link")
         return [*as_it_is(entry), (topics.TRUTH_SAMPLE, topics.SAMPLE_TYPE, sample, entry.stamp)]
 
     keyed, results = rewritten(drive, tmp_path / "keyed.mcap", with_token), tmp_path / "results.json"

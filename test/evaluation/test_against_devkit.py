@@ -18,7 +18,8 @@ from bench.evaluator import DEVKIT_ERRORS, devkit_boxes, differences, evaluate_h
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_NAMES, NUSCENES_CATEGORIES
+from semlt3d_ros.core.label_map import load_label_map
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation import LT3D, NUSCENES, EvaluationSettings, FrameAttributes
 
 TOLERANCE = 1e-9
@@ -158,8 +159,10 @@ def test_the_protocol_of_nuscenes_is_the_development_kits():
 
 
 def test_categories_map_as_in_the_development_kit():
-    assert len(NUSCENES_CATEGORIES) == 23
-    for category, name in NUSCENES_CATEGORIES.items():
-        index = None if name is None else NUSCENES.class_of(name)
+    to_lt3d, to_nuscenes = load_label_map("nuscenes_to_lt3d"), load_label_map("nuscenes_to_nuscenes")
+    assert to_lt3d.labels == to_nuscenes.labels and len(to_lt3d.labels) == 23
+    for category in to_lt3d.labels:
+        index = NUSCENES.class_of(to_lt3d.classes.get(category, ""))
         assert (None if index is None else NUSCENES.class_names[index]) == category_to_detection_name(category)
-    assert {name for name in NUSCENES_CATEGORIES.values() if name} == set(CLASS_NAMES)
+        assert to_nuscenes.classes.get(category) == category_to_detection_name(category)
+    assert set(to_lt3d.classes.values()) == set(CLASS_NAMES)

@@ -186,7 +186,7 @@ def test_unknown_classes_in_ground_truth_leave_the_others_there(row: int) -> Non
     assert back.track_ids == tuple("abc"[index] for index in left_out(3, row))
     (fault,) = faults
     assert (fault.place, fault.reason, fault.count) == (topics.TRUTH_LONG_TAIL, "class_name", 1)
-    assert f"element {row} of" in fault.line and "'tank'" in fault.line and "use car, truck" in fault.line
+    assert f"element {row} of" in fault.line and "'tank'" in fault.line and "class_names has car, truck" in fault.line
 
 
 @pytest.mark.filterwarnings("error")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.model import read_config
+from semlt3d_ros.core.classes import load_class_list
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.label_map import load_label_map
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
@@ -47,7 +49,14 @@ LOADERS = {
 }
 """One file of each kind, and what loads it."""
 
-FOLDERS = {"recipes": load_recipe, "experiments": load_experiment, "rigs": load_rig, "models": read_config}
+FOLDERS = {
+    "classes": load_class_list,
+    "label_maps": load_label_map,
+    "recipes": load_recipe,
+    "experiments": load_experiment,
+    "rigs": load_rig,
+    "models": read_config,
+}
 
 
 SHIPPED = [file for file in sorted(CONFIG.rglob("*.yaml")) if file.parent.name != "vehicles"]

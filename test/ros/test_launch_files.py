@@ -115,7 +115,9 @@ def test_programs_run_on_the_active_python(ros2: Ros2) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["DatasetSample", "DistillationStatus", "LongTailDetection", "LongTailDetectionArray"])
+@pytest.mark.parametrize(
+    "name", ["DatasetSample", "DistillationStatus", "LongTailDetection", "LongTailDetectionArray", "ViewWindow"]
+)
 def test_messages_are_generated(ros2: Ros2, name: str) -> None:
     shown = ros2("interface", "show", f"semlt3d_ros/msg/{name}").stdout
     definition = Path(__file__).resolve().parents[2] / "msg" / f"{name}.msg"
