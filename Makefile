@@ -27,8 +27,8 @@ test: lint ## lint, then all tests (ARGS="-k name" chooses some)
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: setup-test ## every benchmark, one table each
-	@set -e; for file in bench/*.py; do \
-		name=$$(basename $$file .py); [ $$name = __init__ ] || $(BIN)/python -m bench.$$name $(ARGS); done
+	@set -e; for file in bench/*.py bench/*/__main__.py; do \
+		name=$$(basename $${file%/__main__.py} .py); [ $$name = __init__ ] || $(BIN)/python -m bench.$$name $(ARGS); done
 
 clean: ## remove what runs leave behind, .venv included
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
