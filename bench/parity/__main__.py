@@ -18,6 +18,7 @@ from bench.parity.fixtures import FOLDER, Comparison, Fixture, fixtures
 
 COMPARED_BY = {
     "cpfpn": "cpfpn",
+    "vovnet99": "vovnet",
 }
 """Beginnings of fixtures' names to the modules here whose ``compare`` knows them."""
 

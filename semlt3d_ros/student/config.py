@@ -28,7 +28,7 @@ class StudentConfig(Checked):
     Attributes:
         image_width, image_height: pixels of each prepared image.
         top_crop: share of the full image's height that is cut off at the top (sky) before scaling.
-        backbone: a timm model name that offers ``features_only``.
+        backbone: a timm model name that offers ``features_only``, or ``v2_99_ese`` (see ``student.backbone``).
         backbone_args: further keyword arguments for ``timm.create_model``.
         pretrained: load timm's pretrained weights when a fresh student is made (needs the network or a local cache).
         strides: feature strides used, finest first.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import timm
 import torch
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.student.backbone import make_backbone
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.geometry import cell_centers
@@ -32,15 +32,7 @@ class ImageFeatures(nn.Module):
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.cache: Callable[[Batch, Callable[[Batch], list[Tensor]]], list[Tensor]] | None = None
-        try:
-            self.backbone = timm.create_model(
-                config.backbone, pretrained=config.pretrained, features_only=True, **config.backbone_args
-            )
-        except Exception as error:  # timm hands on what it stumbles over, mistyped backbone_args for one
-            remedy = "set pretrained: false, or provide the weights" if config.pretrained else "choose a timm model"
-            raise ConfigurationError(
-                f"backbone '{config.backbone}' could not be made ({error}); {remedy}, or mend backbone_args"
-            ) from error
+        self.backbone = make_backbone(config.backbone, config.pretrained, **config.backbone_args)
         reductions = self.backbone.feature_info.reduction()
         missing = set(config.strides) - set(reductions)
         if missing:
