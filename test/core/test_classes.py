@@ -108,3 +108,29 @@ def test_a_sample_survives_its_message():
     assert back.region.range_m == float("inf") and back.region.left_out == ()
     np.testing.assert_allclose(back.region.windows[0].T_ego_camera, FRONT, atol=1e-12)
     assert (back.region.windows[0].left, back.region.windows[0].bottom) == (-0.5, 0.25)
+
+
+def test_every_shipped_list_takes_the_labels_of_every_data_set():
+    """Whatever is imported can be evaluated and trained on with each of the lists."""
+    sources = {name.split("_to_")[0] for name in shipped_files("label_maps") if "_to_" in name}
+    assert {"nuscenes", "kitti", "argoverse2"} <= sources
+    for source in sources:
+        known = {
+            frozenset(load_label_map(name).labels)
+            for name in shipped_files("label_maps")
+            if name.startswith(f"{source}_to_")
+        }
+        assert len(known) == 1, f"the maps of {source} do not know the same labels"
+
+
+def test_labels_of_the_heads_of_published_detectors():
+    listed = load_class_list("argoverse2")
+    assert len(listed) == 26 and list(listed.names) == sorted(listed.names)
+    assert (listed.names[0], listed.names[15], listed.names[25]) == (
+        "ARTICULATED_BUS",
+        "REGULAR_VEHICLE",
+        "WHEELED_RIDER",
+    )
+    kitti = load_class_list("kitti")
+    assert columns_for(("Car", "Person (sitting)", "DontCare"), kitti) == (0, kitti.index["Person_sitting"], ABSENT)
+    assert columns_for(("PEDESTRIAN", "BICYCLIST"), LT3D) == (LT3D.index["adult"], ABSENT)
