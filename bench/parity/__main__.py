@@ -19,6 +19,7 @@ from bench.parity.fixtures import FOLDER, Comparison, Fixture, fixtures
 COMPARED_BY = {
     "cpfpn": "cpfpn",
     "vovnet99": "vovnet",
+    "streampetr_head": "streampetr",
 }
 """Beginnings of fixtures' names to the modules here whose ``compare`` knows them."""
 
@@ -50,7 +51,9 @@ def main() -> int:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("fixture", "output", "largest difference", "tolerance", "")
+        table = Table()
+        for heading in ("fixture", "output", "largest difference", "tolerance", ""):
+            table.add_column(heading, overflow="fold")
         for row in rows:
             verdict = "" if row.holds else "OUTSIDE"
             table.add_row(row.fixture, row.output, f"{row.difference:.2g}", f"{row.tolerance:.2g}", verdict)

@@ -1,0 +1,108 @@
+"""Shapes of published detectors. They travel as JSON inside the checkpoints that were made of their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from semlt3d_ros.core.checks import Checked, Checks, positive, rule
+
+Range = tuple[float, float, float, float, float, float]
+"""Lowest x, y, z, then highest, metres in the model's frame."""
+
+
+def _is_range(name: str) -> Checks:
+    def ordered(config: Any) -> bool:
+        low, high = getattr(config, name)[:3], getattr(config, name)[3:]
+        return all(first < second for first, second in zip(low, high, strict=True))
+
+    return (rule(ordered, f"{name} must be lowest x, y, z and then higher ones, not {{0.{name}}}"),)
+
+
+@dataclass(frozen=True)
+class PublishedConfig(Checked):
+    """What is said of every published detector.
+
+    Attributes:
+        class_names: in the order of the logits.
+        image_width, image_height: pixels of each prepared image.
+        backbone: ``resnet50``, or ``vovnet99``, V2-99 with effective squeeze-and-excitation in every block.
+        T_ego_model: the frame of the boxes in ``base_link``: x, y, z in metres, then roll, pitch, yaw in degrees.
+        queries: with learnt start points.
+        propagated: queries of the last frame that are asked again.
+        remembered: queries of each frame that are remembered.
+        memory_length: entries of the memory.
+        memory_gap_s: a longer gap between frames empties the memory.
+        layers, heads, feed_forward: of the decoder.
+        branch_layers: hidden layers of the class and box branches.
+        pc_range: the cube that reference points are given in.
+        post_center_range: boxes with centres outside are not given out.
+        max_boxes: pairs of a box and a class that are given out at most.
+        score_floor: boxes whose best confidence is lower are not given out.
+    """
+
+    TITLE: ClassVar[str] = "config of a published detector"
+    CHECKS: ClassVar[Checks] = (
+        *positive("image_width", "image_height", "queries", "propagated", "remembered", "memory_length", "layers"),
+        *positive("heads", "feed_forward", "branch_layers", "max_boxes", "memory_gap_s"),
+        *_is_range("pc_range"),
+        *_is_range("post_center_range"),
+        rule(
+            lambda c: c.class_names and len(set(c.class_names)) == len(c.class_names),
+            "class_names must be unique and not empty",
+        ),
+        rule(
+            lambda c: c.propagated <= c.memory_length and c.remembered <= c.queries + c.propagated,
+            "propagated must not exceed memory_length ({0.memory_length}), nor remembered all queries",
+        ),
+        rule(lambda c: 0.0 <= c.score_floor < 1.0, "score_floor must lie in [0, 1), not {0.score_floor}"),
+    )
+
+    class_names: tuple[str, ...]
+    image_width: int = 704
+    image_height: int = 256
+    backbone: str = "resnet50"
+    T_ego_model: Range = (0.943713, 0.0, 1.84023, 0.0, 0.0, -90.0)
+    queries: int = 300
+    propagated: int = 128
+    remembered: int = 128
+    memory_length: int = 512
+    memory_gap_s: float = 2.0
+    layers: int = 6
+    heads: int = 8
+    feed_forward: int = 2048
+    branch_layers: int = 2
+    pc_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+    post_center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    max_boxes: int = 300
+    score_floor: float = 0.01
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class StreamPETRConfig(PublishedConfig):
+    """The shape of a StreamPETR; what is not given is its ResNet-50 with 428 queries.
+
+    Attributes:
+        position_range: the cube that tokens' depth points are given in.
+        depth_points: along each token's ray.
+        depth_start_m: the first of them.
+        stride: pixels between tokens.
+    """
+
+    TITLE: ClassVar[str] = "StreamPETR config"
+    CHECKS: ClassVar[Checks] = (
+        *PublishedConfig.CHECKS,
+        *_is_range("position_range"),
+        *positive("depth_start_m", "stride"),
+        rule(lambda c: c.depth_points >= 30, "depth_points must be 30 or more, not {0.depth_points}"),
+    )
+
+    position_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    depth_points: int = 64
+    depth_start_m: float = 1.0
+    stride: int = 16

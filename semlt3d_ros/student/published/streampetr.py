@@ -1,0 +1,264 @@
+"""StreamPETR's head (Wang et al., ICCV 2023), as the released code computes it in evaluation mode.
+
+Every quirk that released weights have learnt with is kept:
+
+* token n is modulated with the focal lengths of camera n modulo the number of cameras, not with those of its own;
+* an empty memory is attended to, and at the start of a stream fixed pseudo points from the checkpoint, with an identity
+  pose, are its newest entries;
+* remembered points are moved by the ego motion alone, remembered embeddings are those after the last norm;
+* all layers share their branches and their reference points, and no layer refines what the one before has found.
+
+A decoder output that is not a number stays one, where the released code replaces it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from semlt3d_ros.student.published.config import StreamPETRConfig
+from semlt3d_ros.student.published.memory import QueryMemory
+from semlt3d_ros.student.published.parts import (
+    Attention,
+    FeedForward,
+    Gate,
+    Modulation,
+    box_branch,
+    class_branch,
+    inverse_sigmoid,
+    motion_waves,
+    point_waves,
+    two_layers,
+    waves,
+)
+
+WIDTH = 256
+"""Of queries and tokens; the released modulation and sine codes are made for no other."""
+_CODE = 10
+_MOTION = 180
+
+
+@dataclass
+class HeadOutput:
+    """Predictions of all L layers for B frames.
+
+    Attributes:
+        logits: (L, B, Q, K), before the sigmoid; the learnt queries first, then the propagated ones.
+        boxes: (L, B, Q, code) centre in metres, logarithms of length, width and height, sine and cosine of yaw,
+            velocity in m/s where the code has it; all in the model's frame.
+        memory: what to carry to the next frame.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    memory: QueryMemory
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention to queries and memory, cross-attention to tokens, feed-forward network; a norm after each."""
+
+    def __init__(self, config: StreamPETRConfig) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList(Attention(WIDTH, config.heads) for _ in range(2))
+        self.ffns = nn.ModuleList([FeedForward(WIDTH, config.feed_forward)])
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3))
+
+    def forward(
+        self,
+        queries: Tensor,
+        position: Tensor,
+        past: tuple[Tensor, Tensor],
+        tokens: tuple[Tensor, Tensor],
+        absent: Tensor | None,
+    ) -> Tensor:
+        """Queries (B, Q, C); ``past`` and ``tokens`` are content and position of the further keys."""
+        values, value_position = (torch.cat(pair, dim=1) for pair in zip((queries, position), past, strict=True))
+        queries = self.norms[0](self.attentions[0](queries, position, values, value_position))
+        queries = self.norms[1](self.attentions[1](queries, position, *tokens, absent))
+        result: Tensor = self.norms[2](self.ffns[0](queries))
+        return result
+
+
+class Decoder(nn.Module):
+    """All layers, and the norm of what each of them gives out; the next one gets it without."""
+
+    def __init__(self, config: StreamPETRConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        self.post_norm = nn.LayerNorm(WIDTH)
+
+    def forward(
+        self,
+        queries: Tensor,
+        position: Tensor,
+        past: tuple[Tensor, Tensor],
+        tokens: tuple[Tensor, Tensor],
+        absent: Tensor | None,
+    ) -> Tensor:
+        """(L, B, Q, C) of queries (B, Q, C); the rest as in a layer."""
+        outputs = []
+        for layer in self.layers:
+            queries = layer(queries, position, past, tokens, absent)
+            outputs.append(self.post_norm(queries))
+        return torch.stack(outputs)
+
+
+class StreamPETRHead(nn.Module):
+    """From image tokens and the memory to boxes; parameters have the names of the released checkpoints."""
+
+    pc_range: Tensor
+    position_range: Tensor
+    coords_d: Tensor
+
+    def __init__(self, config: StreamPETRConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("pc_range", torch.tensor(config.pc_range))
+        self.register_buffer("position_range", torch.tensor(config.position_range))
+        self.register_buffer("coords_d", depths(config))
+        self.cls_branches = nn.ModuleList([class_branch(WIDTH, config.branch_layers, len(config.class_names))])
+        self.reg_branches = nn.ModuleList([box_branch(WIDTH, config.branch_layers, _CODE)])
+        self.position_encoder = two_layers(3 * config.depth_points, 4 * WIDTH, WIDTH)
+        self.memory_embed = two_layers(WIDTH, WIDTH, WIDTH)
+        self.featurized_pe = Gate(WIDTH)
+        self.reference_points = nn.Embedding(config.queries, 3)
+        self.pseudo_reference_points = nn.Embedding(config.propagated, 3)
+        self.query_embedding = two_layers(WIDTH * 3 // 2, WIDTH, WIDTH)
+        self.spatial_alignment = Modulation(8, WIDTH)
+        self.time_embedding = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH))
+        self.ego_pose_pe = Modulation(_MOTION, WIDTH)
+        self.ego_pose_memory = Modulation(_MOTION, WIDTH)
+        self.transformer = nn.ModuleDict({"decoder": Decoder(config)})
+
+    def empty_memory(self, size: int = 1) -> QueryMemory:
+        """The memory of ``size`` streams before their first frame."""
+        return QueryMemory.empty(size, self.config.memory_length, WIDTH, self.pc_range.device)
+
+    def token_positions(
+        self, intrinsics: Tensor, T_model_image: Tensor, rows: int, columns: int
+    ) -> tuple[Tensor, Tensor]:
+        """What the calibration says about every token, in the order camera, row, column.
+
+        Args:
+            intrinsics: (B, V, 3, 3) or (B, V, 4, 4) pinhole cameras, in pixels; the centre of the token in column j is
+                at 16 j + 8.
+            T_model_image: (B, V, 4, 4) from (u d, v d, d, 1) to points in the model's frame: the inverse of intrinsics
+                times extrinsics.
+            rows, columns: of the tokens of one camera.
+
+        Returns:
+            ``(B, V rows columns, 256)`` position embeddings before the gate, and ``(B, V rows columns, 8)`` what the
+            tokens are modulated with.
+        """
+        size, cameras = intrinsics.shape[:2]
+        stride, device = self.config.stride, self.pc_range.device
+        across = torch.arange(columns, device=device) * stride + stride // 2
+        down = torch.arange(rows, device=device) * stride + stride // 2
+        grid = torch.stack([across[None].expand(rows, -1), down[:, None].expand(-1, columns)], dim=-1).to(
+            self.coords_d.dtype
+        )
+        depth = self.coords_d[:, None].expand(rows * columns, -1, -1)
+        pixels = grid.reshape(-1, 1, 2)
+        points = torch.cat([pixels * depth, depth, torch.ones_like(depth)], dim=-1)
+        points = (T_model_image[:, :, None, None] @ points[..., None])[..., :3, 0]
+        low, high = self.position_range[:3], self.position_range[3:]
+        unit = ((points - low) / (high - low)).reshape(size, cameras * rows * columns, -1)
+        focal = torch.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], dim=-1).abs() / 1e3
+        # Not each camera's own: the released code repeats the list of cameras where it means each entry of it.
+        focal = focal.repeat(1, rows * columns, 1)
+        cone = torch.cat([focal, unit[..., -3:], unit[..., -90:-87]], dim=-1)
+        position: Tensor = self.position_encoder(inverse_sigmoid(unit))
+        return position, cone
+
+    def forward(
+        self,
+        features: Tensor,
+        position: Tensor,
+        cone: Tensor,
+        memory: QueryMemory,
+        continues: Tensor,
+        absent: Tensor | None = None,
+    ) -> HeadOutput:
+        """Detect objects.
+
+        Args:
+            features: (B, V, C, rows, columns) of the neck's finer level.
+            position, cone: of ``token_positions``.
+            memory: moved into the present frame.
+            continues: (B,) 1 where ``memory`` is of frames before, 0 where the stream begins.
+            absent: (B, V) True where there is no image.
+        """
+        span = self.pc_range[3:] - self.pc_range[:3]
+        memory = memory.with_pseudo_points(self.pseudo_reference_points.weight * span + self.pc_range[:3], continues)
+        size, cells = len(features), features.shape[-2] * features.shape[-1]
+        tokens = self.memory_embed(features.permute(0, 1, 3, 4, 2).reshape(size, -1, WIDTH))
+        tokens = self.spatial_alignment(tokens, cone)
+        position = self.featurized_pe(position, tokens)
+        if absent is not None:
+            absent = absent.repeat_interleave(cells, dim=1)
+
+        references = self.reference_points.weight.expand(size, -1, -1)
+        past_references = (memory.reference_point - self.pc_range[:3]) / span
+        queries, query_position = self._present(references)
+        past, past_position = self._past(memory, past_references)
+        newest, older = slice(self.config.propagated), slice(self.config.propagated, None)
+        queries = torch.cat([queries, past[:, newest]], dim=1)
+        query_position = torch.cat([query_position, past_position[:, newest]], dim=1)
+        references = torch.cat([references, past_references[:, newest]], dim=1)
+
+        older_past = past[:, older], past_position[:, older]
+        found = self.transformer["decoder"](queries, query_position, older_past, (tokens, position), absent)
+        logits, code = self.cls_branches[0](found), self.reg_branches[0](found)
+        centers = (code[..., :3] + inverse_sigmoid(references)).sigmoid() * span + self.pc_range[:3]
+        boxes = torch.cat([centers, code[..., 3:]], dim=-1)
+        kept = memory.remember(found[-1], centers[-1], code[-1, ..., -2:], logits[-1], self.config.remembered)
+        return HeadOutput(logits, boxes, kept)
+
+    def _present(self, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and position (B, Q, C) of the learnt queries, which have not moved."""
+        position = self.query_embedding(point_waves(references))
+        motion = torch.cat([torch.zeros(3), torch.eye(4)[:3].flatten()]).to(references)
+        code = motion_waves(motion).expand(*position.shape[:2], -1)
+        content = self.ego_pose_memory(torch.zeros_like(position), code)
+        still = self.time_embedding(waves(torch.zeros_like(references[..., 0]), WIDTH))
+        return content, self.ego_pose_pe(position, code) + still
+
+    def _past(self, memory: QueryMemory, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and position (B, N, C) of what is remembered."""
+        code = motion_waves(memory.motion())
+        content = self.ego_pose_memory(memory.embedding, code)
+        position = self.ego_pose_pe(self.query_embedding(point_waves(references)), code)
+        return content, position + self.time_embedding(waves(memory.timestamp[..., 0], WIDTH))
+
+
+def depths(config: StreamPETRConfig) -> Tensor:
+    """(D,) metres along each token's ray, farther apart with distance."""
+    count = config.depth_points
+    index = torch.arange(count).float()
+    step = (config.position_range[3] - config.depth_start_m) / (count * (1 + count))
+    return config.depth_start_m + step * index * (index + 1)
+
+
+@torch.no_grad()
+def decode(logits: Tensor, boxes: Tensor, limits: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The best pairs of a query and a class of one frame, best first.
+
+    Args:
+        logits: (Q, K) of the last layer.
+        boxes: (Q, code).
+        limits: (6,) lowest and highest centre that is given out, metres.
+        most: pairs that are looked at.
+
+    Returns:
+        ``(N, code - 1)`` centre, sizes, yaw and what follows it, in the model's frame; ``(N,)`` the pairs, as query
+        times K plus class.
+    """
+    scores = logits.sigmoid().flatten()
+    pairs = scores.topk(min(most, len(scores))).indices
+    rows = boxes[pairs.div(logits.shape[-1], rounding_mode="floor")]
+    yaw = torch.atan2(rows[:, 6], rows[:, 7])
+    decoded = torch.cat([rows[:, :3], rows[:, 3:6].exp(), yaw[:, None], rows[:, 8:]], dim=-1)
+    inside = ((decoded[:, :3] >= limits[:3]) & (decoded[:, :3] <= limits[3:])).all(dim=-1)
+    return decoded[inside], pairs[inside]
