@@ -97,14 +97,15 @@ def _stages(seen: dict[str, list[Tensor]]) -> dict[str, Tensor]:
 def compare(fixture: Fixture) -> Iterator[Comparison]:
     """Logits and boxes of all layers, decoded boxes, inner stages."""
     head, tolerance = head_of(fixture), fixture.info["tolerance"]
-    limits = torch.tensor(head.config.post_center_range)
+    most = fixture.config["decoded_max"]
+    limits = torch.tensor(fixture.config["post_center_range"])
     for index, (output, stages) in enumerate(frames(fixture, head)):
         frame = f"frame{index}"
         stored = fixture.arrays
         yield fixture.compare(f"{frame}.logits", output.logits[:, 0], stored[f"{frame}.logits"], tolerance["logits"])
         yield boxes_compared(fixture, f"{frame}.boxes", output.boxes[:, 0].numpy())
         logits, boxes = output.logits[-1, 0], output.boxes[-1, 0]
-        decoded, pairs = decode(logits, boxes, limits, head.config.max_boxes)
+        decoded, pairs = decode(logits, boxes, limits, most)
         scores = logits.sigmoid().flatten()[pairs]
         yield from decoded_compared(fixture, frame, decoded.numpy(), scores.numpy(), pairs.numpy(), logits.shape[-1])
         for name, values in stages.items():

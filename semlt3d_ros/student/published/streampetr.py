@@ -13,8 +13,6 @@ A decoder output that is not a number stays one, where the released code replace
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -25,35 +23,12 @@ from semlt3d_ros.student.published.parts import (
     FeedForward,
     Gate,
     Modulation,
-    box_branch,
-    class_branch,
     inverse_sigmoid,
-    motion_waves,
-    point_waves,
     two_layers,
-    waves,
 )
+from semlt3d_ros.student.published.stream_head import WIDTH, HeadOutput, Queries, StreamHead
 
-WIDTH = 256
-"""Of queries and tokens; the released modulation and sine codes are made for no other."""
 _CODE = 10
-_MOTION = 180
-
-
-@dataclass
-class HeadOutput:
-    """Predictions of all L layers for B frames.
-
-    Attributes:
-        logits: (L, B, Q, K), before the sigmoid; the learnt queries first, then the propagated ones.
-        boxes: (L, B, Q, code) centre in metres, logarithms of length, width and height, sine and cosine of yaw,
-            velocity in m/s where the code has it; all in the model's frame.
-        memory: what to carry to the next frame.
-    """
-
-    logits: Tensor
-    boxes: Tensor
-    memory: QueryMemory
 
 
 class DecoderLayer(nn.Module):
@@ -66,15 +41,11 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3))
 
     def forward(
-        self,
-        queries: Tensor,
-        position: Tensor,
-        past: tuple[Tensor, Tensor],
-        tokens: tuple[Tensor, Tensor],
-        absent: Tensor | None,
+        self, queries: Tensor, position: Tensor, past: Queries, tokens: tuple[Tensor, Tensor], absent: Tensor | None
     ) -> Tensor:
-        """Queries (B, Q, C); ``past`` and ``tokens`` are content and position of the further keys."""
-        values, value_position = (torch.cat(pair, dim=1) for pair in zip((queries, position), past, strict=True))
+        """Queries (B, Q, C) after looking at themselves, at ``past`` ones and at tokens, content and position."""
+        values = torch.cat([queries, past.content], dim=1)
+        value_position = torch.cat([position, past.position], dim=1)
         queries = self.norms[0](self.attentions[0](queries, position, values, value_position))
         queries = self.norms[1](self.attentions[1](queries, position, *tokens, absent))
         result: Tensor = self.norms[2](self.ffns[0](queries))
@@ -89,52 +60,30 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.post_norm = nn.LayerNorm(WIDTH)
 
-    def forward(
-        self,
-        queries: Tensor,
-        position: Tensor,
-        past: tuple[Tensor, Tensor],
-        tokens: tuple[Tensor, Tensor],
-        absent: Tensor | None,
-    ) -> Tensor:
-        """(L, B, Q, C) of queries (B, Q, C); the rest as in a layer."""
-        outputs = []
+    def forward(self, queries: Queries, past: Queries, tokens: tuple[Tensor, Tensor], absent: Tensor | None) -> Tensor:
+        """(L, B, Q, C) what queries have become after each layer; the rest as in a layer."""
+        content, outputs = queries.content, []
         for layer in self.layers:
-            queries = layer(queries, position, past, tokens, absent)
-            outputs.append(self.post_norm(queries))
+            content = layer(content, queries.position, past, tokens, absent)
+            outputs.append(self.post_norm(content))
         return torch.stack(outputs)
 
 
-class StreamPETRHead(nn.Module):
+class StreamPETRHead(StreamHead):
     """From image tokens and the memory to boxes; parameters have the names of the released checkpoints."""
 
-    pc_range: Tensor
     position_range: Tensor
     coords_d: Tensor
 
     def __init__(self, config: StreamPETRConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("pc_range", torch.tensor(config.pc_range))
+        super().__init__(config, _CODE, Modulation(8, WIDTH))
+        self.stride = config.stride
         self.register_buffer("position_range", torch.tensor(config.position_range))
         self.register_buffer("coords_d", depths(config))
-        self.cls_branches = nn.ModuleList([class_branch(WIDTH, config.branch_layers, len(config.class_names))])
-        self.reg_branches = nn.ModuleList([box_branch(WIDTH, config.branch_layers, _CODE)])
         self.position_encoder = two_layers(3 * config.depth_points, 4 * WIDTH, WIDTH)
         self.memory_embed = two_layers(WIDTH, WIDTH, WIDTH)
         self.featurized_pe = Gate(WIDTH)
-        self.reference_points = nn.Embedding(config.queries, 3)
-        self.pseudo_reference_points = nn.Embedding(config.propagated, 3)
-        self.query_embedding = two_layers(WIDTH * 3 // 2, WIDTH, WIDTH)
-        self.spatial_alignment = Modulation(8, WIDTH)
-        self.time_embedding = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH))
-        self.ego_pose_pe = Modulation(_MOTION, WIDTH)
-        self.ego_pose_memory = Modulation(_MOTION, WIDTH)
         self.transformer = nn.ModuleDict({"decoder": Decoder(config)})
-
-    def empty_memory(self, size: int = 1) -> QueryMemory:
-        """The memory of ``size`` streams before their first frame."""
-        return QueryMemory.empty(size, self.config.memory_length, WIDTH, self.pc_range.device)
 
     def token_positions(
         self, intrinsics: Tensor, T_model_image: Tensor, rows: int, columns: int
@@ -153,7 +102,7 @@ class StreamPETRHead(nn.Module):
             tokens are modulated with.
         """
         size, cameras = intrinsics.shape[:2]
-        stride, device = self.config.stride, self.pc_range.device
+        stride, device = self.stride, self.pc_range.device
         across = torch.arange(columns, device=device) * stride + stride // 2
         down = torch.arange(rows, device=device) * stride + stride // 2
         grid = torch.stack([across[None].expand(rows, -1), down[:, None].expand(-1, columns)], dim=-1).to(
@@ -190,47 +139,20 @@ class StreamPETRHead(nn.Module):
             continues: (B,) 1 where ``memory`` is of frames before, 0 where the stream begins.
             absent: (B, V) True where there is no image.
         """
-        span = self.pc_range[3:] - self.pc_range[:3]
-        memory = memory.with_pseudo_points(self.pseudo_reference_points.weight * span + self.pc_range[:3], continues)
+        memory = self.begun(memory, continues)
         size, cells = len(features), features.shape[-2] * features.shape[-1]
         tokens = self.memory_embed(features.permute(0, 1, 3, 4, 2).reshape(size, -1, WIDTH))
         tokens = self.spatial_alignment(tokens, cone)
         position = self.featurized_pe(position, tokens)
         if absent is not None:
             absent = absent.repeat_interleave(cells, dim=1)
-
         references = self.reference_points.weight.expand(size, -1, -1)
-        past_references = (memory.reference_point - self.pc_range[:3]) / span
-        queries, query_position = self._present(references)
-        past, past_position = self._past(memory, past_references)
-        newest, older = slice(self.config.propagated), slice(self.config.propagated, None)
-        queries = torch.cat([queries, past[:, newest]], dim=1)
-        query_position = torch.cat([query_position, past_position[:, newest]], dim=1)
-        references = torch.cat([references, past_references[:, newest]], dim=1)
-
-        older_past = past[:, older], past_position[:, older]
-        found = self.transformer["decoder"](queries, query_position, older_past, (tokens, position), absent)
-        logits, code = self.cls_branches[0](found), self.reg_branches[0](found)
-        centers = (code[..., :3] + inverse_sigmoid(references)).sigmoid() * span + self.pc_range[:3]
-        boxes = torch.cat([centers, code[..., 3:]], dim=-1)
-        kept = memory.remember(found[-1], centers[-1], code[-1, ..., -2:], logits[-1], self.config.remembered)
-        return HeadOutput(logits, boxes, kept)
-
-    def _present(self, references: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and position (B, Q, C) of the learnt queries, which have not moved."""
-        position = self.query_embedding(point_waves(references))
-        motion = torch.cat([torch.zeros(3), torch.eye(4)[:3].flatten()]).to(references)
-        code = motion_waves(motion).expand(*position.shape[:2], -1)
-        content = self.ego_pose_memory(torch.zeros_like(position), code)
-        still = self.time_embedding(waves(torch.zeros_like(references[..., 0]), WIDTH))
-        return content, self.ego_pose_pe(position, code) + still
-
-    def _past(self, memory: QueryMemory, references: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and position (B, N, C) of what is remembered."""
-        code = motion_waves(memory.motion())
-        content = self.ego_pose_memory(memory.embedding, code)
-        position = self.ego_pose_pe(self.query_embedding(point_waves(references)), code)
-        return content, position + self.time_embedding(waves(memory.timestamp[..., 0], WIDTH))
+        queries = self.present(references, references.new_zeros(*references.shape[:2], WIDTH))
+        past = self.past(memory)
+        queries = queries.followed_by(past.part(slice(self.propagated)))
+        older = past.part(slice(self.propagated, None))
+        found = self.transformer["decoder"](queries, older, (tokens, position), absent)
+        return self.predicted(found, queries.references, memory)
 
 
 def depths(config: StreamPETRConfig) -> Tensor:
