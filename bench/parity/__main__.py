@@ -18,6 +18,7 @@ from bench.parity.fixtures import FOLDER, Comparison, Fixture, fixtures
 
 COMPARED_BY = {
     "cpfpn": "cpfpn",
+    "far3d_head": "far3d",
     "vovnet99": "vovnet",
     "streampetr_head": "streampetr",
 }

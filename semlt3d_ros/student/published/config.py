@@ -106,3 +106,50 @@ class StreamPETRConfig(PublishedConfig):
     depth_points: int = 64
     depth_start_m: float = 1.0
     stride: int = 16
+
+
+@dataclass(frozen=True)
+class Far3DConfig(PublishedConfig):
+    """The shape of a Far3D; what is not given is its V2-99 for Argoverse 2.
+
+    Attributes:
+        strides: pixels per cell of each feature level, finest first.
+        groups: of channels that are weighed alike when features are sampled.
+        points: places around each query where features are sampled.
+        depth_bins: of the depth net.
+        nearest_m, farthest_m: where the first bin begins and the last one ends.
+        proposal_threshold: 2D boxes with higher scores become queries.
+        time_unit_s: seconds that the memory counts as 1; the released training counts every fifth sweep of 10 Hz.
+    """
+
+    TITLE: ClassVar[str] = "Far3D config"
+    CHECKS: ClassVar[Checks] = (
+        *PublishedConfig.CHECKS,
+        *positive("groups", "points", "depth_bins", "nearest_m", "time_unit_s"),
+        rule(lambda c: c.nearest_m < c.farthest_m, "farthest_m must be above nearest_m, not {0.farthest_m}"),
+        rule(lambda c: 0.0 < c.proposal_threshold < 1.0, "proposal_threshold must lie in (0, 1)"),
+        rule(
+            lambda c: c.strides and c.strides[0] > 0 and list(c.strides) == sorted(set(c.strides)),
+            "strides must be given, finest first, not {0.strides}",
+        ),
+    )
+
+    image_width: int = 960
+    image_height: int = 640
+    backbone: str = "v2_99_ese"
+    T_ego_model: Range = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    queries: int = 644
+    propagated: int = 256
+    remembered: int = 256
+    memory_length: int = 1024
+    feed_forward: int = 1024
+    pc_range: Range = (-152.4, -152.4, -5.0, 152.4, 152.4, 5.0)
+    post_center_range: Range = (-152.4, -152.4, -5.0, 152.4, 152.4, 5.0)
+    strides: tuple[int, ...] = (8, 16, 32, 64)
+    groups: int = 8
+    points: int = 13
+    depth_bins: int = 50
+    nearest_m: float = 0.1
+    farthest_m: float = 110.0
+    proposal_threshold: float = 0.1
+    time_unit_s: float = 0.5
