@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": "demo",
     "simulate": "simulate",
-    "import": "import_pandaset",
+    "import": "import_dataset",
     "check": "check",
     "detect": "detect",
     "node": "node",

@@ -27,6 +27,11 @@ def bag_to_write(text: str) -> Path:
     return Path(text)
 
 
+def bags_to_write(text: str) -> Path:
+    """An ``.mcap`` file, or else a folder for bags, which may lie beside others."""
+    return Path(text)
+
+
 def file_to_write(text: str) -> Path:
     """A file that is written."""
     return Path(text)
@@ -38,7 +43,12 @@ def folder_to_write(text: str) -> Path:
 
 
 READ = (to_read, name_or_file)
-WRITTEN: dict[object, Kind] = {bag_to_write: "bag", file_to_write: "file", folder_to_write: "folder"}
+WRITTEN: dict[object, Kind] = {
+    bag_to_write: "bag",
+    bags_to_write: "bags",
+    file_to_write: "file",
+    folder_to_write: "folder",
+}
 
 
 def inputs_of(options: argparse.Namespace) -> list[Input]:

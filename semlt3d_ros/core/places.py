@@ -11,7 +11,7 @@ from typing import Literal
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import identity, resolved, unfinished
 
-Kind = Literal["file", "bag", "folder"]
+Kind = Literal["file", "bag", "bags", "folder"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Output:
     Attributes:
         option: how the user names it, such as ``"--out"``.
         path: its place.
-        kind: a ``file``; a ``bag``, which is a file if it ends in ``.mcap`` and a folder of its own if not; a
-            ``folder`` for files that may lie beside others.
+        kind: a ``file``; a ``bag``, which is a file if it ends in ``.mcap`` and a folder of its own if not; ``bags``,
+            likewise, but a folder that may hold others; a ``folder`` for files that may lie beside others.
     """
 
     option: str
@@ -32,7 +32,7 @@ class Output:
     @property
     def is_folder(self) -> bool:
         """Whether the place is a folder's."""
-        return self.kind == "folder" or (self.kind == "bag" and self.path.suffix != ".mcap")
+        return self.kind == "folder" or (self.kind in ("bag", "bags") and self.path.suffix != ".mcap")
 
 
 @dataclass(frozen=True)

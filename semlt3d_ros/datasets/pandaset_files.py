@@ -21,6 +21,7 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.rigid import Matrix, transform
+from semlt3d_ros.datasets.pandaset_folder import require_sequence
 from semlt3d_ros.datasets.pickles import read_file, read_table
 from semlt3d_ros.messages.decode_images import compressed_image_size, decode_compressed_image
 
@@ -91,20 +92,6 @@ class Cuboids:
     track_ids: tuple[str, ...]
     duplicates: int
     odd: dict[int, str]
-
-
-def require_sequence(folder: Path) -> None:
-    """See that a folder is a sequence.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if not (folder / "lidar").is_dir() or not (folder / "camera").is_dir():
-        inside = next((path.parent for path in sorted(folder.glob("*/lidar")) if path.is_dir()), None)
-        raise ConfigurationError(
-            f"{folder}: not a PandaSet sequence; give the folder that holds camera/, lidar/ and annotations/"
-            + (f", such as {inside}" if inside else "")
-        )
 
 
 class PandaSetSequence:

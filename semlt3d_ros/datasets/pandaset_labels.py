@@ -1,8 +1,7 @@
-"""PandaSet's cuboids as ground truth with the 18 classes."""
+"""PandaSet's cuboids as ground truth with its own labels."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,40 +13,20 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import Matrix
-from semlt3d_ros.core.taxonomy import CLASS_INDEX
 from semlt3d_ros.datasets.pandaset_files import Cuboids, PandaSetSequence
+from semlt3d_ros.datasets.recording import UNKNOWN_LABEL
 
-CLASS_OF_LABEL: dict[str, str | None] = {
-    "Car": "car",
-    "Pickup Truck": "truck",
-    "Medium-sized Truck": "truck",
-    "Semi-truck": "truck",
-    "Towed Object": "trailer",
-    "Bus": "bus",
-    "Other Vehicle - Construction Vehicle": "construction_vehicle",
-    "Emergency Vehicle": "emergency_vehicle",
-    "Bicycle": "bicycle",
-    "Motorcycle": "motorcycle",
-    "Motorized Scooter": "motorcycle",
-    "Pedestrian": "adult",
-    "Pedestrian with Object": "adult",
-    "Personal Mobility Device": "personal_mobility",
-    "Rolling Containers": "pushable_pullable",
-    "Cones": "traffic_cone",
-    "Pylons": "traffic_cone",
-    "Road Barriers": "barrier",
-    "Temporary Construction Barriers": "barrier",
-    "Other Vehicle - Uncommon": None,
-    "Other Vehicle - Pedicab": None,
-    "Train": None,
-    "Trolley": None,
-    "Tram / Subway": None,
-    "Animals - Bird": None,
-    "Animals - Other": None,
-    "Signs": None,
-    "Construction Signs": None,
-}
-"""PandaSet's label -> class, or None where no class fits. Pedestrians of age "Child" become ``child``."""
+_ANNOTATED = (
+    *("Car", "Pickup Truck", "Medium-sized Truck", "Semi-truck", "Towed Object", "Bus"),
+    *("Other Vehicle - Construction Vehicle", "Emergency Vehicle", "Bicycle", "Motorcycle", "Motorized Scooter"),
+    *("Pedestrian", "Pedestrian with Object", "Personal Mobility Device", "Rolling Containers", "Cones", "Pylons"),
+    *("Road Barriers", "Temporary Construction Barriers", "Other Vehicle - Uncommon", "Other Vehicle - Pedicab"),
+    *("Train", "Trolley", "Tram / Subway", "Animals - Bird", "Animals - Other", "Signs", "Construction Signs"),
+)
+_OF_CHILDREN = {label: f"{label} (Child)" for label in ("Pedestrian", "Pedestrian with Object")}
+
+LABELS: tuple[str, ...] = (*_ANNOTATED, *_OF_CHILDREN.values(), UNKNOWN_LABEL)
+"""PandaSet's labels, those of pedestrians of age "Child" for themselves, and what stands for any other."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +34,14 @@ class FrameTruth:
     """One frame's ground truth.
 
     Attributes:
-        labels: boxes in the ego frame.
-        class_names: class of each box.
-        dropped: number of boxes by PandaSet label without a class.
+        labels: boxes in the ego frame, in terms of ``LABELS``.
+        unknown: the labels of those boxes that are no label of PandaSet's list.
         duplicates: second boxes of the front LiDAR, which are left out.
         odd: what is wrong with rows of the file that make no box, by row.
     """
 
     labels: Labels
-    class_names: tuple[str, ...]
-    dropped: Counter[str]
+    unknown: tuple[str, ...]
     duplicates: int
     odd: dict[int, str]
 
@@ -88,21 +65,19 @@ class TruthReader:
             InputRejected: the annotation file is missing, damaged or refused.
         """
         cuboids = self._cuboids(frame)
-        names = [_class_of(label, age) for label, age in zip(cuboids.labels, cuboids.ages, strict=True)]
-        kept = np.array([name is not None for name in names], dtype=bool)
-        boxes = cuboids.boxes[kept]
-        boxes.velocity = self._velocities(frame, cuboids)[kept]
-        class_names = tuple(name for name in names if name is not None)
+        boxes = cuboids.boxes
+        boxes = Boxes3D(boxes.centers, boxes.sizes, boxes.yaw, self._velocities(frame, cuboids))
         labels = Labels(
             boxes.moved(T_ego_world),
-            np.array([CLASS_INDEX[name] for name in class_names], dtype=np.int64),
-            tuple(identity for identity, keep in zip(cuboids.track_ids, kept, strict=True) if keep),
+            np.array([_label_of(*each) for each in zip(cuboids.labels, cuboids.ages, strict=True)], dtype=np.int64),
+            cuboids.track_ids,
             np.full(len(boxes), -1)
             if points is None
             else np.array([len(found) for found in points_in_boxes(boxes, points)], dtype=np.int64),
+            class_names=LABELS,
         )
-        dropped = Counter(label for label, keep in zip(cuboids.labels, kept, strict=True) if not keep)
-        return FrameTruth(labels, class_names, dropped, cuboids.duplicates, cuboids.odd)
+        unknown = tuple(label for label in cuboids.labels if label not in _ANNOTATED)
+        return FrameTruth(labels, unknown, cuboids.duplicates, cuboids.odd)
 
     def _velocities(self, frame: int, cuboids: Cuboids) -> NDArray[np.float64]:
         """(N, 2) m/s in the world frame, from the frames before and after; NaN for an object seen in one frame only."""
@@ -127,9 +102,9 @@ class TruthReader:
         return dict(zip(cuboids.track_ids, cuboids.boxes.centers, strict=True))
 
 
-def _class_of(label: str, age: str) -> str | None:
-    name = CLASS_OF_LABEL.get(label)
-    return "child" if name == "adult" and age == "Child" else name
+def _label_of(label: str, age: str) -> int:
+    known = label if label in _ANNOTATED else UNKNOWN_LABEL
+    return LABELS.index(_OF_CHILDREN.get(known, known) if age == "Child" else known)
 
 
 def points_in_boxes(boxes: Boxes3D, points: NDArray[np.float64]) -> list[NDArray[np.int64]]:

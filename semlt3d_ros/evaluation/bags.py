@@ -17,7 +17,8 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.label_map import columns_for
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
     decode_detection3d,
@@ -64,6 +65,8 @@ def read_detections(source: BagSource, faults: FaultLog) -> Iterator[tuple[Detec
 def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Labels, str]]:
     """The ground truth in a bag: stamp in nanoseconds, labels, name of the frame their boxes are given in.
 
+    Labels of a data set's own become LT3D's classes; those that are none of them are left out.
+
     Args:
         source: the bag.
         faults: gets messages, and elements of them, that cannot be used.
@@ -73,6 +76,9 @@ def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Label
             _refuse_type(entry.type_name, entry.topic, faults)
             continue
         labels, stamp = decode_labels(message, faults)
+        if labels.class_names != LT3D.names:
+            labels = labels.as_classes(columns_for(labels.class_names, LT3D), LT3D.names)
+            labels = labels[labels.class_ids >= 0]
         yield stamp, labels, message.header.frame_id.lstrip("/")
 
 

@@ -22,7 +22,8 @@ from semlt3d_ros.messages.building import (
 from semlt3d_ros.messages.decode_geometry import StampedTransform
 from semlt3d_ros.messages.typestore import MessageTypes, message_class
 
-_FLOAT32 = 7  # sensor_msgs/PointField.FLOAT32
+_FLOAT32 = 7  # sensor_msgs/PointField
+_UINT16 = 4
 
 
 def encode_compressed_image(
@@ -81,33 +82,46 @@ def encode_camera_info(camera: CameraModel, stamp: int, frame_id: str, types: Me
     )
 
 
-def encode_point_cloud(points: PointCloud, stamp: int, frame_id: str, types: MessageTypes = message_class) -> Any:
-    """``sensor_msgs/PointCloud2`` with float32 fields x y z, then intensity (0..1) and time (s) where there are any.
+def encode_point_cloud(
+    points: PointCloud,
+    stamp: int,
+    frame_id: str,
+    types: MessageTypes = message_class,
+    rings: NDArray[np.uint16] | None = None,
+) -> Any:
+    """``sensor_msgs/PointCloud2`` with float32 x y z, then intensity (0..1), time (s), uint16 ring where there are any.
 
     Args:
         points: points in the frame ``frame_id``; their times are relative to ``stamp``.
         stamp: nanoseconds.
         frame_id: frame of the points.
         types: gives the message classes.
+        rings: (N,) number of the beam that measured each point.
     """
-    columns = {"x": points.xyz[:, 0], "y": points.xyz[:, 1], "z": points.xyz[:, 2]}
-    if points.intensity is not None:
-        columns["intensity"] = points.intensity
-    if points.time is not None:
-        columns["time"] = points.time
-    table = np.stack([np.asarray(column, np.float32) for column in columns.values()], axis=1)
+    columns: dict[str, NDArray] = {axis: points.xyz[:, place] for place, axis in enumerate("xyz")}
+    for name, column in (("intensity", points.intensity), ("time", points.time), ("ring", rings)):
+        if column is not None:
+            columns[name] = column
+    # The ring, half as wide as the others, comes last.
+    layout = np.dtype([(name, "<u2" if name == "ring" else "<f4") for name in columns])
+    table = np.empty(len(points), layout)
+    for name, column in columns.items():
+        table[name] = column
     field = types("sensor_msgs/msg/PointField")
     message = types("sensor_msgs/msg/PointCloud2")
     return message(
         header=build_header(types, stamp, frame_id),
         height=1,
         width=len(table),
-        fields=[field(name=name, offset=4 * index, datatype=_FLOAT32, count=1) for index, name in enumerate(columns)],
+        fields=[
+            field(name=name, offset=4 * place, datatype=_UINT16 if name == "ring" else _FLOAT32, count=1)
+            for place, name in enumerate(columns)
+        ],
         is_bigendian=False,
-        point_step=4 * len(columns),
-        row_step=4 * len(columns) * len(table),
-        data=numeric_sequence(message, table.astype("<f4").reshape(-1).view(np.uint8)),
-        is_dense=bool(np.isfinite(table).all()),
+        point_step=layout.itemsize,
+        row_step=layout.itemsize * len(table),
+        data=numeric_sequence(message, table.view(np.uint8)),
+        is_dense=all(bool(np.isfinite(column).all()) for column in columns.values()),
     )
 
 

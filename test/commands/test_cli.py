@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from semlt3d_ros import cli
-from semlt3d_ros.commands import doctor, evaluate
+from semlt3d_ros.commands import doctor, evaluate, import_dataset
 
 COMMANDS = tuple(cli.COMMANDS)
 
@@ -26,6 +26,16 @@ def test_the_help_of_every_command_has_an_example_that_parses(name, capsys):
     program, *words = shlex.split(example)
     assert (program, words[0]) == ("semlt3d", name)
     assert cli.build_parser().parse_args(words).run
+
+
+@pytest.mark.parametrize("name", import_dataset.DATA_SETS)
+def test_each_data_set_has_help_and_an_example_that_parses(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["import", name, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    program, *words = shlex.split(lines[lines.index("example:") + 1])
+    assert [program, *words[:2]] == ["semlt3d", "import", name]
+    assert cli.build_parser().parse_args(words).open_scenes
 
 
 def test_help_lists_all_commands(capsys):

@@ -7,7 +7,7 @@ import ast
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,25 @@ import pytest
 
 from semlt3d_ros import cli
 from semlt3d_ros.cli import main
-from semlt3d_ros.commands.places import READ, WRITTEN, bag_to_write, folder_to_write
+from semlt3d_ros.commands.places import READ, WRITTEN, bag_to_write, bags_to_write, folder_to_write
 from semlt3d_ros.core.outputs import unfinished
 
 PACKAGE = Path(cli.__file__).parent
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    """Every command by name."""
-    (actions,) = (each for each in cli.build_parser()._actions if isinstance(each, argparse._SubParsersAction))
-    return dict(actions.choices)
+    """Every command by name; of those that have commands of their own, these."""
+    return dict(commands_of(cli.build_parser(), ()))
+
+
+def commands_of(
+    parser: argparse.ArgumentParser, words: tuple[str, ...]
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    inner = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+    if not inner:
+        yield " ".join(words), parser
+    for word, command in (pair for each in inner for pair in each.choices.items()):
+        yield from commands_of(command, (*words, word))
 
 
 def named(command: str, roles: Any) -> list[argparse.Action]:
@@ -38,7 +47,7 @@ PAIRS = [(command, out, read.dest) for command, out in OUTPUTS for read in named
 
 def words_for(command: str, given: dict[str, Path]) -> list[str]:
     """A command line with these options, and whatever else the command cannot do without."""
-    words = [command]
+    words = command.split()
     for action in commands()[command]._actions:
         value = given.get(action.dest)
         if value is None and (action.required or not action.option_strings) and action.dest != "help":
@@ -99,7 +108,9 @@ def test_an_output_that_is_an_input_is_refused(
     before = state(here)
     for source, place in cases:
         more = (
-            ["--overwrite"] if "overwrite" in vars(commands()[command].parse_args(words_for(command, {})[1:])) else []
+            ["--overwrite"]
+            if "overwrite" in vars(commands()[command].parse_args(words_for(command, {})[len(command.split()) :]))
+            else []
         )
         line = refusal(*words_for(command, {read: Path(source), out: Path(place)}), *more)
         assert str(Path(place)) in line and ("which is read" in line or "is a folder; give" in line), line
@@ -177,7 +188,9 @@ class Inputs:
             ("simulate", "out"): lambda out: main(
                 ["simulate", str(out), "--frames", "2", "--size", "112x64", "--overwrite"]
             ),
-            ("import", "out"): lambda out: main(["import", "pandaset", str(pandaset), str(out), "--overwrite"]),
+            ("import pandaset", "out"): lambda out: main(
+                ["import", "pandaset", str(pandaset), str(out), "--overwrite"]
+            ),
             ("detect", "out"): lambda out: main(
                 ["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint), "--overwrite"]
             ),
@@ -255,7 +268,11 @@ def test_an_earlier_result_outlives_a_full_disk(
 
     assert writers.keys() == set(OUTPUTS), "every option of every command that writes"
     (action,) = (each for each in named(command, WRITTEN) if each.dest == out)
-    suffix = SUFFIX.get(command) or SUFFIX.get(out) or (".mcap" if action.type is bag_to_write else ".safetensors")
+    suffix = (
+        SUFFIX.get(command)
+        or SUFFIX.get(out)
+        or (".mcap" if action.type in (bag_to_write, bags_to_write) else ".safetensors")
+    )
     if action.type is folder_to_write:
         place = tmp_path / "results"
         place.mkdir()

@@ -12,10 +12,11 @@ import pytest
 
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core import rigid
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.label_map import columns_for, load_label_map
+from semlt3d_ros.core.taxonomy import LT3D
 from semlt3d_ros.datasets.pandaset import RIG_NAMES, import_pandaset
 from semlt3d_ros.datasets.pandaset_files import CAMERAS
-from semlt3d_ros.datasets.pandaset_labels import CLASS_OF_LABEL
+from semlt3d_ros.datasets.pandaset_labels import LABELS
 from semlt3d_ros.datasets.pandaset_motion import T_BASE_LIDAR, T_BASE_VEHICLE
 from semlt3d_ros.datasets.pickles import read_table
 from semlt3d_ros.messages import decode, topics
@@ -58,6 +59,7 @@ def test_every_topic_is_written_with_its_own_type_in_the_order_of_time(bag: Path
         topics.ODOMETRY,
         topics.TRUTH_LONG_TAIL,
         topics.TRUTH_OBJECTS,
+        topics.TRUTH_SAMPLE,
     }
 
 
@@ -114,18 +116,23 @@ def test_points_of_the_spinning_lidar_lie_where_they_lay_in_the_world(pandaset_d
         assert stamp == pandaset_drive.stamp(0, frame)
 
 
-def test_truth_has_classes_headings_velocities_and_point_counts(bag: Path) -> None:
+def test_truth_has_labels_headings_velocities_and_point_counts(bag: Path) -> None:
     tree = tree_of(bag)
     for frame, message in enumerate(messages_of(bag, topics.TRUTH_LONG_TAIL)):
         labels, stamp = decode.decode_labels(message)
-        names = [CLASS_NAMES[index] for index in labels.class_ids]
+        assert labels.class_names == LABELS
+        names = [LABELS[index] for index in labels.class_ids]
         by_id = {identity: row for row, identity in enumerate(labels.track_ids)}
         assert dict(zip(labels.track_ids, names, strict=True)) == {
-            "car": "car",
-            "parked": "truck",
-            "child": "child",
-            "adult": "adult",
+            "car": "Car",
+            "parked": "Pickup Truck",
+            "child": "Pedestrian (Child)",
+            "adult": "Pedestrian with Object",
+            "bird": "Animals - Bird",
+            "ufo": "other",
         }
+        mapped = labels.as_classes(columns_for(labels.class_names, LT3D), LT3D.names)
+        assert [LT3D.names[index] for index in mapped.class_ids if index >= 0] == ["car", "truck", "child", "adult"]
         car, parked = by_id["car"], by_id["parked"]
         pose = tree.lookup(topics.FIXED_FRAME, topics.BASE_FRAME, stamp)
         world = labels.boxes.moved(pose)
@@ -148,7 +155,7 @@ def test_truth_for_other_tools_is_the_same(bag: Path) -> None:
         labels, _ = decode.decode_labels(message)
         detections = decode.decode_detection3d(other)
         np.testing.assert_allclose(detections.boxes.centers, labels.boxes.centers)
-        assert [detections.class_names[i] for i in detections.class_ids] == [CLASS_NAMES[i] for i in labels.class_ids]
+        assert [detections.class_names[i] for i in detections.class_ids] == [LABELS[i] for i in labels.class_ids]
 
 
 def test_odometry_tells_speed_and_turn_rate_along_the_vehicle(pandaset_drive: Any, bag: Path) -> None:
@@ -169,8 +176,10 @@ def test_summary_counts_what_was_written_and_what_was_left_out(pandaset_drive: A
         slice(1, 3),
         progress=lambda done, total: steps.append((done, total)),
     )
-    assert summary["boxes"] == {"car": 2, "truck": 2, "child": 2, "adult": 2}
-    assert summary["boxes_dropped"] == {"Animals - Bird": 2, "Flying Saucer": 2}
+    assert summary["boxes"] == dict.fromkeys(
+        ("Car", "Pickup Truck", "Pedestrian (Child)", "Pedestrian with Object", "Animals - Bird", "other"), 2
+    )
+    assert summary["boxes_unknown"] == {"Flying Saucer": 2}
     assert summary["boxes_duplicate"] == 2
     assert (summary["first_frame"], summary["frames"], summary["images"], summary["points"]) == (1, 2, 12, 30)
     assert steps[-1][0] == steps[-1][1] == len(steps)
@@ -186,6 +195,15 @@ def test_part_of_a_drive_has_the_same_messages_as_the_whole(pandaset_drive: Any,
 
 def test_documented_class_table_is_the_one_in_use() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "pandaset.md").read_text()
-    rows = dict(re.findall(r"^\| ([^|`]+?) \| (?:`(\w+)`.*?|dropped.*?) \|$", page, re.MULTILINE))
-    assert {label: name or None for label, name in rows.items() if label in CLASS_OF_LABEL} == CLASS_OF_LABEL
-    assert set(filter(None, CLASS_OF_LABEL.values())) < set(CLASS_NAMES)
+    rows = re.findall(r"^\| ([^|`]+?) \| (?:`(\w+)`.*?|ignored.*?) \|$", page, re.MULTILINE)
+    documented = {label: name for label, name in rows if label in LABELS}
+    shipped = load_label_map("pandaset_to_lt3d")
+    assert {label: name for label, name in documented.items() if name} == shipped.classes
+    assert {label for label, name in documented.items() if not name} == set(shipped.ignored)
+    assert shipped.labels == load_label_map("pandaset_to_nuscenes").labels == set(LABELS)
+
+
+def test_samples_are_named_by_sequence_and_frame(pandaset_drive: Any, bag: Path) -> None:
+    samples = [decode.decode_sample(message) for message in messages_of(bag, topics.TRUTH_SAMPLE)]
+    assert [(sample.data_set, sample.scene) for sample in samples] == [("PandaSet", "002")] * pandaset_drive.frames
+    assert [sample.token for sample in samples] == [f"002/{frame:02d}" for frame in range(pandaset_drive.frames)]

@@ -95,11 +95,6 @@ def test_a_folder_that_is_no_sequence_is_refused(tmp_path: Path) -> None:
         import_pandaset(tmp_path, tmp_path / "drive.mcap")
 
 
-def test_of_a_folder_of_sequences_one_is_named(pandaset_drive: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=f"annotations/, such as {pandaset_drive.folder}"):
-        import_pandaset(pandaset_drive.folder.parent, tmp_path / "drive.mcap")
-
-
 @pytest.mark.parametrize(
     "frames", [slice(0, 5), slice(4, None), slice(2, 2), slice(-5, None), range(3, 6), range(-2, 0)]
 )
