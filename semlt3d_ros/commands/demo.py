@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"there is no checkpoint at {checkpoint}; train one: semlt3d train --help")
 
     from semlt3d_ros.commands.live_run import record_live_run
-    from semlt3d_ros.evaluation import EvaluationSettings, evaluate
+    from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_of
     from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.simulation.drive import DriveConfig
     from semlt3d_ros.simulation.simulate import simulate
@@ -64,8 +64,12 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("detecting live", for_people(options)) as progress:
             node_options = ["-p", f"checkpoint:={checkpoint}"]
             node = record_live_run(drive, detections, options.rate, node_options, options.frames, progress)
-        settings = EvaluationSettings(range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS)
-        summary = summarize(node, evaluate(BagPairs(detections, drive), settings), options.frames)
+        pairs = BagPairs(detections, drive)
+        frames = list(pairs)
+        settings = EvaluationSettings(
+            protocol_of(pairs.classes), range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS
+        )
+        summary = summarize(node, evaluate(frames, settings), options.frames)
         write_json(draft.draft / "summary.json", summary)
         draft.finish()
     finally:
@@ -121,7 +125,8 @@ def print_summary(summary: dict[str, Any], folder: Path) -> None:
     for name, value in summary["latency_ms"].items():
         table.add_row(f"latency {name}", f"{value:.1f} ms")
     table.add_section()
-    table.add_row("AP car", text(summary["ap"]["car"]))
+    if "car" in summary["ap"]:
+        table.add_row("AP car", text(summary["ap"]["car"]))
     for group, value in summary["map"].items():
         table.add_row(f"mean AP {group}", text(value))
     print_table(table)

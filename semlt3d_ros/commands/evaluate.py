@@ -5,16 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from semlt3d_ros.commands.output import came_to_nothing, faults_json, print_faults, print_json, print_table
-from semlt3d_ros.commands.places import file_to_write, folder_to_write, outputs_of, refuse_losses_of, to_read
+from semlt3d_ros.commands.places import (
+    file_to_write,
+    folder_to_write,
+    name_or_file,
+    outputs_of,
+    refuse_losses_of,
+    to_read,
+)
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.places import Output
 
 if TYPE_CHECKING:
+    from semlt3d_ros.core.classes import ClassList
     from semlt3d_ros.core.rigid import Matrix
     from semlt3d_ros.evaluation import Report
     from semlt3d_ros.evaluation.bags import BagPairs
@@ -35,9 +44,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", type=to_read, required=True, metavar="BAG", help="bag with the ground truth")
     parser.add_argument(
         "--protocol",
-        default="lt3d",
         metavar="NAME",
-        help="lt3d (18 classes, no floors) or nuscenes (10 classes, recall and precision from 0.1); default: lt3d",
+        help="a benchmark to the letter, to which what it has no class for is nothing: lt3d (18 classes, no floors) or "
+        "nuscenes (10 classes, recall and precision from 0.1); default: LT3D's rules on the classes, the rest ignored",
+    )
+    parser.add_argument(
+        "--classes",
+        type=name_or_file,
+        metavar="FILE",
+        help="the classes to evaluate: a class list, or the name of one that comes with the package (default: the "
+        "detections' own)",
+    )
+    parser.add_argument(
+        "--label-map",
+        type=name_or_file,
+        metavar="FILE",
+        help="what the ground truth's labels are called among these classes: a file, or the name of one that comes "
+        "with the package (default: the one there that fits)",
     )
     parser.add_argument(
         "--range", type=float, metavar="METRES", help="leave out what is farther (default: the classes' own ranges)"
@@ -67,20 +90,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the figures of all classes and groups, and what they lack; write what is asked for."""
-    from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_named
+    from semlt3d_ros.core.label_map import load_label_map
+    from semlt3d_ros.evaluation import LT3D, EvaluationSettings, evaluate, protocol_named, protocol_of
     from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.evaluation.results_file import sample_results, write_results
     from semlt3d_ros.evaluation.table import report_table
 
     _refuse_losses(options)
+    benchmark = protocol_named(options.protocol) if options.protocol is not None else None
+    label_map = load_label_map(options.label_map) if options.label_map is not None else None
+    if benchmark and options.classes is not None:
+        raise ConfigurationError(f"the protocol '{benchmark.name}' has its own classes; leave out --classes")
+    classes = benchmark.known if benchmark else _classes(options)
     settings = EvaluationSettings(
-        protocol_named(options.protocol),
+        benchmark or LT3D,
         range_limit_m=options.range,
         min_visible_pixels=options.min_pixels,
         absent_classes="zero" if options.absent_as_zero else "left_out",
+        of_no_class="nothing" if benchmark else "ignored",
     )
-    pairs = BagPairs(options.detections, options.truth)
+    pairs = BagPairs(options.detections, options.truth, classes, label_map)
     frames = list(pairs)
+    if benchmark is None:
+        settings = replace(settings, protocol=protocol_of(pairs.classes, label_map))
     outcome = {"pairs": pairs.to_json(), **faults_json(pairs.faults, pairs.incomplete)}
     if not pairs.answered:
         what = f"no detections in '{options.detections}' belong to ground truth"
@@ -118,6 +150,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _classes(options: argparse.Namespace) -> ClassList | None:
+    from semlt3d_ros.core.classes import load_class_list
+
+    return load_class_list(options.classes) if options.classes is not None else None
+
+
 def _refuse_losses(options: argparse.Namespace) -> None:
     """The results file must not be one of the files in the folder either."""
     from semlt3d_ros.evaluation.plots import PICTURES
@@ -143,7 +181,10 @@ def _fail(what: str, otherwise: str, pairs: BagPairs, outcome: dict[str, Any], o
 def _note_unknown(report: Report, pairs: BagPairs, detections: Path) -> None:
     if report.unknown_classes:
         names = ", ".join(report.unknown_classes[:10]) + (", ..." if len(report.unknown_classes) > 10 else "")
-        text = f"detections of the classes {names} do not count: nobody knows these names; map them to the protocol's"
+        text = (
+            f"detections of the classes {names} do not count: the protocol does not have these names; give --classes, "
+            "or a --label-map that knows them"
+        )
         pairs.faults.add(str(detections), "unknown_classes", text, len(report.unknown_classes))
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from semlt3d_ros.core.checks import Checked, Checks, positive, rule
-from semlt3d_ros.core.shipped_files import shipped_file
+from semlt3d_ros.core.shipped_files import shipped_file, shipped_files
 
 Group = Literal["many", "medium", "few", ""]
 """Frequency of a class in the training data; empty where nobody counted."""
+
+GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
 ABSENT = -1
 """Stands for the index of a class that a list does not have."""
@@ -128,6 +130,13 @@ def load_class_list(path_or_name: Path | str) -> ClassList:
     from semlt3d_ros.core.config import load
 
     return load(ClassList, shipped_file("classes", path_or_name), "class list")
+
+
+def shipped_list_of(names: Iterable[str]) -> ClassList | None:
+    """The list among those that come with the package that has exactly these classes, in any order."""
+    wanted = set(names)
+    lists = (load_class_list(path) for path in shipped_files("classes").values())
+    return next((each for each in lists if set(each.names) == wanted), None)
 
 
 def list_of_names(names: Iterable[str], known: ClassList, name: str = "own") -> ClassList:

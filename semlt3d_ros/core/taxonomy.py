@@ -6,7 +6,9 @@ nuScenes trainval (Few < 5,000 boxes, Medium < 50,000, Many above).
 
 from __future__ import annotations
 
-from semlt3d_ros.core.classes import ClassInfo, ClassList, Group
+from semlt3d_ros.core.classes import GROUPS, ClassInfo, ClassList, Group
+
+__all__ = ["CLASSES", "CLASS_INDEX", "CLASS_NAMES", "GROUPS", "LT3D", "classes_of_group"]
 
 CLASSES: tuple[ClassInfo, ...] = (
     ClassInfo("car", "vehicle", 50.0, "many"),
@@ -34,7 +36,6 @@ LT3D = ClassList("lt3d", CLASSES)
 
 CLASS_NAMES: tuple[str, ...] = tuple(info.name for info in CLASSES)
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASS_NAMES)}
-GROUPS: tuple[Group, ...] = ("many", "medium", "few")
 
 
 def classes_of_group(group: Group) -> tuple[int, ...]:

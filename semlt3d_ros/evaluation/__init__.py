@@ -3,7 +3,7 @@
 from semlt3d_ros.evaluation.attributes import FrameAttributes
 from semlt3d_ros.evaluation.confidence_calibration import Reliability, expected_calibration_error, reliability
 from semlt3d_ros.evaluation.evaluator import Evaluator, evaluate
-from semlt3d_ros.evaluation.protocols import LT3D, NUSCENES, PROTOCOLS, Protocol, protocol_named
+from semlt3d_ros.evaluation.protocols import LT3D, NUSCENES, PROTOCOLS, Protocol, protocol_named, protocol_of
 from semlt3d_ros.evaluation.report import ClassResult, Report
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
@@ -21,5 +21,6 @@ __all__ = [
     "evaluate",
     "expected_calibration_error",
     "protocol_named",
+    "protocol_of",
     "reliability",
 ]

@@ -13,12 +13,13 @@ import numpy as np
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.classes import ClassList, list_of_names, shipped_list_of
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.label_map import columns_for
-from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
+from semlt3d_ros.core.label_map import LabelMap, columns_for
+from semlt3d_ros.core.taxonomy import LT3D
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
     decode_detection3d,
@@ -55,7 +56,7 @@ def read_detections(source: BagSource, faults: FaultLog) -> Iterator[tuple[Detec
                 if entry.type_name == topics.LONG_TAIL_TYPE:
                     yield decode_long_tail(message, faults, topic), message.header.frame_id.lstrip("/")
                 elif entry.type_name == topics.DETECTION_3D_TYPE:
-                    yield decode_detection3d(message, faults, topic), message.header.frame_id.lstrip("/")
+                    yield decode_detection3d(message, faults, topic, ()), message.header.frame_id.lstrip("/")
                 else:
                     _refuse_type(entry.type_name, topic, faults)
         if any_there:
@@ -64,8 +65,6 @@ def read_detections(source: BagSource, faults: FaultLog) -> Iterator[tuple[Detec
 
 def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Labels, str]]:
     """The ground truth in a bag: stamp in nanoseconds, labels, name of the frame their boxes are given in.
-
-    Labels of a data set's own become LT3D's classes; those that are none of them are left out.
 
     Args:
         source: the bag.
@@ -76,9 +75,6 @@ def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Label
             _refuse_type(entry.type_name, entry.topic, faults)
             continue
         labels, stamp = decode_labels(message, faults)
-        if labels.class_names != LT3D.names:
-            labels = labels.as_classes(columns_for(labels.class_names, LT3D), LT3D.names)
-            labels = labels[labels.class_ids >= 0]
         yield stamp, labels, message.header.frame_id.lstrip("/")
 
 
@@ -98,18 +94,44 @@ def read_sample_tokens(source: BagSource, faults: FaultLog) -> dict[int, str]:
     return tokens
 
 
+def read_class_names(source: BagSource, faults: FaultLog) -> tuple[str, ...]:
+    """The names of all classes of the detector whose output is in a bag; none where ``/semlt3d/label_info`` is not."""
+    names: dict[str, None] = {}
+    for entry, message in decoded(source.messages(topics=[topics.LABEL_INFO]), faults):
+        if entry.type_name == topics.LABEL_INFO_TYPE:
+            names.update(dict.fromkeys(each.class_name for each in message.class_map))
+    return tuple(names)
+
+
+def classes_of_detections(names: Iterable[str], complete: bool) -> ClassList:
+    """The class list of a detector, from the names in its output.
+
+    Args:
+        names: of classes.
+        complete: whether the detector has no others, as its own messages say; ``vision_msgs`` name what was found only.
+    """
+    names = tuple(dict.fromkeys(names))
+    if not names or (not complete and set(names) <= set(LT3D.names)):
+        return LT3D
+    return shipped_list_of(names) or list_of_names(names, LT3D, "detections")
+
+
 class BagPairs:
     """The frames of a drive with ground truth, each with what was detected in it.
 
     Detections belong to the truth of the same stamp. A frame that has no detections, because the detector dropped it or
-    had not started, is a pair with empty detections: everything in it was missed. Iterating fills the counts.
+    had not started, is a pair with empty detections: everything in it was missed. The truth's labels become the classes
+    that are evaluated; those that are none of them are ``ABSENT``. Iterating fills the counts.
 
     Args:
         detections_bag: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``; it may be the same
             as ``truth_bag``.
         truth_bag: bag with ``/ground_truth/long_tail``.
+        classes: what the truth's labels become; the detector's own classes unless given.
+        label_map: how they become it; as ``columns_for`` has it unless given.
 
     Attributes:
+        classes: what the truth's labels became; LT3D's classes before anything was read.
         answered: frames with detections.
         unanswered: frames without.
         without_truth: stamps of detections for which there is no truth.
@@ -119,23 +141,34 @@ class BagPairs:
         sample_tokens: the data set's keys of the frames, by stamp; empty where there are none.
     """
 
-    def __init__(self, detections_bag: Path, truth_bag: Path) -> None:
+    def __init__(
+        self,
+        detections_bag: Path,
+        truth_bag: Path,
+        classes: ClassList | None = None,
+        label_map: LabelMap | None = None,
+    ) -> None:
         self._detections_bag = Path(detections_bag)
         self._truth_bag = Path(truth_bag)
+        self._given_classes = classes
+        self._label_map = label_map
         self._reset()
 
     def _reset(self) -> None:
         self.answered = self.unanswered = self.without_truth = 0
         self.faults = FaultLog()
         self.incomplete = FaultLog()
+        self.classes = self._given_classes or LT3D
         self.frame_id = ""
         self.sample_tokens: dict[int, str] = {}
+        self._columns_of: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def __iter__(self) -> Iterator[tuple[Detections, Labels]]:
         """Pairs in the order of the truth bag.
 
         Raises:
-            ConfigurationError: a bag lacks the topic, or detections and truth are given in different frames.
+            ConfigurationError: a bag lacks the topic, detections and truth are given in different frames, or no label
+                of the truth is one of the classes.
         """
         self._reset()
         found = self._read_answers()
@@ -144,12 +177,13 @@ class BagPairs:
         with BagSource(self._truth_bag) as source:
             _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
             self.sample_tokens |= read_sample_tokens(source, self.faults)
-            for stamp, labels, frame_id in read_truth(source, self.faults):
+            for stamp, truth, frame_id in read_truth(source, self.faults):
                 if stamp in paired:
                     text = f"ground truth of stamp {_seconds(stamp)} comes twice; the first counts"
                     self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
                     continue
                 self._check_frames(frames, frame_id)
+                labels = truth.as_classes(self._columns(truth.class_names), self.classes.names)
                 paired.add(stamp)
                 self.frame_id = frame_id
                 if stamp in found:
@@ -157,7 +191,8 @@ class BagPairs:
                     yield found[stamp][0], labels
                 else:
                     self.unanswered += 1
-                    yield Detections(stamp, Boxes3D.empty(), np.zeros((0, len(CLASS_NAMES)), np.float32)), labels
+                    nothing = np.zeros((0, len(self.classes)), np.float32)
+                    yield Detections(stamp, Boxes3D.empty(), nothing, self.classes.names), labels
             self._note_incomplete(source)
         self.without_truth = len(found.keys() - paired)
         self._note_pairing(sorted(found), sorted(paired))
@@ -179,6 +214,7 @@ class BagPairs:
 
     def _read_answers(self) -> dict[int, tuple[Detections, str]]:
         found: dict[int, tuple[Detections, str]] = {}
+        names: dict[str, None] = {}
         with BagSource(self._detections_bag) as source:
             _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
             self.sample_tokens = read_sample_tokens(source, self.faults)
@@ -190,8 +226,25 @@ class BagPairs:
                     text = "what is evaluated is ground truth itself; give the bag of a detector's output"
                     self.faults.add(str(self._detections_bag), "own_truth", text)
                 found[detections.stamp] = detections, frame_id
+                names.update(dict.fromkeys(detections.class_names))
             self._note_incomplete(source)
+            if self._given_classes is None:
+                published = read_class_names(source, self.faults)
+                complete = bool(published) or topics.LONG_TAIL in source.topics
+                self.classes = classes_of_detections((*published, *names), complete)
         return found
+
+    def _columns(self, labels: tuple[str, ...]) -> tuple[int, ...]:
+        """The class of each label of the truth."""
+        if labels not in self._columns_of:
+            try:
+                self._columns_of[labels] = columns_for(labels, self.classes, self._label_map)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"no detection in '{self._detections_bag}' can be held against ground truth in "
+                    f"'{self._truth_bag}': {error}"
+                ) from None
+        return self._columns_of[labels]
 
     def _note_incomplete(self, source: BagSource) -> None:
         """Take over what is missing of a bag; both may be the same."""

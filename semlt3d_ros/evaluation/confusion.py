@@ -11,12 +11,17 @@ from semlt3d_ros.evaluation.settings import EvaluationSettings
 
 
 def count_confusions(
-    predictions: Predictions, truth: Truth, pairs: Pairs, settings: EvaluationSettings
+    predictions: Predictions,
+    truth: Truth,
+    pairs: Pairs,
+    ignored: NDArray[np.bool_],
+    settings: EvaluationSettings,
 ) -> NDArray[np.int64]:
     """Count what true boxes are taken for when classes do not matter for matching.
 
     Every predicted box counts once, as its most confident class, if that is confident enough; the most confident box
-    first takes the nearest true box of any class within the protocol's ``tp_distance``.
+    first takes the nearest true box of any class within the protocol's ``tp_distance``. One that takes none and is
+    ``ignored`` (P,), on an object of none of the classes, does not count.
 
     Returns:
         (K + 1, K + 1) counts: a row for each true class and one for "nothing there", a column for each predicted class
@@ -28,6 +33,7 @@ def count_confusions(
     taken = match(as_wishes(near, predictions.scores), len(predictions), len(truth.class_ids))
     true_class, found = np.full(len(predictions), count), taken != NOBODY
     true_class[found] = truth.class_ids[taken[found]]
+    leading &= found | ~ignored
     missed = np.ones(len(truth.class_ids), np.bool_)
     missed[taken[found]] = False
     side = count + 1

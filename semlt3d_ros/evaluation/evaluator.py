@@ -15,7 +15,16 @@ from semlt3d_ros.evaluation.confidence_calibration import reliability
 from semlt3d_ros.evaluation.confusion import count_confusions
 from semlt3d_ros.evaluation.curves import Ranking
 from semlt3d_ros.evaluation.matching import best_first
-from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS, TRUE_POSITIVE, Outcomes, find_pairs, judge
+from semlt3d_ros.evaluation.outcomes import (
+    ERRORS,
+    IGNORED,
+    LEVELS,
+    TRUE_POSITIVE,
+    Outcomes,
+    find_pairs,
+    judge,
+    on_ignored,
+)
 from semlt3d_ros.evaluation.report import ClassResult, Report
 from semlt3d_ros.evaluation.selection import select_predictions, select_truth, unknown_names
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -30,10 +39,10 @@ _NO_ATTRIBUTES = FrameAttributes()
 class Evaluator:
     """Accumulates frames, then reports.
 
-    Metrics follow nuScenes (Caesar et al., CVPR 2020) on the classes of LT3D (Peri et al., CoRL 2022) or nuScenes. On
-    the same boxes they equal those of the nuScenes development kit; what may differ is a choice in the settings
-    (``absent_classes``). A frame costs little memory: each prediction keeps its class, its score and a byte for each
-    distance, each true positive five errors.
+    Metrics follow nuScenes (Caesar et al., CVPR 2020) on the classes of LT3D (Peri et al., CoRL 2022), nuScenes, or any
+    list. On the same boxes they equal those of the nuScenes development kit; what may differ is a choice in the
+    settings (``absent_classes``, ``of_no_class``). A frame costs little memory: each prediction keeps its class, its
+    score and a byte for each distance, each true positive five errors.
     """
 
     def __init__(self, settings: EvaluationSettings | None = None) -> None:
@@ -83,7 +92,8 @@ class Evaluator:
         self._truth_count += np.bincount(truth.class_ids, minlength=len(self._truth_count))
         self._attributes_known |= any(truth.table.attributes)
         self._outcomes.append(judge(table, predictions, truth, pairs, settings.protocol))
-        self._confusions += count_confusions(predictions, truth, pairs, settings)
+        ignored = on_ignored(table, predictions, truth, settings.protocol)
+        self._confusions += count_confusions(predictions, truth, pairs, ignored, settings)
         self._waiting, self._waiting_confidences = [], 0
 
     def report(self) -> Report:
@@ -101,7 +111,7 @@ class Evaluator:
             results.append(
                 self._class_result(class_id, outcomes.scores[best], outcomes.codes[best], outcomes.errors[hits])
             )
-        confident = outcomes.scores >= self.settings.min_confidence
+        confident = (outcomes.scores >= self.settings.min_confidence) & (outcomes.codes[:, self._tp_column] != IGNORED)
         hit = outcomes.codes[confident, self._tp_column] == TRUE_POSITIVE
         return Report(
             settings=self.settings,
@@ -124,10 +134,11 @@ class Evaluator:
         """Figures of one class from its predictions, best first, and the errors of its hits, best first."""
         settings, protocol = self.settings, self.settings.protocol
         info, truth_count = protocol.classes[class_id], int(self._truth_count[class_id])
-        result = ClassResult(info.name, info.group, truth_count, len(scores))
+        ignored = codes[:, self._tp_column] == IGNORED
+        result = ClassResult(info.name, info.group, truth_count, int((~ignored).sum()))
         exempt = protocol.exempt.get(info.name, ())
         hit = codes[:, self._tp_column] == TRUE_POSITIVE
-        confident = scores >= settings.min_confidence
+        confident = (scores >= settings.min_confidence) & ~ignored
         result.reliability = reliability(np.minimum(scores[confident], 1.0), hit[confident])
         if truth_count == 0:
             if settings.absent_classes == "zero":
@@ -143,8 +154,8 @@ class Evaluator:
                 result.ap_by_level.setdefault(level, {})[distance] = ap
                 if level == 0:
                     result.precision[distance] = precision
-        ranking = Ranking(np.flatnonzero(hit), len(scores), truth_count)
-        confidence = curves.confidence_curve(ranking, scores)
+        ranking = Ranking(np.flatnonzero(hit), len(scores), truth_count).without(np.flatnonzero(ignored))
+        confidence = curves.confidence_curve(ranking, scores[~ignored])
         for column, name in enumerate(ERRORS):
             if name not in exempt:
                 result.errors[name] = curves.mean_error(errors[:, column], scores[hit], confidence, protocol.min_recall)

@@ -19,7 +19,7 @@ LEVELS: tuple[int, ...] = (0, 1, 2)
 """How far up the hierarchy the least common ancestor of a confusion may lie to be forgiven: nowhere, at the
 super-class, at "object" (LT3D section 4)."""
 
-TRUE_POSITIVE, ALWAYS_WRONG = 0, 3
+IGNORED, TRUE_POSITIVE, ALWAYS_WRONG = -1, 0, 3
 """Codes of ``Outcomes.codes``; those between are the level from which a false positive is forgiven."""
 
 
@@ -30,8 +30,9 @@ class Outcomes:
     Attributes:
         class_ids: (P,) the protocol's class of each.
         scores: (P,) confidences.
-        codes: (P, T) int8, for each distance ``TRUE_POSITIVE``, ``ALWAYS_WRONG``, or the level from which it does not
-            count: 1 where a true box of another class of the same super-class is near, 2 where one of any class is.
+        codes: (P, T) int8, for each distance ``TRUE_POSITIVE``, ``ALWAYS_WRONG``, ``IGNORED`` where it is on an object
+            of none of the classes, or the level from which it does not count: 1 where a true box of another class of
+            the same super-class is near, 2 where one of any class is.
         hits: (H,) the predictions that are true positives at the protocol's ``tp_distance``.
         errors: (H, 5) their errors in the order of ``ERRORS``; NaN where unknown.
     """
@@ -54,23 +55,46 @@ def find_pairs(table: BoxTable, predictions: Predictions, truth: Truth, protocol
     )
 
 
+def on_ignored(table: BoxTable, predictions: Predictions, truth: Truth, protocol: Protocol) -> NDArray[np.bool_]:
+    """(P,) which predictions are within the protocol's largest distance of an ignored object, or in its outline."""
+    ignored = truth.ignored
+    found = np.zeros(len(predictions), np.bool_)
+    if len(ignored):
+        reach = max(protocol.distances)
+        places = table.boxes.centers[predictions.rows, :2]
+        outreach = max(reach, np.hypot(ignored.boxes.sizes[:, 0], ignored.boxes.sizes[:, 1]).max())
+        pairs = near_pairs(
+            places, table.frames[predictions.rows], ignored.boxes.centers[:, :2], ignored.frames, outreach
+        )
+        offset, yaw = places[pairs.predictions] - ignored.boxes.centers[pairs.truth, :2], ignored.boxes.yaw[pairs.truth]
+        along = offset[:, 0] * np.cos(yaw) + offset[:, 1] * np.sin(yaw)
+        across = offset[:, 1] * np.cos(yaw) - offset[:, 0] * np.sin(yaw)
+        half = np.abs(ignored.boxes.sizes[pairs.truth, :2]) / 2
+        inside = (np.abs(along) <= half[:, 0]) & (np.abs(across) <= half[:, 1])
+        found[pairs.predictions[inside | (pairs.distance < reach)]] = True
+    return found
+
+
 def judge(table: BoxTable, predictions: Predictions, truth: Truth, pairs: Pairs, protocol: Protocol) -> Outcomes:
     """Match every class for itself, at every distance, and measure the errors of what matched.
 
     A false positive near a true box of another class is forgiven from the level of their common ancestor on; whether
-    that box was found by a prediction of its own class does not matter, as in the LT3D development kit.
+    that box was found by a prediction of its own class does not matter, as in the LT3D development kit. One on an
+    ignored object is no false positive at all.
     """
-    superclass = np.unique([info.superclass for info in protocol.classes], return_inverse=True)[1]
+    superclass = np.unique([info.superclass or info.name for info in protocol.classes], return_inverse=True)[1]
     predicted_class, true_class = predictions.class_ids[pairs.predictions], truth.class_ids[pairs.truth]
     same = predicted_class == true_class
     cousins = ~same & (superclass[predicted_class] == superclass[true_class])
     own = as_wishes(pairs.where(same), predictions.scores)
     codes = np.full((len(predictions), len(protocol.distances)), ALWAYS_WRONG, dtype=np.int8)
     taken = np.full(len(predictions), NOBODY)
+    ignored = on_ignored(table, predictions, truth, protocol)
     for column, distance in enumerate(protocol.distances):
         near = pairs.distance < distance
         codes[pairs.predictions[near & ~same], column] = 2
         codes[pairs.predictions[near & cousins], column] = 1
+        codes[ignored, column] = IGNORED
         found = match(own.where(own.distance < distance), len(predictions), len(truth.class_ids))
         codes[found != NOBODY, column] = TRUE_POSITIVE
         if distance == protocol.tp_distance:

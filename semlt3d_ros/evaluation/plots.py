@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.classes import GROUPS
 from semlt3d_ros.core.outputs import whole
-from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.curves import RECALLS
 from semlt3d_ros.evaluation.report import ClassResult, Report
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GROUP_COLORS = {"many": "tab:blue", "medium": "tab:orange", "few": "tab:green"}
+_GROUP_COLORS = {"many": "tab:blue", "medium": "tab:orange", "few": "tab:green", "": "tab:gray"}
 _DPI = 110
 
-
-PICTURES = (*(f"precision_recall_{group}.png" for group in GROUPS), "confusion.png", "calibration.png")
+_CURVES = {group: f"precision_recall_{group}" if group else "precision_recall" for group in (*GROUPS, "")}
+PICTURES = (*(f"{name}.png" for name in _CURVES.values()), "confusion.png", "calibration.png")
 """Names of all files that ``save_plots`` may write."""
 
 
@@ -34,14 +34,14 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
 
     Returns:
         The files written: ``precision_recall_<group>.png`` for every frequency group with true boxes, a panel for each
-        class and a line for each distance; ``confusion.png`` if there were true boxes; ``calibration.png`` if there
-        were confident predictions.
+        class and a line for each distance, ``precision_recall.png`` for classes of no group; ``confusion.png`` if there
+        were true boxes; ``calibration.png`` if there were confident predictions.
     """
     figures: dict[str, Figure] = {}
-    for group in GROUPS:
+    for group, name in _CURVES.items():
         results = [result for result in report.of_group(group) if result.truth > 0]
         if results:
-            figures[f"precision_recall_{group}"] = _precision_recall(results)
+            figures[name] = _precision_recall(results)
     if report.confusions[:-1].any():
         figures["confusion"] = _confusion(report)
     if len(report.reliability.count):
@@ -145,9 +145,9 @@ def _calibration(report: Report) -> Figure:
 def _draw_class_errors(axes: Axes, results: list[ClassResult]) -> None:
     errors: NDArray[np.float64] = np.array([result.reliability.error for result in results], np.float64)
     places = np.arange(len(results))
-    for group in GROUPS:
+    for group, color in _GROUP_COLORS.items():
         mine = [index for index, result in enumerate(results) if result.group == group]
-        axes.barh(places[mine], errors[mine], color=_GROUP_COLORS[group], label=group)
+        axes.barh(places[mine], errors[mine], color=color, label=group if mine else None)
     for place, error, result in zip(places, errors, results, strict=True):
         axes.text(
             float(error), float(place), f" {error:.2f} of {result.reliability.count.sum()}", va="center", fontsize=7
@@ -157,7 +157,8 @@ def _draw_class_errors(axes: Axes, results: list[ClassResult]) -> None:
     axes.set_xlim(0, 1.35 * max(0.05, errors.max(initial=0.0)))
     axes.set_xlabel("expected calibration error, of how many predictions")
     axes.set_title("By class", fontsize=10)
-    axes.legend(fontsize=8)
+    if any(result.group for result in results):
+        axes.legend(fontsize=8)
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What everybody must hold equal for figures to be comparable: the LT3D protocol and the one of nuScenes."""
+"""What everybody must hold equal for figures to be comparable: the protocols of LT3D, of nuScenes, of any classes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from semlt3d_ros.core import taxonomy
+from semlt3d_ros.core.classes import ClassInfo, ClassList
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.taxonomy import CLASSES, ClassInfo
+from semlt3d_ros.core.label_map import LabelMap
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class Protocol:
     Attributes:
         name: how it is chosen on the command line.
         classes: the classes that are evaluated, in the order of the table.
-        merged: class of the taxonomy to the class it counts as, where the names differ; a class of the taxonomy that is
-            neither here nor among ``classes`` is not evaluated.
+        merged: other names to the class each counts as.
+        left_out: names of classes that the benchmark knows and does not evaluate.
         distances: centre distances in metres below which a prediction matches; a class's AP is the mean over them.
         tp_distance: the one of them at which true-positive errors, calibration and confusion are measured.
         min_recall: recalls up to this one do not count.
@@ -35,6 +37,7 @@ class Protocol:
     name: str
     classes: tuple[ClassInfo, ...]
     merged: Mapping[str, str] = field(default_factory=dict, hash=False)
+    left_out: tuple[str, ...] = ()
     distances: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     tp_distance: float = 2.0
     min_recall: float = 0.0
@@ -62,20 +65,40 @@ class Protocol:
         """Names of the classes, in order."""
         return tuple(info.name for info in self.classes)
 
+    @property
+    def known(self) -> ClassList:
+        """All names that mean something to the protocol, whether they are evaluated or not."""
+        others = dict.fromkeys((*self.merged, *self.left_out))
+        return ClassList(self.name, self.classes + tuple(ClassInfo(name) for name in others))
+
     def class_of(self, name: str) -> int | None:
-        """Index of the class that a class of the taxonomy, or of the protocol itself, counts as; None where none."""
+        """Index of the class that a name counts as; None where none."""
         name = self.merged.get(name, name)
         return self.class_names.index(name) if name in self.class_names else None
 
     def to_json(self) -> dict[str, Any]:
         """The rules as plain values; the classes by name."""
-        rules = {name: value for name, value in vars(self).items() if name not in ("classes", "merged", "exempt")}
+        hidden = ("classes", "merged", "left_out", "exempt")
+        rules = {name: value for name, value in vars(self).items() if name not in hidden}
         return {**rules, "classes": {info.name: asdict(info) for info in self.classes}}
 
 
 _EXEMPT = {"traffic_cone": ("aoe", "ave", "aae"), "barrier": ("ave", "aae")}
 
-LT3D = Protocol("lt3d", CLASSES, exempt=_EXEMPT)
+
+def protocol_of(classes: ClassList, label_map: LabelMap | None = None) -> Protocol:
+    """LT3D's rules on the classes of any list, with their ranges, super-classes and frequency groups.
+
+    Args:
+        classes: the list.
+        label_map: what names that the list does not have are called in it.
+    """
+    known = label_map.classes if label_map else {}
+    merged = {name: to for name, to in known.items() if name not in classes and to in classes}
+    return Protocol(classes.name, classes.classes, merged, exempt=_EXEMPT)
+
+
+LT3D = protocol_of(taxonomy.LT3D)
 """18 classes, no floors (Peri et al., CoRL 2022, ``detection_lt3d.json``)."""
 
 _PEDESTRIANS = ("adult", "child", "police_officer", "construction_worker")
@@ -83,12 +106,16 @@ _OF_NUSCENES = (
     *("car", "truck", "bus", "trailer", "construction_vehicle", "pedestrian", "motorcycle", "bicycle"),
     *("traffic_cone", "barrier"),
 )
-_BY_NAME = {**{info.name: info for info in CLASSES}, "pedestrian": ClassInfo("pedestrian", "pedestrian", 40.0, "many")}
+_BY_NAME = {
+    **{info.name: info for info in taxonomy.LT3D.classes},
+    "pedestrian": ClassInfo("pedestrian", "pedestrian", 40.0, "many"),
+}
 
 NUSCENES = Protocol(
     "nuscenes",
     tuple(_BY_NAME[name] for name in _OF_NUSCENES),
     merged=dict.fromkeys(_PEDESTRIANS, "pedestrian"),
+    left_out=tuple(name for name in taxonomy.LT3D.names if name not in (*_OF_NUSCENES, *_PEDESTRIANS)),
     min_recall=0.1,
     min_precision=0.1,
     exempt=_EXEMPT,

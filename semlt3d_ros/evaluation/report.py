@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.classes import GROUPS
 from semlt3d_ros.core.outputs import write_whole
-from semlt3d_ros.core.taxonomy import GROUPS
 from semlt3d_ros.evaluation.confidence_calibration import Reliability, reliability
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -27,7 +27,7 @@ class ClassResult:
     """Figures of one class.
 
     Attributes:
-        name, group: the class and its frequency group.
+        name, group: the class and its frequency group, empty where it is in none.
         truth: number of true boxes that counted.
         predictions: number of predictions that counted.
         ap_by_level: level of the hierarchy (0, 1, 2) to distance in metres to AP in [0, 1]; empty without true boxes,
@@ -70,7 +70,7 @@ class Report:
         settings: what was evaluated.
         frames: number of frames.
         classes: one result for each class of the protocol, in its order.
-        unknown_classes: names in the detections that nobody knows; what they found did not count.
+        unknown_classes: names in the detections that the protocol does not know; what they found did not count.
         attributes_known: whether any true box came with an attribute.
         confusions: (K + 1, K + 1) what true boxes of each class (and nothing, last row) were taken for (and missed,
             last column).
@@ -97,8 +97,12 @@ class Report:
 
     @property
     def groups(self) -> dict[str, float | None]:
-        """Frequency group (``many``, ``medium``, ``few``) to the mean AP of its classes that count."""
-        return {group: self.lca[0][group] for group in GROUPS}
+        """Frequency group (``many``, ``medium``, ``few``) to the mean AP of its classes that count; or nothing."""
+        return {group: self.lca[0][group] for group in self._groups}
+
+    @property
+    def _groups(self) -> tuple[str, ...]:
+        return GROUPS if any(result.group for result in self.classes) else ()
 
     @property
     def lca(self) -> dict[int, dict[str, float | None]]:
@@ -110,7 +114,10 @@ class Report:
         return {
             level: {
                 "all": mean_of(result.hierarchical_ap(level) for result in self.classes),
-                **{group: mean_of(each.hierarchical_ap(level) for each in self.of_group(group)) for group in GROUPS},
+                **{
+                    group: mean_of(each.hierarchical_ap(level) for each in self.of_group(group))
+                    for group in self._groups
+                },
             }
             for level in LEVELS
         }

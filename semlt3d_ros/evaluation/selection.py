@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
 from semlt3d_ros.evaluation.protocols import Protocol
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
-NOT_EVALUATED = -1
-"""Stands for the class of a column or a label that the protocol does not evaluate."""
+NOT_EVALUATED = -2
+"""Stands for the class of a column or a label that the protocol does not evaluate. (``ABSENT`` is of no class.)"""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Truth:
-    """True boxes that count, with the protocol's index of each one's class."""
+    """True boxes that count, with the protocol's index of each one's class; and boxes of none, to be ignored."""
 
     table: BoxTable
     class_ids: NDArray[np.int64]
+    ignored: BoxTable
 
 
 @lru_cache(maxsize=64)
@@ -68,9 +69,10 @@ def columns_of(class_names: tuple[str, ...], protocol: Protocol) -> tuple[int, .
     return tuple(NOT_EVALUATED if index is None else index for index in found)
 
 
+@lru_cache(maxsize=64)
 def unknown_names(class_names: tuple[str, ...], protocol: Protocol) -> tuple[str, ...]:
-    """Names that neither the taxonomy nor the protocol has."""
-    return tuple(name for name in class_names if name not in CLASS_INDEX and name not in protocol.class_names)
+    """Names that mean nothing to the protocol."""
+    return tuple(name for name in class_names if name not in protocol.known)
 
 
 def protocol_confidences(detections: Detections, protocol: Protocol) -> NDArray[np.float32]:
@@ -122,13 +124,13 @@ def select_truth(
 ) -> Truth:
     """The truth that counts: of the protocol's classes, within range, and visible enough where that is known.
 
-    Boxes that are not physical are no truth. Arguments as of ``select_predictions``.
+    Boxes that are not physical are no truth, nor are they ignored. Arguments as of ``select_predictions``.
     """
     table = _table([each.boxes for each in labels], attributes)
-    columns = np.array(columns_of(CLASS_NAMES, settings.protocol), dtype=np.int64)
-    class_ids = columns[np.concatenate([each.class_ids for each in labels])]
-    keep = (class_ids != NOT_EVALUATED) & _within_range(table.boxes.centers, class_ids, settings)
-    keep &= table.boxes.physical()
+    class_ids = np.concatenate([_protocol_ids(each, settings.protocol) for each in labels])
+    physical = table.boxes.physical()
+    keep = (class_ids >= 0) & _within_range(table.boxes.centers, class_ids, settings) & physical
+    ignored = (class_ids == ABSENT) & physical & (settings.of_no_class == "ignored")
     for known, least in (
         (np.concatenate([each.visible_pixels for each in labels]), settings.min_visible_pixels),
         (np.concatenate([each.lidar_points for each in labels]), settings.min_lidar_points),
@@ -136,7 +138,12 @@ def select_truth(
         keep &= (known < 0) | (known >= least)
     names = [name for name, kept in zip(table.attributes, keep, strict=True) if kept] if table.attributes else []
     kept = BoxTable(table.boxes[keep], table.frames[keep], names)
-    return Truth(kept, class_ids[keep])
+    return Truth(kept, class_ids[keep], BoxTable(table.boxes[ignored], table.frames[ignored], []))
+
+
+def _protocol_ids(labels: Labels, protocol: Protocol) -> NDArray[np.int64]:
+    """(N,) the protocol's class of each label, ``NOT_EVALUATED`` or ``ABSENT``."""
+    return np.array([*columns_of(labels.class_names, protocol), ABSENT], np.int64)[labels.class_ids]
 
 
 def _table(boxes: Sequence[Boxes3D], attributes: Sequence[tuple[str, ...]]) -> BoxTable:

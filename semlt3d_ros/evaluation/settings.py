@@ -24,6 +24,9 @@ class EvaluationSettings:
         absent_classes: a class without true boxes is ``"left_out"`` of every mean, or counts as ``"zero"`` (AP 0,
             errors 1) as the nuScenes development kit has it. The second is right for a benchmark's fixed split, where
             no class is absent; on a short drive it says more about the drive than about the detector.
+        of_no_class: an object of none of the classes is ``"ignored"``: a detection near it that matches no true box is
+            neither right nor wrong. Or it is ``"nothing"``, as in the development kits of nuScenes and LT3D, where what
+            is detected on it is wrong.
         min_confidence: predictions less confident take no part in calibration and confusion, where the hundreds of
             near-zero ones that average precision calls for would drown the others.
 
@@ -37,6 +40,7 @@ class EvaluationSettings:
     min_lidar_points: int = 1
     predictions: Literal["all", "best"] = "all"
     absent_classes: Literal["left_out", "zero"] = "left_out"
+    of_no_class: Literal["ignored", "nothing"] = "ignored"
     min_confidence: float = 0.05
 
     def __post_init__(self) -> None:
@@ -45,6 +49,7 @@ class EvaluationSettings:
             ("min_visible_pixels", self.min_visible_pixels >= 0, "0 or more"),
             ("predictions", self.predictions in ("all", "best"), "'all' or 'best'"),
             ("absent_classes", self.absent_classes in ("left_out", "zero"), "'left_out' or 'zero'"),
+            ("of_no_class", self.of_no_class in ("ignored", "nothing"), "'ignored' or 'nothing'"),
             ("min_confidence", 0 <= self.min_confidence < 1, "in [0, 1)"),
         )
         for name, holds, expected in checks:

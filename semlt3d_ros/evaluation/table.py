@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from semlt3d_ros.core.taxonomy import GROUPS
+from semlt3d_ros.core.classes import GROUPS
 from semlt3d_ros.evaluation.outcomes import LEVELS
 from semlt3d_ros.evaluation.report import ClassResult, Report, mean_of
 
@@ -15,7 +15,7 @@ _ERROR_TITLES = {"ate": "ATE\nm", "ase": "ASE\n", "aoe": "AOE\nrad", "ave": "AVE
 
 
 def report_table(report: Report, title: str | None = None) -> Table:
-    """The classes by frequency group, the means, and below them NDS, hierarchical AP and what to mind."""
+    """The classes, by frequency group if any, the means, and below them NDS, hierarchical AP and what to mind."""
     protocol = report.settings.protocol
     title = title or f"{report.frames} frames, protocol {protocol.name}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
@@ -30,6 +30,10 @@ def report_table(report: Report, title: str | None = None) -> Table:
                 _add(table, result.name, [result], report)
             _add(table, f"mean {group}", report.of_group(group), report, style="bold")
             table.add_section()
+    if report.of_group(""):
+        for result in report.of_group(""):
+            _add(table, result.name, [result], report)
+        table.add_section()
     _add(table, "mean all", report.classes, report, style="bold")
     table.caption = "\n".join(_captions(report))
     table.caption_justify = "left"

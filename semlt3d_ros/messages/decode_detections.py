@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import rotation_from_quaternion, yaw_from_rotation
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import stamp_of
 
@@ -65,6 +66,8 @@ def decode_labels(
 ) -> tuple[Labels, int]:
     """Ground truth of ``semlt3d_ros/LongTailDetectionArray``, and its stamp in nanoseconds.
 
+    What has no class name is of none of the classes.
+
     Args:
         message: the message.
         faults: gets what was left out, by reason. ``box``: a pose or size that is no box's; ``class_name``: not one of
@@ -73,7 +76,7 @@ def decode_labels(
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
     names = tuple(message.class_names)
-    index = {name: place for place, name in enumerate(names)}
+    index = {**{name: place for place, name in enumerate(names)}, "": ABSENT}
     known = f"class_names has {', '.join(names) or 'none'}"
     rows.leave_out(
         "class_name",
@@ -95,11 +98,15 @@ def decode_labels(
     return labels, stamp_of(message)
 
 
-def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str = topics.DETECTIONS) -> Detections:
+def decode_detection3d(
+    message: Any,
+    faults: FaultLog | None = None,
+    topic: str = topics.DETECTIONS,
+    class_names: Sequence[str] = CLASS_NAMES,
+) -> Detections:
     """Detections of ``vision_msgs/Detection3DArray``, in the frame of its header; velocities are NaN.
 
-    Confidences are the hypotheses' scores, 0 for classes that have none. Names that are not among the 18 classes are
-    appended to ``class_names`` in the order in which they appear.
+    Confidences are the hypotheses' scores, 0 for classes that have none.
 
     Args:
         message: the message.
@@ -107,6 +114,7 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
             hypothesis whose score is not finite, and its detection if it has no other; ``confidence_range``: a
             detection with a score outside [0, 1].
         topic: where it came from.
+        class_names: the names that come first; others are appended in the order in which they appear.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
     rows.leave_out(
@@ -124,7 +132,7 @@ def decode_detection3d(message: Any, faults: FaultLog | None = None, topic: str 
         if len(good) < len(item.results):
             rows.tell("score", row, f"{len(item.results) - len(good)} of its scores are not finite and left out")
     given = dict.fromkeys(hypothesis.class_id for hypotheses in scored for hypothesis in hypotheses)
-    names = (*CLASS_NAMES, *(name for name in given if name not in CLASS_INDEX))
+    names = tuple(dict.fromkeys((*class_names, *given)))
     index = {name: position for position, name in enumerate(names)}
     confidences = np.zeros((len(boxes), len(names)), np.float32)
     for row, hypotheses in enumerate(scored):

@@ -73,6 +73,8 @@ def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
 def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
     """``semlt3d_ros/LongTailDetectionArray`` of ground truth: one-hot confidences over its classes.
 
+    What is of none of them has no name, and no confidence in any.
+
     Args:
         labels: boxes in ``frame_id``.
         stamp: the frame's stamp in nanoseconds.
@@ -82,6 +84,7 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
         labels.boxes,
         _one_hot(labels),
         {
+            "class_name": Chosen([*labels.class_names, ""], labels.class_ids % (len(labels.class_names) + 1)),
             "depth_uncertainty": np.nan,
             "track_id": labels.track_ids,
             "lidar_points": labels.lidar_points,
@@ -110,7 +113,7 @@ def _long_tail_array(
         "pose": _poses(boxes),
         "size": boxes.sizes,
         "velocity": np.column_stack([boxes.velocity, np.zeros(count)]),
-        "score": confidences[np.arange(count), best],
+        "score": confidences.max(axis=1, initial=0.0),
         "class_name": Chosen(names, best),
         "group": Chosen([group_of(name) for name in names], best),
         "class_confidences": confidences,

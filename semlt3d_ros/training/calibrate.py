@@ -17,7 +17,7 @@ from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.outputs import require_place
 from semlt3d_ros.evaluation.confidence_calibration import expected_calibration_error
 from semlt3d_ros.evaluation.evaluator import evaluate
-from semlt3d_ros.evaluation.outcomes import TRUE_POSITIVE, find_pairs, judge
+from semlt3d_ros.evaluation.outcomes import IGNORED, TRUE_POSITIVE, find_pairs, judge
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.selection import select_predictions, select_truth
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -85,7 +85,8 @@ class Fitted:
 def calibrate(student: Student, frames: Frames, settings: EvaluationSettings, device: str = "cpu") -> Fitted:
     """Choose the share of language and fit the calibration of a student on validation frames.
 
-    A box is right when evaluation matches it to a true box of its class within the protocol's ``tp_distance`` (2 m).
+    A box is right when evaluation matches it to a true box of its class within the protocol's ``tp_distance`` (2 m);
+    what is on an object of none of the classes takes no part.
 
     Raises:
         ConfigurationError: there is no labelled frame.
@@ -190,13 +191,14 @@ def _judged(answers: Sequence[Answer], settings: EvaluationSettings) -> Judged:
     table, predictions = select_predictions(found, no_attributes, settings)
     truth = select_truth(labels, no_attributes, settings)
     outcomes = judge(table, predictions, truth, find_pairs(table, predictions, truth, protocol), protocol)
-    column = protocol.distances.index(protocol.tp_distance)
-    return Judged(
+    codes = outcomes.codes[:, protocol.distances.index(protocol.tp_distance)]
+    judged = Judged(
         np.array(drives)[table.frames[predictions.rows]],
         outcomes.class_ids,
         outcomes.scores.astype(np.float64),
-        outcomes.codes[:, column] == TRUE_POSITIVE,
+        codes == TRUE_POSITIVE,
     )
+    return judged.where(codes != IGNORED)
 
 
 def _fit(judged: Judged, classes: int) -> Calibration:

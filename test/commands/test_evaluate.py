@@ -35,6 +35,24 @@ def test_the_protocol_is_chosen_by_name(recorded, drive, answer):
     assert figures["settings"]["protocol"]["min_recall"] == 0.1
 
 
+def test_classes_of_ones_own_are_evaluated(recorded, drive, answer, refusal, tmp_path):
+    """Detections of LT3D's classes, in terms of others: what is called alike, or by the label map, counts as one."""
+    classes, label_map = tmp_path / "street.yaml", tmp_path / "to_street.yaml"
+    classes.write_text("name: street\nclasses: [{name: car}, {name: person, range_m: 60}]\n")
+    label_map.write_text("source: lt3d\ntarget: street\nclasses: {car: car, adult: person, child: person}\n")
+    words = ("evaluate", recorded, "--truth", drive)
+    figures = answer(*words, "--classes", classes, "--label-map", label_map)
+    assert figures["settings"]["protocol"]["name"] == "street" and figures["map"].keys() == {"all"}
+    assert figures["classes"].keys() == {"car", "person"} and figures["classes"]["person"]["predictions"] > 0
+    assert "truck" in figures["unknown_classes"] and "adult" not in figures["unknown_classes"]
+    assert len(answer(*words, "--classes", "nuscenes")["classes"]) == 10
+    assert "leave out --classes" in refusal(*words, "--classes", classes, "--protocol", "lt3d")
+    assert "nuscenes_to_lt3d" in refusal(*words, "--label-map", "none")
+    label_map.write_text("source: lt3d\ntarget: street\nclasses: {Auto: car}\n")
+    line = refusal(*words, "--classes", classes, "--label-map", label_map)
+    assert "none of the labels car, truck" in line and "give a label map" in line
+
+
 def test_absent_classes_count_as_zero_on_request(recorded, drive, answer):
     left_out, zero = (answer("evaluate", recorded, "--truth", drive, *more) for more in ([], ["--absent-as-zero"]))
     absent = left_out["classes_without_truth"]
