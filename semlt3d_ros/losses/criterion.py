@@ -50,9 +50,9 @@ class Criterion:
 
         w = self.weights
         for layer in output.layers:
-            everything = torch.ones(layer.logits.shape[:2], dtype=torch.bool, device=layer.logits.device)
             matches = match(layer, targets)
-            for name, value in self._weighted(query_losses(layer, targets, matches, everything)).items():
+            counted = judged(layer, targets, matches)
+            for name, value in self._weighted(query_losses(layer, targets, matches, counted)).items():
                 add(name, value)
             if layer.routing is not None:
                 add("balance", w.balance * balance_loss(layer.routing))
@@ -72,6 +72,16 @@ class Criterion:
 
     def _weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: getattr(self.weights, name) * value for name, value in losses.items()}
+
+
+def judged(layer: LayerOutput, targets: Targets, matches: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """(B, Q) queries that are right or wrong: those that are matched, and those where ground truth is not silent."""
+    if targets.unjudged is None:
+        return torch.ones(layer.logits.shape[:2], dtype=torch.bool, device=layer.logits.device)
+    counted = ~targets.unjudged.at(layer.boxes()[..., :3].detach().float())
+    for row, (queries, _) in zip(counted, matches, strict=True):
+        row[queries] = True
+    return counted
 
 
 def _restored(layer: LayerOutput, targets: Targets) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
@@ -122,7 +132,7 @@ def image_losses(image: ImageOutput, targets: Targets, batch: Batch) -> tuple[Te
     """Losses of the 2D head: penalty-reduced focal loss of the heat maps (CenterNet) and L1 of the centres.
 
     Every object whose 3D centre projects into a view is a target there; the radius of its Gaussian follows its
-    apparent size.
+    apparent size. Cells where ground truth is silent do not count, unless they hold a centre.
     """
     height, width = image.heat.shape[-2:]
     pixels, depth = project(targets.boxes[..., :3], batch.intrinsics, batch.T_ego_camera)
@@ -138,6 +148,8 @@ def image_losses(image: ImageOutput, targets: Targets, batch: Batch) -> tuple[Te
     entropy = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
     pull = torch.where(positive, (1 - probability) ** 2, probability**2 * (1 - wanted) ** 4)
     valid = batch.valid[:, :, None, None, None]
+    if targets.unjudged is not None:
+        valid = valid & (~targets.unjudged.cells(image, batch)[:, :, None] | positive.any(2, keepdim=True))
     count = seen.sum().clamp_min(1)
     heat = (entropy * pull * valid).sum() / count
 

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.losses.unjudged import Unjudged, collate_unjudged, transformed_boxes
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Targets:
         region_embeddings: (B, T, d) image embeddings of the objects' regions, NaN where an object has none; None
             without semantic distillation.
         region_views: (B, T) int64 number of the view that each region was cut out of; None with ``region_embeddings``.
+        unjudged: where nothing is known, so that what a student says there is not judged; None where there is no such
+            place.
     """
 
     boxes: Tensor
@@ -44,6 +48,7 @@ class Targets:
     points: list[Tensor]
     region_embeddings: Tensor | None = None
     region_views: Tensor | None = None
+    unjudged: Unjudged | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
@@ -54,6 +59,22 @@ class Targets:
             points=[p.to(device) for p in self.points],
             region_embeddings=None if self.region_embeddings is None else self.region_embeddings.to(device),
             region_views=None if self.region_views is None else self.region_views.to(device),
+            unjudged=None if self.unjudged is None else self.unjudged.to(device),
+        )
+
+    def transformed(self, T_new_ego: Tensor) -> Targets:
+        """The same objects, points and places that are not judged, in other axes.
+
+        Args:
+            T_new_ego: (B, 4, 4) turns about the vertical, shifts, uniform scales and mirrors on vertical planes, in
+                any combination: what they make of boxes are boxes. A velocity scales with the world.
+        """
+        linear, shift = T_new_ego[:, :3, :3].transpose(1, 2), T_new_ego[:, :3, 3]
+        return replace(
+            self,
+            boxes=transformed_boxes(self.boxes, T_new_ego),
+            points=[points @ linear[b] + shift[b] for b, points in enumerate(self.points)],
+            unjudged=None if self.unjudged is None else self.unjudged.transformed(T_new_ego),
         )
 
 
@@ -65,6 +86,8 @@ def collate_targets(
 ) -> Targets:
     """Objects within ``range_m`` of the vehicle that cover at least ``min_visible_pixels``, or an unknown number.
 
+    Those of none of the classes are no targets; they, what lies outside a frame's labelled region, and all of a frame
+    without labels are not judged.
     ``regions`` gives for each frame what is seen in its labels' image regions.
     """
     boxes, classes, points = [], [], []
@@ -79,6 +102,7 @@ def collate_targets(
         b, labels = frame.labels.boxes, frame.labels
         near = np.hypot(b.centers[:, 0], b.centers[:, 1]) <= range_m
         keep = near & ((labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels))
+        keep &= labels.class_ids != ABSENT
         rows = np.concatenate([b.centers, b.sizes, b.yaw[:, None], b.velocity], axis=1)
         boxes.append(rows[keep].astype(np.float32))
         classes.append(labels.class_ids[keep])
@@ -89,11 +113,12 @@ def collate_targets(
     for i, (rows, kinds) in enumerate(zip(boxes, classes, strict=True)):
         padded[i, : len(rows)] = torch.from_numpy(rows)
         ids[i, : len(kinds)] = torch.from_numpy(kinds)
+    unjudged = collate_unjudged(frames)
     if regions is None:
-        return Targets(padded, ids, points)
+        return Targets(padded, ids, points, unjudged=unjudged)
     embeddings = torch.full((len(boxes), most, regions[0].embeddings.shape[1]), torch.nan)
     views = torch.zeros_like(ids)
     for i, (seen, keep) in enumerate(zip(regions, kept, strict=True)):
         embeddings[i, : keep.sum()] = torch.from_numpy(seen.embeddings[keep])
         views[i, : keep.sum()] = torch.from_numpy(seen.views[keep])
-    return Targets(padded, ids, points, embeddings, views)
+    return Targets(padded, ids, points, embeddings, views, unjudged)
