@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,29 +13,57 @@ from torch import Tensor
 
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.training.image_augmentation import hidden_behind_grids, out_of_sight, reframed_at_random
 from semlt3d_ros.training.recipe import Augmentation
 
 
-def clip_is_mirrored(clip: int, seed: int, settings: Augmentation) -> bool:
-    """Whether a clip is mirrored: the same for all its frames, since the ego motion is mirrored with the world."""
-    return bool(np.random.default_rng([seed, clip]).random() < settings.mirror)
+@dataclass(frozen=True)
+class ClipChanges:
+    """What is the same for all frames of a clip, since the ego motion changes with the world.
 
-
-def augment(batch: Batch, targets: Targets, settings: Augmentation, mirror: Tensor) -> tuple[Batch, Targets]:
-    """A changed copy of a batch and its targets; random by torch's global generator.
-
-    ``mirror`` (B,) says which frames are mirrored.
+    Attributes:
+        mirror: (B,) bool, whether the world of each frame is mirrored.
+        scale: (B,) by how much it grows.
     """
-    batch, targets = mirrored(batch, targets, mirror)
+
+    mirror: Tensor
+    scale: Tensor
+
+
+def clip_changes(clips: Sequence[int], seed: int, settings: Augmentation) -> ClipChanges:
+    """What becomes of the clips with these serial numbers: the same each time it is asked for."""
+    mirror, scale = [], []
+    for clip in clips:
+        chance = np.random.default_rng([seed, clip])
+        mirror.append(bool(chance.random() < settings.mirror))
+        least, most = settings.scale
+        scale.append(math.exp(chance.uniform(math.log(least), math.log(most))))
+    return ClipChanges(torch.tensor(mirror), torch.tensor(scale))
+
+
+def augment(batch: Batch, targets: Targets, settings: Augmentation, changes: ClipChanges) -> tuple[Batch, Targets]:
+    """A changed copy of a batch and its targets; random by torch's global generator, and by ``changes`` of the clips.
+
+    Objects that were seen and that no image shows any more, since it was cut, are no targets.
+    """
+    batch, targets = mirrored(batch, targets, changes.mirror)
+    if settings.scale != (1.0, 1.0):
+        batch, targets = scaled(batch, targets, changes.scale)
+    whole, batch = batch, reframed_at_random(batch, settings)
+    if batch is not whole:
+        lost = out_of_sight(batch, whole, targets.boxes[..., :3])
+        targets = replace(targets, classes=torch.where(lost, -1, targets.classes))
     batch, targets = turned_and_blinded(batch, targets, settings)
-    images = _photometric(batch.images, settings)
+    images = _photometric(hidden_behind_grids(batch.images, settings.grid_mask), settings)
     return replace(batch, images=images * batch.valid[..., None, None, None]), targets
 
 
 def turned_and_blinded(batch: Batch, targets: Targets, settings: Augmentation) -> tuple[Batch, Targets]:
     """The part of augmentation that leaves images as they are: other ego axes, missing cameras."""
     if settings.rotate:
-        batch, targets = rotated(batch, targets, torch.rand(len(batch.valid)) * 2 * math.pi)
+        share = torch.rand(len(batch.valid)) * 2
+        angles = share * math.pi if settings.rotate is True else (share - 1) * math.radians(settings.rotate)
+        batch, targets = rotated(batch, targets, angles)
     valid = batch.valid.clone()
     for frame in torch.nonzero(torch.rand(len(valid)) < settings.drop_camera)[:, 0]:
         valid[frame, torch.randint(valid.shape[1], ())] = False
@@ -62,6 +91,21 @@ def mirrored(batch: Batch, targets: Targets, which: Tensor) -> tuple[Batch, Targ
         ),
     )
     return batch, replace(targets, boxes=torch.where(which[:, None, None], boxes, targets.boxes), points=points)
+
+
+def scaled(batch: Batch, targets: Targets, factors: Tensor) -> tuple[Batch, Targets]:
+    """The same images of worlds that are ``factors`` (B,) times as large, with all that moves in them."""
+
+    def grown(pose: Tensor) -> Tensor:
+        pose = pose.clone()
+        pose[..., :3, 3] *= factors.to(pose).reshape(-1, *[1] * (pose.dim() - 2))
+        return pose
+
+    boxes = targets.boxes.clone()
+    boxes[..., [0, 1, 2, 3, 4, 5, 7, 8]] *= factors[:, None, None]
+    points = [p * factor for p, factor in zip(targets.points, factors, strict=True)]
+    batch = replace(batch, T_ego_camera=grown(batch.T_ego_camera), T_world_ego=grown(batch.T_world_ego))
+    return batch, replace(targets, boxes=boxes, points=points)
 
 
 def rotated(batch: Batch, targets: Targets, angles: Tensor) -> tuple[Batch, Targets]:

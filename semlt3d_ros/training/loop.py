@@ -29,7 +29,7 @@ from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import Batch, collate
 from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student, StudentOutput
-from semlt3d_ros.training.augmentation import augment, clip_is_mirrored
+from semlt3d_ros.training.augmentation import augment, clip_changes
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.recipe import Recipe, Schedule, settings_of
@@ -249,8 +249,8 @@ class Trainer:
         recipe, config = self.recipe, self.recipe.student
         frames = [self.frames[frame.index] for frame in played]
         batch = collate(frames, config.image_width, config.image_height)
-        mirror = torch.tensor([clip_is_mirrored(frame.clip, recipe.seed, recipe.augmentation) for frame in played])
-        batch, targets = augment(batch, self.targets(played, frames), recipe.augmentation, mirror)
+        changes = clip_changes([frame.clip for frame in played], recipe.seed, recipe.augmentation)
+        batch, targets = augment(batch, self.targets(played, frames), recipe.augmentation, changes)
         batch, targets = batch.to(self.device), targets.to(self.device)
         output = self.student(batch, self.denoiser(targets), self.memory)
         if recipe.frozen_images:

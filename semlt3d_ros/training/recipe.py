@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -66,13 +66,25 @@ class Schedule(Checked):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+def _range(name: str) -> Check:
+    return rule(
+        lambda values: 0.5 <= getattr(values, name)[0] <= getattr(values, name)[1] <= 2.0,
+        f"{name} must be the smallest and the largest factor, in [0.5, 2], not {{0.{name}}}",
+    )
+
+
 @dataclass(frozen=True)
 class Augmentation(Checked):
     """What is varied in training: chances and strengths; see ``training.augmentation``.
 
     Attributes:
         mirror: chance to mirror the whole rig and its world left to right.
-        rotate: turn the ego axes about the vertical by any angle, so that no direction is special.
+        rotate: turn the ego axes about the vertical by any angle, so that no direction is special; a number limits the
+            turn to so many degrees either way.
+        scale: smallest and largest factor by which the world grows, cameras and all: its images stay the same.
+        zoom: smallest and largest factor by which each image is enlarged before it is cut to its size anew, anywhere.
+        roll_deg: largest turn of each image in its plane, either way, as of a camera turned about its axis.
+        grid_mask: chance to hide an image behind a grid of squares.
         brightness, contrast, tint: largest relative change, per rig, per rig and per colour channel.
         blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
         noise: largest pixel noise in grey levels, uniform.
@@ -81,12 +93,17 @@ class Augmentation(Checked):
 
     TITLE: ClassVar[str] = "augmentation"
     CHECKS: ClassVar[Checks] = (
-        *share("mirror", "brightness", "contrast", "tint", "blur", "drop_camera"),
-        *not_negative("noise"),
+        *share("mirror", "grid_mask", "brightness", "contrast", "tint", "blur", "drop_camera"),
+        *not_negative("rotate", "roll_deg", "noise"),
+        *(_range(name) for name in ("scale", "zoom")),
     )
 
     mirror: float = 0.5
-    rotate: bool = True
+    rotate: bool | float = True
+    scale: tuple[float, float] = (1.0, 1.0)
+    zoom: tuple[float, float] = (1.0, 1.0)
+    roll_deg: float = 0.0
+    grid_mask: float = 0.0
     brightness: float = 0.3
     contrast: float = 0.3
     tint: float = 0.08

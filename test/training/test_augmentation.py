@@ -8,7 +8,7 @@ import torch
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import project
-from semlt3d_ros.training.augmentation import Augmentation, augment, clip_is_mirrored, mirrored, rotated
+from semlt3d_ros.training.augmentation import Augmentation, ClipChanges, augment, clip_changes, mirrored, rotated
 
 
 def scene() -> tuple[Batch, Targets]:
@@ -34,6 +34,7 @@ def scene() -> tuple[Batch, Targets]:
 
 
 BOTH = torch.tensor([True, True])
+MIRRORED, AS_THEY_ARE = ClipChanges(BOTH, torch.ones(2)), ClipChanges(~BOTH, torch.ones(2))
 
 
 def pixels(batch: Batch, points: torch.Tensor) -> torch.Tensor:
@@ -73,7 +74,7 @@ def test_turning_the_ego_axes_leaves_every_image_point_where_it_was() -> None:
 def test_everything_together_keeps_shapes_and_masks_dropped_cameras() -> None:
     torch.manual_seed(0)
     batch, targets = scene()
-    other, moved = augment(batch, targets, Augmentation(drop_camera=1.0), BOTH)
+    other, moved = augment(batch, targets, Augmentation(drop_camera=1.0), MIRRORED)
     assert (other.valid.sum(1) == 2).all() and (other.images[~other.valid] == 0).all()
     assert other.images.dtype == torch.uint8 and other.images.shape == batch.images.shape
     assert torch.equal(moved.classes, targets.classes) and batch.valid.all()
@@ -105,14 +106,19 @@ def test_objects_stay_where_they_are_in_the_world() -> None:
 def test_without_photometric_changes_pixels_stay_exactly_as_they_are() -> None:
     batch, targets = scene()
     still = Augmentation(brightness=0, contrast=0, tint=0, blur=0, noise=0, drop_camera=0)
-    other, _ = augment(batch, targets, still, ~BOTH)
+    other, _ = augment(batch, targets, still, AS_THEY_ARE)
     assert torch.equal(other.images, batch.images)
-    assert not torch.equal(augment(batch, targets, Augmentation(), ~BOTH)[0].images, batch.images)
+    assert not torch.equal(augment(batch, targets, Augmentation(), AS_THEY_ARE)[0].images, batch.images)
 
 
-def test_a_clip_is_mirrored_as_a_whole_and_about_as_often_as_asked() -> None:
-    chosen = [clip_is_mirrored(clip, 3, Augmentation(mirror=0.3)) for clip in range(400)]
-    assert chosen == [clip_is_mirrored(clip, 3, Augmentation(mirror=0.3)) for clip in range(400)]
-    assert 0.2 < sum(chosen) / 400 < 0.4 and not any(
-        clip_is_mirrored(c, 3, Augmentation(mirror=0.0)) for c in range(50)
+def test_a_clip_changes_as_a_whole_and_about_as_often_as_asked() -> None:
+    settings = Augmentation(mirror=0.3, scale=(0.8, 1.25))
+    chosen = clip_changes(range(400), 3, settings)
+    again = clip_changes([7, 7, 8], 3, settings)
+    assert torch.equal(again.mirror, chosen.mirror[[7, 7, 8]]) and torch.equal(again.scale, chosen.scale[[7, 7, 8]])
+    assert (
+        0.2 < chosen.mirror.float().mean() < 0.4
+        and not clip_changes(range(50), 3, Augmentation(mirror=0.0)).mirror.any()
     )
+    assert ((chosen.scale >= 0.8) & (chosen.scale <= 1.25)).all() and chosen.scale.log().mean().abs() < 0.02
+    assert torch.equal(clip_changes(range(50), 3, Augmentation()).scale, torch.ones(50))
