@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,26 +163,6 @@ def read_config(path: Path) -> StudentConfig:
 def read_header(path: Path) -> dict[str, Any]:
     """A checkpoint's header, without the rest of the file; raises the same as ``read_checkpoint``."""
     return _header_of(path, _metadata_of(path))[0]
-
-
-def adopt(student: Student, path: Path, parts: Sequence[str] = ()) -> list[str]:
-    """Take over the tensors of a checkpoint that fit by name and shape; returns the names of the student's other ones.
-
-    ``parts`` are beginnings of tensor names; nothing given takes everything.
-
-    Raises:
-        ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
-    """
-    own = student.state_dict()
-    fitting = {
-        key: value
-        for key, value in read_checkpoint(path).tensors.items()
-        if key in own and key.startswith(tuple(parts) or "") and value.shape == own[key].shape
-    }
-    if not fitting:
-        raise ConfigurationError(f"checkpoint '{path}': none of its tensors fits this student; start from another one")
-    student.load_state_dict(fitting, strict=False)
-    return sorted(set(own) - set(fitting))
 
 
 def _metadata_of(path: Path) -> dict[str, str]:

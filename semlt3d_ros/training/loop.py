@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from semlt3d_ros.checkpoints.checkpoint import adopt
+from semlt3d_ros.checkpoints.adoption import adopt
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame, Labels
@@ -115,7 +115,7 @@ class Trainer:
         self.student = Student(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.denoiser = Denoiser(len(config.class_names), config.width).to(device)
         if recipe.initial is not None:
-            adopt(self.student, recipe.initial, recipe.initial_parts)
+            adopt(self.student, recipe.initial, recipe.initial_parts, None if semantics is None else semantics.anchors)
         projection, anchors = None, None
         if config.language_width:
             if semantics is None:

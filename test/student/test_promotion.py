@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import semlt3d_ros
-from semlt3d_ros.checkpoints.checkpoint import adopt, read_checkpoint, save_checkpoint
+from semlt3d_ros.checkpoints.adoption import adopt
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.semantics import clip
