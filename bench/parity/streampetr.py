@@ -12,7 +12,8 @@ from torch import Tensor
 from bench.parity.fixtures import Comparison, Fixture, standard
 from semlt3d_ros.checkpoints.published import one_of_shared
 from semlt3d_ros.student.published.config import StreamPETRConfig
-from semlt3d_ros.student.published.streampetr import HeadOutput, StreamPETRHead, decode
+from semlt3d_ros.student.published.stream_head import HeadOutput, decode
+from semlt3d_ros.student.published.streampetr import StreamPETRHead
 
 STAGES = ("memory_embed", "spatial_alignment", "position_encoder", "featurized_pe")
 QUERY_STAGES = ("query_embedding", "ego_pose_pe", "ego_pose_memory", "time_embedding")

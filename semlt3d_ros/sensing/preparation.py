@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.sensing.bicubic import bicubic_view
+from semlt3d_ros.sensing.undistortion import undistortion
 
 __all__ = ["ImagePreparation", "ImageSpec"]
 
@@ -49,7 +51,8 @@ class ImagePreparation:
     The image is scaled to the student's width with its aspect ratio kept, ``top_crop`` of it is cut off at the top, and
     rows are cropped or added (black) at the top so that the bottom stays. Pixels outside the source are black. Pixels
     that are far from square, as of images that are binned in one axis, become square. Plans are kept per calibration
-    and image size, so that a changed calibration takes effect at once.
+    and image size, so that a changed calibration takes effect at once. A specification with ``bicubic`` resampling is
+    met as its models' authors do (``sensing.bicubic``).
     """
 
     def __init__(self, spec: ImageSpec) -> None:
@@ -58,6 +61,8 @@ class ImagePreparation:
 
     def required_size(self, camera: CameraModel) -> tuple[int, int]:
         """(width, height) that a decoded image of ``camera`` needs at least, for a decoder that can scale."""
+        if self.spec.resampling == "bicubic":
+            return camera.width, camera.height
         return min(self.spec.width, camera.width), min(self._rows(camera), camera.height)
 
     def __call__(self, image: Image, camera: CameraModel) -> tuple[Image, CameraModel]:
@@ -73,6 +78,8 @@ class ImagePreparation:
         Raises:
             InputRejected: ``image_size``: the image is larger than the camera, or has another aspect ratio.
         """
+        if self.spec.resampling == "bicubic":
+            return bicubic_view(image, decoded_camera(camera, image.shape[1], image.shape[0]), self.spec)
         plan = self._plan(camera, image.shape[1], image.shape[0])
         if plan.reduced is not None:
             image = cv2.resize(image, plan.reduced, interpolation=cv2.INTER_AREA)
@@ -112,7 +119,7 @@ class ImagePreparation:
         top = rows - spec.height
         blank = min(max(0, round(spec.top_crop * rows) - top), spec.height)
         camera = source.pinhole().resized(spec.width, rows).cropped(0, top, spec.width, spec.height)
-        maps = None if source.is_pinhole else _maps(source, camera, blank)
+        maps = None if source.is_pinhole else undistortion(source, camera, blank)
         return _Plan(reduced, (spec.width, rows), top, blank, maps, camera)
 
 
@@ -137,11 +144,3 @@ def decoded_camera(camera: CameraModel, width: int, height: int) -> CameraModel:
             f"an image of {width}x{height} is not a scaled image of a {camera.width}x{camera.height} camera",
         )
     return camera.resized(width, height)
-
-
-def _maps(source: CameraModel, result: CameraModel, blank: int) -> tuple[NDArray, NDArray]:
-    columns, rows = np.meshgrid(np.arange(result.width), np.arange(result.height))
-    pixels, valid = source.project(result.unproject(np.stack([columns, rows], axis=-1)))
-    valid[:blank] = False
-    pixels[~valid] = -10.0
-    return cv2.convertMaps(pixels[..., 0].astype(np.float32), pixels[..., 1].astype(np.float32), cv2.CV_16SC2)

@@ -139,3 +139,26 @@ class StreamHead(nn.Module):
         # Of a code without velocity its last two numbers are remembered in place of one: sine and cosine of yaw.
         kept = memory.remember(found[-1], centers[-1], code[-1, ..., -2:], logits[-1], self.remembered)
         return HeadOutput(logits, boxes, kept)
+
+
+@torch.no_grad()
+def decode(logits: Tensor, boxes: Tensor, limits: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The best pairs of a query and a class of one frame, best first.
+
+    Args:
+        logits: (Q, K) of the last layer.
+        boxes: (Q, code).
+        limits: (6,) lowest and highest centre that is given out, metres.
+        most: pairs that are looked at.
+
+    Returns:
+        ``(N, code - 1)`` centre, sizes, yaw and what follows it, in the model's frame; ``(N,)`` the pairs, as query
+        times K plus class.
+    """
+    scores = logits.sigmoid().flatten()
+    pairs = scores.topk(min(most, len(scores))).indices
+    rows = boxes[pairs.div(logits.shape[-1], rounding_mode="floor")]
+    yaw = torch.atan2(rows[:, 6], rows[:, 7])
+    decoded = torch.cat([rows[:, :3], rows[:, 3:6].exp(), yaw[:, None], rows[:, 8:]], dim=-1)
+    inside = ((decoded[:, :3] >= limits[:3]) & (decoded[:, :3] <= limits[3:])).all(dim=-1)
+    return decoded[inside], pairs[inside]

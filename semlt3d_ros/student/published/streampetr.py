@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from semlt3d_ros.student.published.config import StreamPETRConfig
+from semlt3d_ros.student.published.cpfpn import CPFPN
 from semlt3d_ros.student.published.memory import QueryMemory
+from semlt3d_ros.student.published.model import Motion, PublishedModel, Views
 from semlt3d_ros.student.published.parts import (
     Attention,
     FeedForward,
@@ -163,24 +165,31 @@ def depths(config: StreamPETRConfig) -> Tensor:
     return config.depth_start_m + step * index * (index + 1)
 
 
-@torch.no_grad()
-def decode(logits: Tensor, boxes: Tensor, limits: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The best pairs of a query and a class of one frame, best first.
+class StreamPETR(PublishedModel):
+    """The whole network: images and calibration to boxes."""
 
-    Args:
-        logits: (Q, K) of the last layer.
-        boxes: (Q, code).
-        limits: (6,) lowest and highest centre that is given out, metres.
-        most: pairs that are looked at.
+    family = "streampetr"
 
-    Returns:
-        ``(N, code - 1)`` centre, sizes, yaw and what follows it, in the model's frame; ``(N,)`` the pairs, as query
-        times K plus class.
-    """
-    scores = logits.sigmoid().flatten()
-    pairs = scores.topk(min(most, len(scores))).indices
-    rows = boxes[pairs.div(logits.shape[-1], rounding_mode="floor")]
-    yaw = torch.atan2(rows[:, 6], rows[:, 7])
-    decoded = torch.cat([rows[:, :3], rows[:, 3:6].exp(), yaw[:, None], rows[:, 8:]], dim=-1)
-    inside = ((decoded[:, :3] >= limits[:3]) & (decoded[:, :3] <= limits[3:])).all(dim=-1)
-    return decoded[inside], pairs[inside]
+    def __init__(self, config: StreamPETRConfig) -> None:
+        super().__init__(config, (config.stride, 2 * config.stride))
+        self.neck = CPFPN(self.channels, WIDTH)
+        self.head = StreamPETRHead(config)
+
+    def empty_memory(self, size: int = 1) -> QueryMemory:
+        """The memory of ``size`` streams before their first frame."""
+        return self.head.empty_memory(size)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(N, C, rows, columns) of normalised images (N, 3, H, W)."""
+        levels: list[Tensor] = self.neck(self.maps(images))
+        return levels[0]
+
+    def forward(self, views: Views, memory: QueryMemory, motion: Motion) -> HeadOutput:
+        """See ``PublishedModel``."""
+        with self.half_precision():
+            features = self.tokens(self.normalised(views.images)).float().unflatten(0, views.images.shape[:2])
+        position, cone = self.head.token_positions(views.intrinsics, views.T_model_image(), *features.shape[-2:])
+        moved = memory.moved(motion.T_now_last, motion.elapsed_s, motion.continues)
+        absent = None if views.valid.all() else ~views.valid
+        result: HeadOutput = self.head(features, position, cone, moved, motion.continues, absent)
+        return result

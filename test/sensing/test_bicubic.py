@@ -1,0 +1,68 @@
+"""Images for published models are made as their authors make them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.sensing.preparation import ImagePreparation, ImageSpec
+
+K = np.array([[1266.4, 0.0, 816.3], [0.0, 1266.4, 491.5], [0.0, 0.0, 1.0]])
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_nuscenes_image_is_scaled_by_pillow_and_its_sky_is_cut_off():
+    """900x1600 to 256x704: by 0.44 to 396x704, and the lowest 256 rows of that."""
+    image = noise(900, 1600)
+    view, camera = ImagePreparation(ImageSpec(704, 256, resampling="bicubic"))(image, CameraModel(1600, 900, K))
+    assert (view == np.asarray(Image.fromarray(image).resize((704, 396)))[140:]).all()
+    assert pytest.approx(np.array([[557.216, 0, 359.172], [0, 557.216, 76.26], [0, 0, 1]])) == camera.K
+    assert (camera.width, camera.height) == (704, 256) and camera.is_pinhole
+
+
+@given(st.integers(200, 900), st.integers(200, 900), st.sampled_from([(704, 256), (800, 320), (96, 64)]))
+def test_any_image_fills_the_view(width, height, size):
+    """The lowest rows and the middle columns; nothing is black, and the intrinsics follow."""
+    preparation = ImagePreparation(ImageSpec(*size, resampling="bicubic"))
+    source = CameraModel(width, height, np.array([[300.0, 0, width / 2], [0, 320.0, height], [0, 0, 1]]))
+    view, camera = preparation(np.full((height, width, 3), 200, np.uint8), source)
+    assert view.shape == (size[1], size[0], 3) and (view == 200).all()
+    scale = max(size[0] / width, size[1] / height)
+    assert camera.K[0, 0] == pytest.approx(300 * scale) and camera.K[1, 1] == pytest.approx(320 * scale)
+    assert camera.K[0, 2] == pytest.approx(size[0] / 2, abs=1)
+    assert camera.K[1, 2] == pytest.approx(size[1], abs=1)
+    assert preparation.required_size(source) == (width, height)
+
+
+def test_a_distortion_is_taken_out_first():
+    """Smooth dots that a distorted camera sees come out where the result's camera has them, but for half a pixel."""
+    spec = ImageSpec(240, 120, resampling="bicubic")
+    bent = CameraModel(
+        480,
+        270,
+        np.array([[240.0, 0, 236], [0, 240.0, 140], [0, 0, 1]]),
+        "plumb_bob",
+        np.array([-0.16, 0.01, 0.001, -0.0005, 0.01]),
+    )
+    _, seen_by = ImagePreparation(spec)(np.zeros((270, 480, 3), np.uint8), bent)
+    moved = seen_by.K.copy()
+    moved[:2, 2] -= 0.25  # at scale 0.5 pixel centres move by a quarter of a pixel, which the authors leave out
+    true = CameraModel(240, 120, moved)
+
+    def dots(pixels):
+        waves = np.cos(2 * np.pi * pixels / 16)
+        return 127.5 + 120 * waves[..., 0] * waves[..., 1]
+
+    grid = np.stack(np.meshgrid(np.arange(480), np.arange(270)), axis=-1)
+    image = np.repeat(dots(true.project(bent.unproject(grid))[0])[..., None], 3, axis=-1).round().astype(np.uint8)
+    view, _ = ImagePreparation(spec)(image, bent)
+    inner = np.s_[20:-20, 20:-20]
+    expected = dots(np.stack(np.meshgrid(np.arange(240), np.arange(120)), axis=-1).astype(float))
+    assert np.abs(view[..., 0][inner] - expected[inner]).mean() < 2.0
