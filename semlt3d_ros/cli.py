@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "demo",
     "simulate": "simulate",
     "import": "import_dataset",
+    "import-weights": "import_weights",
     "check": "check",
     "detect": "detect",
     "node": "node",

@@ -105,6 +105,15 @@ def recording() -> type[Recording]:
 
 
 @pytest.fixture(scope="session")
+def published_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A StreamPETR's checkpoint as its authors' training writes them: small but for its ResNet-50, weights by rule."""
+    from bench.parity.checkpoints import write_streampetr
+
+    shape = {"queries": 12, "propagated": 4, "remembered": 4, "memory_length": 16, "layers": 2}
+    return write_streampetr(tmp_path_factory.mktemp("published") / "small_streampetr.pth", **shape)
+
+
+@pytest.fixture(scope="session")
 def domain() -> int:
     """A ROS domain of this test run's own."""
     return 1 + os.getpid() % 100

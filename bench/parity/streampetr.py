@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.parity.fixtures import Comparison, Fixture, standard
-from semlt3d_ros.checkpoints.published import one_of_shared
+from semlt3d_ros.checkpoints.import_weights import one_of_shared
 from semlt3d_ros.student.published.config import StreamPETRConfig
 from semlt3d_ros.student.published.stream_head import HeadOutput, decode
 from semlt3d_ros.student.published.streampetr import StreamPETRHead

@@ -30,7 +30,7 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 
 FORMAT = 1
-_ENTRY = "semlt3d"
+ENTRY = "semlt3d"
 
 
 def save_checkpoint(
@@ -56,7 +56,7 @@ def save_checkpoint(
         header["language"] = language
     if calibration is not None:
         header["calibration"] = calibration.to_json()
-    write_tensors(path, student.state_dict(), {_ENTRY: json.dumps(header)})
+    write_tensors(path, student.state_dict(), {ENTRY: json.dumps(header)})
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -141,7 +141,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
     """
-    with _explained(path):
+    with explained(path):
         content, metadata = read_tensor_file(path)
         tensors = load(content)
     header, config = _header_of(path, metadata)
@@ -166,12 +166,12 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _metadata_of(path: Path) -> dict[str, str]:
-    with _explained(path), safe_open(path, framework="numpy") as file:
+    with explained(path), safe_open(path, framework="numpy") as file:
         return file.metadata() or {}
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Say what is the matter with a file that cannot be read."""
     try:
         yield
@@ -181,17 +181,41 @@ def _explained(path: Path) -> Iterator[None]:
         raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
 
 
-def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:
+def header_of(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """The header in a safetensors file's metadata, of any family.
+
+    Raises:
+        ConfigurationError: there is none that this version can read.
+    """
     try:
-        header = json.loads(metadata[_ENTRY])
-        number, _, config = header["format"], header["name"], header["config"]
+        header = json.loads(metadata[ENTRY])
+        number, _, _ = header["format"], header["name"], header["config"]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
         ) from error
     if number != FORMAT:
         raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
+    return dict(header)
+
+
+def family_of(path: Path) -> str:
+    """The published family that a checkpoint is of; ``""`` for a student of this package.
+
+    Raises:
+        ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
+    """
+    return str(header_of(path, _metadata_of(path)).get("family", ""))
+
+
+def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:
+    header = header_of(path, metadata)
+    if header.get("family"):
+        raise ConfigurationError(
+            f"checkpoint '{path}' is a published {header['family']}: it can be run, evaluated and exported, but not "
+            "be trained; use one of this package's own students here"
+        )
     try:
-        return header, replace(StudentConfig.from_dict(config), pretrained=False)
+        return header, replace(StudentConfig.from_dict(header["config"]), pretrained=False)
     except ConfigurationError as error:
         raise ConfigurationError(f"checkpoint '{path}': {error}") from error

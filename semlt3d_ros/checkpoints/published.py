@@ -1,37 +1,116 @@
-"""Published checkpoints: what importers of all origins share."""
+"""Checkpoints with the weights of published detectors: the same safetensors files, with the family in the header."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import torch
+from safetensors.torch import load
 from torch import Tensor
 
+from semlt3d_ros.checkpoints.checkpoint import ENTRY, FORMAT, explained, header_of, write_tensors
+from semlt3d_ros.core.classes import ClassList, class_list_from_json
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.tensor_file import read_tensor_file
+from semlt3d_ros.student.published.config import PublishedConfig
+from semlt3d_ros.student.published.families import CONFIGS, MODELS
+from semlt3d_ros.student.published.model import PublishedModel
 
 
-def one_of_shared(tensors: Mapping[str, Tensor], lists: Sequence[str]) -> dict[str, Tensor]:
-    """Tensors without the copies of modules that are stored once per layer though all layers share one.
+@dataclass(frozen=True)
+class PublishedCheckpoint:
+    """Everything in such a checkpoint, from one reading of the file.
+
+    Attributes:
+        path: where it was, for messages.
+        header: what ``save_published`` wrote.
+        config: the model's shape.
+        classes: in the order of its logits.
+        tensors: its weights by name.
+        version: ``"<name>@<first ten digits of the file's SHA-256>"``.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    config: PublishedConfig
+    classes: ClassList
+    tensors: dict[str, Tensor]
+    version: str
+
+    @property
+    def family(self) -> str:
+        """Which model it is of."""
+        return str(self.header["family"])
+
+    def model(self) -> PublishedModel:
+        """The network with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            ConfigurationError: the tensors do not fit the config.
+        """
+        model = MODELS[self.family](self.config)
+        try:
+            model.load_state_dict(self.tensors)
+        except RuntimeError as error:
+            reason = " ".join(str(error).strip().splitlines()[:2])
+            raise ConfigurationError(f"checkpoint '{self.path}' does not fit its own config: {reason}") from error
+        return model.eval()
+
+
+def save_published(
+    path: Path, model: PublishedModel, classes: ClassList, name: str, provenance: dict[str, Any]
+) -> None:
+    """Write a published model's weights and header atomically.
 
     Args:
-        tensors: by name.
-        lists: names of the lists of such modules, such as ``cls_branches``.
+        path: the file.
+        model: its weights and config.
+        classes: in the order of its logits.
+        name: goes into the model version.
+        provenance: where the weights are from.
 
     Raises:
-        ConfigurationError: a copy is not equal to the first one.
+        ConfigurationError: the place cannot be written, or the disk is full; an earlier file is unchanged.
     """
-    kept: dict[str, Tensor] = {}
-    pattern = re.compile(rf"^((?:.*\.)?(?:{'|'.join(lists)})\.)(\d+)(\..*)$")
-    for key, tensor in tensors.items():
-        match = pattern.match(key)
-        if match is None or match[2] == "0":
-            kept[key] = tensor
-            continue
-        first = tensors.get(f"{match[1]}0{match[3]}")
-        if first is None or not torch.equal(first, tensor):
-            raise ConfigurationError(
-                f"'{key}' differs from layer 0's, but all layers of this model share their branches: the checkpoint is "
-                "damaged, or of a variant with branches of their own, which is not supported"
-            )
-    return kept
+    header = {
+        "format": FORMAT,
+        "name": name,
+        "family": model.family,
+        "config": model.config.to_dict(),
+        "classes": classes.to_json(),
+        "provenance": provenance,
+    }
+    write_tensors(path, model.state_dict(), {ENTRY: json.dumps(header)})
+
+
+def read_published(path: Path) -> PublishedCheckpoint:
+    """Read a checkpoint of a published detector, once and as a whole.
+
+    Raises:
+        ConfigurationError: the file is absent, is no such checkpoint, or is of a family that this version lacks.
+    """
+    with explained(path):
+        content, metadata = read_tensor_file(path)
+        tensors = load(content)
+    header = header_of(path, metadata)
+    family = header.get("family", "")
+    if family not in CONFIGS:
+        raise ConfigurationError(
+            f"checkpoint '{path}' is of family '{family}'; this version knows {', '.join(CONFIGS)}"
+        )
+    place = f"checkpoint '{path}': config"
+    config = parse(CONFIGS[family], header["config"], place)
+    classes = class_list_from_json(header.get("classes"), f"checkpoint '{path}': classes")
+    if classes.names != config.class_names:
+        raise ConfigurationError(f"checkpoint '{path}': its class list and its config name other classes")
+    version = f"{header['name']}@{hashlib.sha256(content).hexdigest()[:10]}"
+    return PublishedCheckpoint(path, header, config, classes, tensors, version)
+
+
+def read_published_config(path: Path) -> PublishedConfig:
+    """The shape in a checkpoint of a published detector; raises the same as ``read_published``."""
+    return read_published(path).config

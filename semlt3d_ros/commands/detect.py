@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.core.frame import Frame
     from semlt3d_ros.inference.detector import Detector
+    from semlt3d_ros.inference.published import PublishedDetector
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import Rig
 
@@ -63,10 +64,10 @@ def run(options: argparse.Namespace) -> int:
         checkpoint = chosen_checkpoint(options.checkpoint)
         vocabulary = load_anchors(options.vocabulary) if options.vocabulary else None
         # The model comes last: what is wrong with the rest shall be told at once.
-        from semlt3d_ros.inference.detector import Detector
+        from semlt3d_ros.inference.opening import load_detector
         from semlt3d_ros.sensing.frame_builder import FrameBuilder
 
-        detector = Detector.load(checkpoint, options.device)
+        detector = load_detector(checkpoint, options.device)
         if vocabulary:
             detector.set_vocabulary(vocabulary)
         builder = FrameBuilder(rig, detector.image_spec)
@@ -107,7 +108,9 @@ class Answers:
         return sum((Counter({fault.reason: fault.count}) for fault in unread), Counter())
 
 
-def detect(source: BagSource, builder: FrameBuilder, detector: Detector, sink: BagSink, progress: Progress) -> Answers:
+def detect(
+    source: BagSource, builder: FrameBuilder, detector: Detector | PublishedDetector, sink: BagSink, progress: Progress
+) -> Answers:
     """Detect in all sets of a bag, exactly as the live node does."""
     from semlt3d_ros.bags.message import decoded
 
@@ -119,7 +122,9 @@ def detect(source: BagSource, builder: FrameBuilder, detector: Detector, sink: B
     return answers
 
 
-def _answer(frames: list[Frame], builder: FrameBuilder, detector: Detector, sink: BagSink, answers: Answers) -> None:
+def _answer(
+    frames: list[Frame], builder: FrameBuilder, detector: Detector | PublishedDetector, sink: BagSink, answers: Answers
+) -> None:
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.encode import encode_detection3d, encode_long_tail
 

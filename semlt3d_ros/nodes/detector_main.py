@@ -17,15 +17,15 @@ _FEW_COLLECTIONS = 20_000
 
 
 def open_detector(checkpoint: Path | None, device: str) -> FrameDetector:
-    """The student of a checkpoint; None takes the one that comes with the package.
+    """The student or published model of a checkpoint; None takes the one that comes with the package.
 
     Raises:
         ConfigurationError: the checkpoint cannot be used, or the device is not there.
     """
     from semlt3d_ros.checkpoints.shipped import default_checkpoint
-    from semlt3d_ros.inference.detector import Detector
+    from semlt3d_ros.inference.opening import load_detector
 
-    detector = Detector.load(checkpoint or default_checkpoint(), device)
+    detector = load_detector(checkpoint or default_checkpoint(), device)
     # All that was imported and loaded stays; looking through it for garbage holds up a set for 0.1 s now and then.
     gc.collect()
     gc.freeze()

@@ -20,7 +20,7 @@ from semlt3d_ros.student.geometry import inverse_rigid, ray_axes, spiral, to_ray
 
 RESETS: tuple[str, ...] = ("kept", "start", "time jump", "long gap", "no ego pose", "pose jump")
 """Why the memory was emptied before a frame; ``kept``: it was not."""
-_KEPT, _START, _TIME_JUMP, _LONG_GAP, _NO_POSE, _POSE_JUMP = range(6)
+KEPT, _START, _TIME_JUMP, _LONG_GAP, _NO_POSE, _POSE_JUMP = range(6)
 _MAX_EGO_SPEED_MPS, _POSE_SLACK_M = 100.0, 5.0
 """No vehicle moves faster: a larger step is another scene, or a localisation that has started anew."""
 _MAX_SPEED_MPS = 40.0
@@ -127,9 +127,9 @@ class TemporalAlignment(nn.Module):
     def forward(self, memory: Memory, batch: Batch) -> Recall:
         """Align ``memory`` with the frames of ``batch``; streams whose time or pose does not connect are emptied."""
         elapsed = (batch.stamps - memory.stamps).double() * 1e-9
-        resets = self._resets(memory, batch, elapsed)
-        memory = memory.forget(resets != _KEPT)
-        kept = resets == _KEPT
+        resets = why_anew(memory.stamps, memory.T_world_ego, memory.started, batch, self.gap_s)
+        memory = memory.forget(resets != KEPT)
+        kept = resets == KEPT
         elapsed = torch.where(kept, elapsed, 0.0).float()[:, None]
         memory = _moved(memory, _relative_pose(memory, batch, kept), elapsed)
         scale, shift = self.modulate(self._motion(memory)).chunk(2, dim=-1)
@@ -137,17 +137,6 @@ class TemporalAlignment(nn.Module):
         pseudo = F.pad(self.pseudo, (0, 0, 0, memory.valid.shape[1] - self.propagated))
         references = torch.where(memory.valid[..., None], memory.references, pseudo)
         return Recall(memory, embeddings, references, resets)
-
-    def _resets(self, memory: Memory, batch: Batch, elapsed: Tensor) -> Tensor:
-        resets = torch.full_like(batch.stamps, _KEPT)
-        unknown = ~torch.isfinite(memory.T_world_ego).flatten(1).all(1)
-        unknown = unknown | ~torch.isfinite(batch.T_world_ego).flatten(1).all(1)
-        step = (batch.T_world_ego - memory.T_world_ego)[:, :3, 3].norm(dim=-1)
-        resets = torch.where(step > _POSE_SLACK_M + _MAX_EGO_SPEED_MPS * elapsed, _POSE_JUMP, resets)
-        resets = torch.where(unknown, _NO_POSE, resets)
-        resets = torch.where(elapsed > self.gap_s, _LONG_GAP, resets)
-        resets = torch.where(elapsed <= 0, _TIME_JUMP, resets)
-        return torch.where(memory.started, resets, _START)
 
     @staticmethod
     def _motion(memory: Memory) -> Tensor:
@@ -160,6 +149,28 @@ class TemporalAlignment(nn.Module):
         motion = [velocity, turn, nearer[..., None], age[..., None], (1.0 + 10.0 * age)[..., None].log() / 3.0]
         motion.append((velocity.norm(dim=-1) * age)[..., None])
         return torch.cat(motion, dim=-1).clamp(-4.0, 4.0)
+
+
+def why_anew(stamps: Tensor, T_world_ego: Tensor, started: Tensor, batch: Batch, gap_s: float) -> Tensor:
+    """(B,) int64 index into ``RESETS``: why frames do not follow the last ones of their streams, or that they do.
+
+    Args:
+        stamps: (B,) int64 nanoseconds of the last frames.
+        T_world_ego: (B, 4, 4) float64 their ego poses, NaN where unknown.
+        started: (B,) bool, False where there was none.
+        batch: the frames.
+        gap_s: a longer gap in time breaks a stream.
+    """
+    elapsed = (batch.stamps - stamps).double() * 1e-9
+    resets = torch.full_like(batch.stamps, KEPT)
+    unknown = ~torch.isfinite(T_world_ego).flatten(1).all(1)
+    unknown = unknown | ~torch.isfinite(batch.T_world_ego).flatten(1).all(1)
+    step = (batch.T_world_ego - T_world_ego)[:, :3, 3].norm(dim=-1)
+    resets = torch.where(step > _POSE_SLACK_M + _MAX_EGO_SPEED_MPS * elapsed, _POSE_JUMP, resets)
+    resets = torch.where(unknown, _NO_POSE, resets)
+    resets = torch.where(elapsed > gap_s, _LONG_GAP, resets)
+    resets = torch.where(elapsed <= 0, _TIME_JUMP, resets)
+    return torch.where(started, resets, _START)
 
 
 def _relative_pose(memory: Memory, batch: Batch, kept: Tensor) -> Tensor:

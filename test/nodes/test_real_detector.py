@@ -17,6 +17,7 @@ from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
 from semlt3d_ros.checkpoints.shipped import default_checkpoint
+from semlt3d_ros.cli import main
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import stamp_of
@@ -48,7 +49,18 @@ def full(folder: Path) -> dict[str, Path]:
     return {"checkpoint": folder / "full.safetensors", "vocabulary": folder / "anchors.safetensors"}
 
 
-@pytest.mark.parametrize("make", [shipped, full])
+def published(folder: Path) -> dict[str, Path]:
+    """Published weights, imported."""
+    from bench.parity.checkpoints import write_streampetr
+
+    shape = {"queries": 12, "propagated": 4, "remembered": 4, "memory_length": 16, "layers": 2}
+    weights = write_streampetr(folder / "weights.pth", **shape)
+    out = folder / "published.safetensors"
+    assert main(["import-weights", str(weights), "-o", str(out), "--image-size", "96x64"]) == 0
+    return {"checkpoint": out}
+
+
+@pytest.mark.parametrize("make", [shipped, full, published])
 def test_node_and_detect_command_agree_byte_for_byte(
     join: Callable[..., DdsMiddleware],
     domain: int,
@@ -92,6 +104,8 @@ def test_node_and_detect_command_agree_byte_for_byte(
         node.terminate()
         assert node.wait(30) == 0
     assert summary.unanswered == 0
+    wanted = {"shipped": 18, "full": 19, "published": 10}[make.__name__]
+    assert {len(deserialize(answer, topics.LONG_TAIL_TYPE).class_names) for answer in live} == {wanted}
     answers = {stamp_of(deserialize(answer, topics.LONG_TAIL_TYPE)): answer for answer in live}
     # DDS pads a message to a multiple of four bytes.
     assert {stamp: answers[stamp][: len(before)] for stamp, before in offline.items()} == offline

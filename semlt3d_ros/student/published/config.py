@@ -76,7 +76,7 @@ class PublishedConfig(Checked):
     pc_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
     post_center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
     max_boxes: int = 300
-    score_floor: float = 0.01
+    score_floor: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values."""

@@ -116,7 +116,7 @@ class StreamPETRHead(StreamHead):
         points = (T_model_image[:, :, None, None] @ points[..., None])[..., :3, 0]
         low, high = self.position_range[:3], self.position_range[3:]
         unit = ((points - low) / (high - low)).reshape(size, cameras * rows * columns, -1)
-        focal = torch.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], dim=-1).abs() / 1e3
+        focal = torch.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], dim=-1).abs().to(points.dtype) / 1e3
         # Not each camera's own: the released code repeats the list of cameras where it means each entry of it.
         focal = focal.repeat(1, rows * columns, 1)
         cone = torch.cat([focal, unit[..., -3:], unit[..., -90:-87]], dim=-1)
