@@ -12,8 +12,7 @@ from bench.parity.streampetr import boxes_compared, decoded_compared
 from semlt3d_ros.checkpoints.import_weights import one_of_shared
 from semlt3d_ros.student.published.config import Far3DConfig
 from semlt3d_ros.student.published.far3d import Cameras, Far3DHead
-from semlt3d_ros.student.published.stream_head import HeadOutput
-from semlt3d_ros.student.published.streampetr import decode
+from semlt3d_ros.student.published.stream_head import HeadOutput, decode
 from semlt3d_ros.student.published.yolox import Boxes2D
 
 

@@ -58,7 +58,7 @@ def test_boxes_are_the_cells_that_no_neighbour_exceeds(seed: int, views: int, ro
     # Few different values, so that there are ties: all cells of a plateau are given out.
     scores = torch.randint(-4, 4, (views, rows, columns), generator=random).float()
     valid = torch.rand(views, generator=random) < 0.8
-    found = head_2d().found([level(views, rows, columns, scores), level(views, 2, 1)], 0.1, valid)
+    found = head_2d().found([level(views, rows, columns, scores), level(views, 2, 1)], 0.1, valid, 1000)
     around = F.pad(scores, (1, 1, 1, 1), value=-torch.inf)
     wanted = [
         (view, row * columns + column)
@@ -73,12 +73,19 @@ def test_boxes_are_the_cells_that_no_neighbour_exceeds(seed: int, views: int, ro
     torch.testing.assert_close(found.scores[:, 0], scores.flatten(1)[found.views, found.cells].sigmoid())
 
 
+def test_of_too_many_boxes_the_best_are_kept_in_their_order() -> None:
+    scores = torch.full((2, 5, 5), -20.0)
+    scores[0, 0, 0], scores[0, 2, 2], scores[1, 4, 4], scores[1, 0, 4] = 0.1, 0.3, 0.2, 0.0
+    found = head_2d().found([level(2, 5, 5, scores), level(2, 3, 3)], 0.1, torch.tensor([True, True]), 2)
+    assert found.views.tolist() == [0, 1] and found.cells.tolist() == [12, 24]
+
+
 def test_boxes_are_in_pixels_of_their_level() -> None:
     scores = torch.full((2, 2, 3), -20.0)
     scores[1, 1, 2] = 0.0
     fine, coarse = level(2, 4, 6), level(2, 2, 3, scores)
     coarse.boxes[1, :, 1, 2] = torch.tensor([0.25, -0.5, 1.0, 2.0])
-    found = head_2d().found([fine, coarse], 0.1, torch.tensor([True, True]))
+    found = head_2d().found([fine, coarse], 0.1, torch.tensor([True, True]), 1000)
     assert found.views.tolist() == [1] and found.cells.tolist() == [4 * 6 + 1 * 3 + 2]
     torch.testing.assert_close(found.boxes[0], torch.tensor([36.0, 8.0, 16 * 2.718282, 16 * 7.389056]))
     torch.testing.assert_close(found.scores, torch.tensor([[0.5]]))

@@ -119,13 +119,14 @@ class Far3DConfig(PublishedConfig):
         depth_bins: of the depth net.
         nearest_m, farthest_m: where the first bin begins and the last one ends.
         proposal_threshold: 2D boxes with higher scores become queries.
+        max_proposals: of them, the best; the released code has no limit.
         time_unit_s: seconds that the memory counts as 1; the released training counts every fifth sweep of 10 Hz.
     """
 
     TITLE: ClassVar[str] = "Far3D config"
     CHECKS: ClassVar[Checks] = (
         *PublishedConfig.CHECKS,
-        *positive("groups", "points", "depth_bins", "nearest_m", "time_unit_s"),
+        *positive("groups", "points", "depth_bins", "nearest_m", "max_proposals", "time_unit_s"),
         rule(lambda c: c.nearest_m < c.farthest_m, "farthest_m must be above nearest_m, not {0.farthest_m}"),
         rule(lambda c: 0.0 < c.proposal_threshold < 1.0, "proposal_threshold must lie in (0, 1)"),
         rule(
@@ -152,4 +153,5 @@ class Far3DConfig(PublishedConfig):
     nearest_m: float = 0.1
     farthest_m: float = 110.0
     proposal_threshold: float = 0.1
+    max_proposals: int = 1000
     time_unit_s: float = 0.5

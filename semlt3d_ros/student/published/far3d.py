@@ -18,11 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semlt3d_ros.student.geometry import inverse_rigid
 from semlt3d_ros.student.published.config import Far3DConfig
+from semlt3d_ros.student.published.fpn import FPN
 from semlt3d_ros.student.published.memory import QueryMemory
+from semlt3d_ros.student.published.model import Motion, PublishedModel, Views
 from semlt3d_ros.student.published.parts import Attention, FeedForward, Modulation, two_layers
 from semlt3d_ros.student.published.stream_head import WIDTH, HeadOutput, Queries, StreamHead
-from semlt3d_ros.student.published.yolox import Boxes2D, DepthBins
+from semlt3d_ros.student.published.yolox import Boxes2D, DepthBins, YOLOXHead
 
 _CODE = 8
 _NEAREST_M = 1e-5
@@ -233,3 +236,42 @@ class Far3DHead(StreamHead):
         threshold = torch.full_like(scores, self.threshold)
         content: Tensor = self.context_embed(torch.cat([context, scores.logit() - threshold.logit()], dim=-1))
         return content
+
+
+class Far3D(PublishedModel):
+    """The whole network: images and calibration to boxes, one frame at a time."""
+
+    family = "far3d"
+
+    def __init__(self, config: Far3DConfig) -> None:
+        super().__init__(config, config.strides[:-1])
+        self.neck = FPN(self.channels, WIDTH, len(config.strides))
+        self.head = Far3DHead(config)
+        self.image_head = YOLOXHead(WIDTH, len(config.class_names), config.strides, self.head.bins)
+        self.threshold, self.most = config.proposal_threshold, config.max_proposals
+        self.time_unit_s = config.time_unit_s
+
+    def empty_memory(self, size: int = 1) -> QueryMemory:
+        """The memory of ``size`` streams before their first frame."""
+        return self.head.empty_memory(size)
+
+    def forward(self, views: Views, memory: QueryMemory, motion: Motion) -> HeadOutput:
+        """See ``PublishedModel``.
+
+        Raises:
+            ValueError: there is more than one frame; their 2D boxes would differ in number.
+        """
+        if len(views.images) != 1:
+            raise ValueError(f"Far3D takes one frame at a time, not {len(views.images)}")
+        with self.half_precision():
+            features = self.neck(self.maps(self.normalised(views.images)))
+        features = [level.float() for level in features]
+        levels, depth = self.image_head(features)
+        valid = views.valid[0]
+        boxes = self.image_head.found(levels, self.threshold, valid, self.most)
+        height, width = views.images.shape[-2:]
+        T_camera_model = inverse_rigid(views.T_model_camera[0].double()).float()
+        cameras = Cameras(views.intrinsics[0].float(), T_camera_model, valid, width, height)
+        moved = memory.moved(motion.T_now_last, motion.elapsed_s / self.time_unit_s, motion.continues)
+        result: HeadOutput = self.head(features, cameras, boxes, depth, moved, motion.continues)
+        return result

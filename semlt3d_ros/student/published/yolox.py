@@ -96,7 +96,7 @@ class YOLOXHead(nn.Module):
             )
         return levels, self.depthnet(features[0])
 
-    def found(self, levels: Sequence[LevelOutput], threshold: float, valid: Tensor) -> Boxes2D:
+    def found(self, levels: Sequence[LevelOutput], threshold: float, valid: Tensor, most: int) -> Boxes2D:
         """Cells whose score lies above ``threshold`` and below that of none of their eight neighbours.
 
         There is no further suppression: neither between levels nor between boxes.
@@ -105,6 +105,8 @@ class YOLOXHead(nn.Module):
             levels: the outputs for N views.
             threshold: of the score.
             valid: (N,) bool, which views there are.
+            most: where there are more boxes, only the best are given out. The released code has no such limit, but
+                costs grow with the square of the number, and no picture shall stop a vehicle.
         """
         scores, boxes = [], []
         for stride, level in zip(self.strides, levels, strict=True):
@@ -114,6 +116,9 @@ class YOLOXHead(nn.Module):
             boxes.append(_decoded(level.boxes.float(), stride))
         score, box = torch.cat(scores, 1), torch.cat(boxes, 1)
         views, cells = torch.nonzero((score > threshold) & valid[:, None], as_tuple=True)
+        if len(views) > most:
+            kept = score[views, cells].topk(most).indices.sort().values
+            views, cells = views[kept], cells[kept]
         return Boxes2D(views, cells, box[views, cells], score[views, cells][:, None])
 
 
