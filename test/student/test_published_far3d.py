@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semlt3d_ros.student.published.config import Far3DConfig
-from semlt3d_ros.student.published.far3d import Cameras, Far3DHead, SampledAggregation
+from semlt3d_ros.student.published.far3d import Cameras, Far3D, Far3DHead, SampledAggregation
 from semlt3d_ros.student.published.fpn import FPN
+from semlt3d_ros.student.published.model import Motion, Views
 from semlt3d_ros.student.published.yolox import Boxes2D, DepthBins, LevelOutput, YOLOXHead
 
 BINS = DepthBins(50, 0.1, 110.0)
@@ -199,3 +200,51 @@ def test_features_are_sampled_where_points_are_seen() -> None:
             values = values.reshape(8, 32, 20, 3).permute(2, 3, 0, 1)
             wanted += (values * shares[:, view, number][..., None]).sum(dim=1)
     torch.testing.assert_close(found, layer.output_proj(wanted.flatten(1)) + queries, rtol=1e-4, atol=1e-4)
+
+
+def network() -> Far3D:
+    """With a small backbone, whose 2D head finds something."""
+    torch.manual_seed(4)
+    model = Far3D(replace(small(), backbone="resnet10t", strides=(8, 16, 32, 64))).eval()
+    for branch in model.image_head.multi_level_conv_obj:
+        branch.bias.data.fill_(1.0)
+    return model
+
+
+def views(frames: int = 1, cameras_seen: int = 3) -> Views:
+    rig = cameras(cameras_seen)
+    images = torch.randint(0, 256, (frames, cameras_seen, 3, 48, 64), dtype=torch.uint8)
+    return Views(
+        images,
+        rig.intrinsics.double().expand(frames, -1, -1, -1),
+        rig.T_camera_model.double().inverse().expand(frames, -1, -1, -1),
+        torch.ones(frames, cameras_seen, dtype=torch.bool),
+    )
+
+
+def after(seconds: float, continues: bool = True) -> Motion:
+    return Motion(torch.eye(4)[None], torch.tensor([seconds]), torch.tensor([float(continues)]))
+
+
+@torch.inference_mode()
+def test_the_network_remembers_in_units_of_half_a_second() -> None:
+    model, seen = network(), views()
+    first = model(seen, model.empty_memory(), after(0.0, continues=False))
+    assert first.logits.shape[2] > 12 + 5  # the learnt and the propagated ones, and some of 2D boxes
+    second = model(seen, first.memory, after(0.5))
+    third = model(seen, second.memory, after(0.1))
+    assert third.memory.timestamp[0, :, 0].tolist() == pytest.approx([0.0] * 6 + [0.2] * 6 + [1.2] * 3)
+
+
+@torch.inference_mode()
+def test_the_network_takes_one_frame_at_a_time_and_knows_which_cameras_there_are() -> None:
+    model, seen = network(), views(cameras_seen=2)
+    with pytest.raises(ValueError, match="one frame at a time, not 2"):
+        model(views(2), model.empty_memory(2), after(0.0, continues=False))
+    none = replace(seen, valid=torch.zeros(1, 2, dtype=torch.bool))
+    first = replace(seen, valid=torch.tensor([[True, False]]))
+    both = model(seen, model.empty_memory(), after(0.0, continues=False)).logits
+    one = model(first, model.empty_memory(), after(0.0, continues=False)).logits
+    nothing = model(none, model.empty_memory(), after(0.0, continues=False)).logits
+    assert both.shape[2] > one.shape[2] > nothing.shape[2] == 12 + 5
+    assert nothing.isfinite().all()
