@@ -21,7 +21,7 @@ from semlt3d_ros.core.classes import ClassList, load_class_list
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.student.published.model import PublishedModel
 
-ORIGINS = ("import_streampetr",)
+ORIGINS = ("import_streampetr", "import_far3d")
 """Modules here that know the checkpoints of one origin, in the order in which they are asked."""
 _COUNTERS = ("n_averaged", "steps")
 _WRAPPERS = ("state_dict", "model", "ema_state_dict", "state_dict_ema", "module")

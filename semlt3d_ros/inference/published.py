@@ -206,11 +206,11 @@ def frame_of(values: tuple[float, float, float, float, float, float]) -> Matrix:
 
 
 def in_ego_frame(rows: NDArray[np.float64], T_ego_model: Matrix) -> Boxes3D:
-    """Boxes (N, 7 or 9) of a model's frame: centre, length, width, height, yaw, and velocity where there is one."""
+    """Boxes (N, 7 or 9) of a model's frame: centre, length, width, height, yaw, and velocity where it is known."""
     yaw = rows[:, 6]
     heading = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], axis=-1) @ T_ego_model[:3, :3].T
     velocity = np.zeros((len(rows), 3))
-    velocity[:, : rows.shape[1] - 7] = rows[:, 7:9]
+    velocity[:, :2] = rows[:, 7:9] if rows.shape[1] > 7 else np.nan
     velocity = velocity @ T_ego_model[:3, :3].T
     return Boxes3D(
         rigid.apply(T_ego_model, rows[:, :3]),
