@@ -69,8 +69,8 @@ def import_scenes(
         raise ConfigurationError(f"{out} is one bag, but these are {len(scenes)} recordings ({names}); give a folder")
     bags, skipped, faults, failure = [], [], FaultLog(), None
     for number, (name, open_recording) in enumerate(scenes.items()):
-        place = out if single else out / f"{name}.mcap"
-        if place.exists() and not overwrite and not single:
+        place = bag_of(name, out)
+        if not pending([name], out, overwrite):
             skipped.append(place)
         else:
 
@@ -93,6 +93,17 @@ def import_scenes(
     if failure is not None and not bags and not skipped:
         raise failure
     return Imported(tuple(bags), tuple(skipped), faults)
+
+
+def bag_of(name: str, out: Path) -> Path:
+    """Where the bag of a recording goes."""
+    return out if out.suffix == ".mcap" else out / f"{name}.mcap"
+
+
+def pending(names: Sequence[str], out: Path, overwrite: bool) -> list[str]:
+    """The recordings that ``import_scenes`` does not find there already."""
+    single = out.suffix == ".mcap"
+    return [name for name in names if overwrite or single or not bag_of(name, out).exists()]
 
 
 def chosen_scenes(names: Sequence[str], wanted: str | None, place: Path | str) -> list[str]:

@@ -175,10 +175,14 @@ class RecordingWriter:
         frame = topics.BASE_FRAME
         self._write(topics.TRUTH_LONG_TAIL, encode_labels(labels, stamp, frame), stamp)
         self._write(topics.TRUTH_OBJECTS, encode_labels_detection3d(labels, stamp, frame), stamp)
-        self._write(topics.TRUTH_SAMPLE, encode_sample(sample, stamp, frame), stamp)
+        self.sample(stamp, sample)
         self.labelled += 1
         self.boxes.update(labels.class_names[index] for index in labels.class_ids)
         self.boxes_unknown.update(unknown)
+
+    def sample(self, stamp: int, sample: SampleInfo) -> None:
+        """What the data set says of a frame without truth, as those of test splits are."""
+        self._write(topics.TRUTH_SAMPLE, encode_sample(sample, stamp, topics.BASE_FRAME), stamp)
 
     def _write(self, topic: str, message: Any, stamp: int) -> None:
         type_name = topics.default_type(topic)
@@ -226,8 +230,14 @@ def write_recording(
     return summary
 
 
-def chosen_frames(frames: slice | range | None, count: int, place: Path | str) -> range:
+def chosen_frames(frames: slice | range | None, count: int, place: Path | str, clip: bool = False) -> range:
     """The frames asked for, of ``count``; None for all.
+
+    Args:
+        frames: which.
+        count: how many there are.
+        place: the recording, for messages.
+        clip: take those of them that there are, as recordings of unlike lengths call for.
 
     Raises:
         ConfigurationError: there are no such frames.
@@ -237,7 +247,7 @@ def chosen_frames(frames: slice | range | None, count: int, place: Path | str) -
     bounds = [bound for bound in (frames.start, frames.stop) if bound is not None]
     chosen = range(count)[frames] if isinstance(frames, slice) else frames
     beyond = any(not -count <= bound <= count for bound in bounds)
-    if beyond or not chosen or not 0 <= min(chosen) <= max(chosen) < count:
+    if (beyond and not clip) or not chosen or not 0 <= min(chosen) <= max(chosen) < count:
         asked = ":".join("" if bound is None else str(bound) for bound in (frames.start, frames.stop))
         raise ConfigurationError(f"{place}: there are no frames {asked}; the sequence has frames 0:{count}")
     return chosen

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.nuscenes_layout import Drive
 from semlt3d_ros import cli
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.places import READ, WRITTEN, bag_to_write, bags_to_write, folder_to_write
@@ -183,13 +184,16 @@ def saved_experiment(out: Path) -> None:
 class Inputs:
     """Runs each command that writes, for as much of it as writes a result to ``out``."""
 
-    def __init__(self, drive: Path, checkpoint: Path, detections: Path, pandaset: Path) -> None:
+    def __init__(self, drive: Path, checkpoint: Path, detections: Path, pandaset: Path, nuscenes: Path) -> None:
         self.runs: dict[tuple[str, str], Callable[[Path], Any]] = {
             ("simulate", "out"): lambda out: main(
                 ["simulate", str(out), "--frames", "2", "--size", "112x64", "--overwrite"]
             ),
             ("import pandaset", "out"): lambda out: main(
                 ["import", "pandaset", str(pandaset), str(out), "--overwrite"]
+            ),
+            ("import nuscenes", "out"): lambda out: main(
+                ["import", "nuscenes", str(nuscenes), str(out), "--overwrite"]
             ),
             ("detect", "out"): lambda out: main(
                 ["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint), "--overwrite"]
@@ -221,7 +225,8 @@ def writers(
     folder = tmp_path_factory.mktemp("given")
     detections = folder / "detections.mcap"
     assert main(["detect", str(drive), "-o", str(detections), "--checkpoint", str(checkpoint)]) == 0
-    return Inputs(drive, checkpoint, detections, small_pandaset(folder / "pandaset")).runs
+    Drive(scenes=1, samples=2).write(folder / "nuscenes")
+    return Inputs(drive, checkpoint, detections, small_pandaset(folder / "pandaset"), folder / "nuscenes").runs
 
 
 def small_pandaset(folder: Path) -> Path:

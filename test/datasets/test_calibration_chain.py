@@ -12,11 +12,15 @@ import yaml
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from bench.nuscenes_layout import write_recorded_frame
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import CameraView, Frame
+from semlt3d_ros.datasets.importing import import_scenes
+from semlt3d_ros.datasets.nuscenes import open_nuscenes
+from semlt3d_ros.datasets.nuscenes_folder import open_folder
 from semlt3d_ros.datasets.pandaset import RIG_NAMES, import_pandaset
 from semlt3d_ros.datasets.pandaset_files import PandaSetSequence
 from semlt3d_ros.datasets.pandaset_labels import points_in_boxes
@@ -265,3 +269,59 @@ def test_nuscenes_boxes_hold_points_and_land_in_images() -> None:
             outline = (corners @ camera.K.T)[:, :2] / corners[:, 2:]
             assert share_inside(outline, pixels[visible], margin=1.0) == 1.0
     assert seen.mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def nuscenes_frame(tmp_path_factory: pytest.TempPathFactory) -> Frame:
+    """The key frame after its whole way: nuScenes' tables, a bag, the frame builder."""
+    root = tmp_path_factory.mktemp("nuscenes")
+    write_recorded_frame(NUSCENES, root)
+    import_scenes(open_nuscenes(open_folder(root), ["scene-0061"]), root / "frame.mcap")
+    (frame,) = frames_of(root / "frame.mcap", STUDENT)
+    return frame
+
+
+@needs_nuscenes
+def test_points_of_a_nuscenes_box_fall_into_its_projected_outline(nuscenes_frame: Frame) -> None:
+    """As above: which points belong to a box, and its outline, are known from the frame's own transforms."""
+    info = json.loads((NUSCENES / "info.json").read_text())["data_list"][0]
+    raw = np.fromfile(NUSCENES / info["lidar_points"]["lidar_path"], np.float32).reshape(-1, 5)[:, :3]
+    values = np.array([item["bbox_3d"] for item in info["instances"]])
+    boxes = Boxes3D(values[:, :3], values[:, 3:6], values[:, 6], np.zeros((len(values), 2)))
+    inside = [np.flatnonzero(row) for row in boxes.contains(raw.astype(np.float64))]
+    assert nuscenes_frame.points is not None and len(nuscenes_frame.points) == len(raw)
+
+    def shares_with(camera_error: rigid.Matrix, lidar_error: rigid.Matrix) -> list[float]:
+        ego, found = rigid.apply(lidar_error, nuscenes_frame.points.xyz), []
+        for view in nuscenes_frame.views:
+            entry = info["images"][view.name]
+            corners = rigid.apply(np.array(entry["lidar2cam"]), boxes.corners())
+            scale = STUDENT.width / 1600
+            for outline, rows in zip(corners, inside, strict=True):
+                if len(rows) < 5 or (outline[:, 2] < 0.3).any():
+                    continue
+                pixels, visible = view.camera.project(
+                    rigid.apply(camera_error @ rigid.inverse(view.T_ego_camera), ego[rows])
+                )
+                if visible.sum() >= 5:
+                    there = (outline @ np.array(entry["cam2img"]).T)[:, :2] / outline[:, 2:]
+                    there = (there + 0.5) * scale - 0.5 + [0.0, STUDENT.height - 900 * scale]
+                    found.append(share_inside(there, pixels[visible]))
+        return found
+
+    right = shares_with(np.eye(4), np.eye(4))
+    print(f"{len(right)} box views: mean share {np.mean(right):.4f}")
+    assert len(right) >= 20 and np.mean(right) >= 0.99
+    for wrong in (shares_with(turned(2.0), np.eye(4)), shares_with(np.eye(4), turned(2.0, axis=2))):
+        print(f"two degrees off: mean share {np.mean(wrong):.4f}")
+        assert np.mean(wrong) < 0.85
+
+
+@needs_nuscenes
+def test_nuscenes_truth_holds_the_points_that_were_counted(nuscenes_frame: Frame) -> None:
+    labels, points = nuscenes_frame.labels, nuscenes_frame.points
+    assert labels is not None and points is not None and len(labels.boxes) == 69
+    counted = labels.lidar_points
+    found = labels.boxes.contains(points.xyz.astype(np.float64), margin=0.05).sum(axis=1)
+    assert (counted >= 10).sum() >= 10
+    assert (found[counted >= 10] >= 0.9 * counted[counted >= 10]).all()

@@ -1,0 +1,74 @@
+"""nuScenes' folders: which versions and scenes are in one; light, so that a wrong folder is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.datasets.json_table import read_rows
+
+_NEEDED = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+OF_TRUTH = ("sample_annotation", "instance", "category")
+"""Tables without which there is no ground truth."""
+
+
+@dataclass(frozen=True)
+class NuScenesFolder:
+    """A folder in nuScenes' layout, and one version of the tables in it.
+
+    Attributes:
+        root: holds ``samples/``, ``sweeps/`` and the folder of the tables.
+        version: name of the latter, such as ``v1.0-mini``.
+        scenes: scene name -> token, in the order of the table.
+    """
+
+    root: Path
+    version: str
+    scenes: dict[str, str]
+
+    def table(self, name: str) -> Path:
+        """The file of a table."""
+        return self.root / self.version / f"{name}.json"
+
+
+def open_folder(folder: Path, version: str | None = None) -> NuScenesFolder:
+    """Look into a folder.
+
+    Args:
+        folder: the root of the data set, or the folder of a version's tables in it.
+        version: which of several; None where there is only one.
+
+    Raises:
+        ConfigurationError: it is no nuScenes folder, tables are missing, or it does not have that version.
+    """
+    if (folder / "scene.json").is_file():
+        root, found = folder.resolve().parent, [folder.resolve().name]
+    else:
+        root, found = folder, sorted(path.parent.name for path in folder.glob("*/scene.json"))
+    if not found:
+        raise ConfigurationError(
+            f"{folder}: not a nuScenes folder; give the one that holds samples/, sweeps/ and the tables, as v1.0-mini/"
+        )
+    if version is None and len(found) > 1:
+        raise ConfigurationError(f"{folder} has several versions: {', '.join(found)}; say which with --version")
+    if version is not None and version not in found:
+        raise ConfigurationError(f"{folder} has no version '{version}'; it has {', '.join(found)}")
+    chosen = version or found[0]
+    missing = [name for name in _NEEDED if not (root / chosen / f"{name}.json").is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"{root / chosen}: tables are missing: {', '.join(missing)}; download the version's metadata again"
+        )
+    path = root / chosen / "scene.json"
+    try:
+        scenes = {str(row["name"]): str(row["token"]) for row in read_rows(path)}
+    except (InputRejected, KeyError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    return NuScenesFolder(root, chosen, scenes)
+
+
+def in_rig_order(channels: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """Cameras in the order of the usual rig; others after them, in their own order."""
+    return [*(name for name in usual if name in channels), *(name for name in channels if name not in usual)]
