@@ -125,6 +125,11 @@ class RecordingWriter:
         placed = [StampedTransform(topics.BASE_FRAME, name, stamp, mount) for name, mount in mounts.items()]
         self._write(topics.TF_STATIC, encode_transforms(placed), stamp)
 
+    def moving_mounts(self, stamp: int, mounts: Mapping[str, Matrix]) -> None:
+        """The same for frames whose sensors sit differently from one to the next, each at its own stamp."""
+        placed = [StampedTransform(topics.BASE_FRAME, name, stamp, mount) for name, mount in mounts.items()]
+        self._write(topics.TF, encode_transforms(placed), stamp)
+
     def pose(self, stamp: int, T_odom_base: Matrix) -> None:
         """Where the vehicle is: (4, 4) ``odom`` <- ``base_link``; ``odom`` is any fixed frame of the data set."""
         placed = StampedTransform(topics.FIXED_FRAME, topics.BASE_FRAME, stamp, T_odom_base)

@@ -6,10 +6,12 @@ import gzip
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas
 import pytest
@@ -17,6 +19,18 @@ import simplejpeg
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.datasets.pandaset_files import CAMERAS
+
+
+def _share_inside(outline: np.ndarray, pixels: np.ndarray, margin: float = 1.0) -> float:
+    hull = cv2.convexHull(outline.astype(np.float32))
+    return float(np.mean([cv2.pointPolygonTest(hull, tuple(map(float, pixel)), True) > -margin for pixel in pixels]))
+
+
+@pytest.fixture(scope="session")
+def share_inside() -> Callable[..., float]:
+    """Share of pixels (P, 2) inside the convex outline of corners (8, 2), or nearer to it than a margin."""
+    return _share_inside
+
 
 FRAMES = 4
 START = 1_557_539_956.500022
