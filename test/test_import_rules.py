@@ -73,6 +73,7 @@ ONLY_IN = {
     "embreex": "simulation/",
     "open_clip": "semantics/",
     "pandas": "datasets/",
+    "pyarrow": "datasets/",
 }
 """Optional packages to the one place that imports them."""
 

@@ -30,6 +30,7 @@ _PACKAGES = (
     ("embreex", "simulation", "the simulated world"),
     ("open_clip_torch", "language", "training language anchors; never needed to run"),
     ("pandas", "datasets", "importing PandaSet"),
+    ("pyarrow", "datasets", "importing Argoverse 2"),
 )
 _LITTLE_DISK = 2 * 1000**3
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELP = "turn recordings of a data set into bags"
 EXAMPLE = "semlt3d import pandaset ../shared/data/pandaset/002 build/panda.mcap --frames 0:10"
 
-DATA_SETS = ("nuscenes", "kitti", "pandaset")
+DATA_SETS = ("nuscenes", "kitti", "argoverse2", "pandaset")
 """In the order of the help."""
 
 
