@@ -93,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.core.label_map import load_label_map
     from semlt3d_ros.evaluation import LT3D, EvaluationSettings, evaluate, protocol_named, protocol_of
     from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
     from semlt3d_ros.evaluation.results_file import sample_results, write_results
     from semlt3d_ros.evaluation.table import report_table
 
@@ -117,7 +118,10 @@ def run(options: argparse.Namespace) -> int:
     if not pairs.answered:
         what = f"no detections in '{options.detections}' belong to ground truth"
         _fail(what, "neither of them holds a message", pairs, outcome, options)
-    report = evaluate(frames, settings)
+    left_out = LeftOut()
+    labelled = ((found, truth, pairs.region(found.stamp)) for found, truth in frames)
+    report = evaluate(where_labelled(labelled, left_out), settings)
+    outcome["outside_labelled_region"] = vars(left_out)
     _note_unknown(report, pairs, options.detections)
     outcome |= faults_json(pairs.faults, pairs.incomplete)
     if not any(each.truth for each in report.classes):
@@ -199,6 +203,12 @@ def _print_outcome(pairs: BagPairs, outcome: dict[str, Any]) -> None:
         f"{counts['answered']} frames with detections and ground truth, {counts['unanswered']} without detections, "
         f"{counts['without_truth']} without ground truth"
     )
+    outside = outcome.get("outside_labelled_region", {})
+    if any(outside.values()):
+        print(
+            f"{outside['detections']} detections and {outside['objects']} objects lie outside the labelled region and "
+            "do not count"
+        )
     if outcome.get("results", {}).get("named_by_stamp"):
         print(
             f"{outcome['results']['named_by_stamp']} of {outcome['results']['samples']} samples of the results file "

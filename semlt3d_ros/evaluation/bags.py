@@ -1,4 +1,4 @@
-"""Detections of one bag, paired with the ground truth of another."""
+"""Detections of a bag or of results, paired with the ground truth of a bag or of a data set's folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from semlt3d_ros.core.classes import ClassList, list_of_names, shipped_list_of
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.core.frame import Labels, SampleInfo, TrueFrame
 from semlt3d_ros.core.label_map import LabelMap, columns_for
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.evaluation.results import Results, TruthFolder
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
     decode_detection3d,
@@ -78,20 +80,18 @@ def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Label
         yield stamp, labels, message.header.frame_id.lstrip("/")
 
 
-def read_sample_tokens(source: BagSource, faults: FaultLog) -> dict[int, str]:
-    """The data set's own keys of the frames in a bag, by stamp in nanoseconds; empty where its importer wrote none."""
-    tokens: dict[int, str] = {}
+def read_samples(source: BagSource, faults: FaultLog) -> dict[int, SampleInfo]:
+    """What the data set says of the frames in a bag, by stamp in nanoseconds; empty where its importer wrote none."""
+    samples: dict[int, SampleInfo] = {}
     for entry, message in decoded(source.messages(topics=[topics.TRUTH_SAMPLE]), faults):
         if entry.type_name != topics.SAMPLE_TYPE:
             _refuse_type(entry.type_name, entry.topic, faults)
             continue
         try:
-            sample = decode_sample(message)
-            if sample.token:
-                tokens[stamp_of(message)] = sample.token
+            samples[stamp_of(message)] = decode_sample(message)
         except InputRejected as error:
             faults.reject(entry.topic, error)
-    return tokens
+    return samples
 
 
 def read_class_names(source: BagSource, faults: FaultLog) -> tuple[str, ...]:
@@ -124,9 +124,9 @@ class BagPairs:
     that are evaluated; those that are none of them are ``ABSENT``. Iterating fills the counts.
 
     Args:
-        detections_bag: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``; it may be the same
-            as ``truth_bag``.
-        truth_bag: bag with ``/ground_truth/long_tail``.
+        detections: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``, which may be the one
+            of the truth; or results, which are found by the keys of the frames.
+        truth: bag with ``/ground_truth/long_tail``, or a data set's folder.
         classes: what the truth's labels become; the detector's own classes unless given.
         label_map: how they become it; as ``columns_for`` has it unless given.
 
@@ -138,18 +138,20 @@ class BagPairs:
         faults: what of the messages could not be used, and what the pairs lack.
         incomplete: what is missing of the bags themselves.
         frame_id: the frame the truth is given in; empty without truth.
-        sample_tokens: the data set's keys of the frames, by stamp; empty where there are none.
+        samples: what the data set says of the frames, by stamp; empty where it says nothing.
     """
 
     def __init__(
         self,
-        detections_bag: Path,
-        truth_bag: Path,
+        detections: Path | Results,
+        truth: Path | TruthFolder,
         classes: ClassList | None = None,
         label_map: LabelMap | None = None,
     ) -> None:
-        self._detections_bag = Path(detections_bag)
-        self._truth_bag = Path(truth_bag)
+        self._detections = detections
+        self._truth = truth
+        self._detections_bag = detections if isinstance(detections, Path) else detections.place
+        self._truth_bag = truth if isinstance(truth, Path) else truth.place
         self._given_classes = classes
         self._label_map = label_map
         self._reset()
@@ -160,7 +162,7 @@ class BagPairs:
         self.incomplete = FaultLog()
         self.classes = self._given_classes or LT3D
         self.frame_id = ""
-        self.sample_tokens: dict[int, str] = {}
+        self.samples: dict[int, SampleInfo] = {}
         self._columns_of: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def __iter__(self) -> Iterator[tuple[Detections, Labels]]:
@@ -174,28 +176,41 @@ class BagPairs:
         found = self._read_answers()
         paired: set[int] = set()
         frames = {frame_id for _, frame_id in found.values()}
-        with BagSource(self._truth_bag) as source:
-            _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
-            self.sample_tokens |= read_sample_tokens(source, self.faults)
-            for stamp, truth, frame_id in read_truth(source, self.faults):
-                if stamp in paired:
-                    text = f"ground truth of stamp {_seconds(stamp)} comes twice; the first counts"
-                    self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
-                    continue
-                self._check_frames(frames, frame_id)
-                labels = truth.as_classes(self._columns(truth.class_names), self.classes.names)
-                paired.add(stamp)
-                self.frame_id = frame_id
-                if stamp in found:
-                    self.answered += 1
-                    yield found[stamp][0], labels
-                else:
-                    self.unanswered += 1
-                    nothing = np.zeros((0, len(self.classes)), np.float32)
-                    yield Detections(stamp, Boxes3D.empty(), nothing, self.classes.names), labels
-            self._note_incomplete(source)
-        self.without_truth = len(found.keys() - paired)
+        for frame, frame_id in self._true_frames():
+            if frame.stamp in paired:
+                text = f"ground truth of stamp {_seconds(frame.stamp)} comes twice; the first counts"
+                self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
+                continue
+            self._check_frames(frames, frame_id)
+            labels = frame.labels.as_classes(self._columns(frame.labels.class_names), self.classes.names)
+            paired.add(frame.stamp)
+            self.frame_id = frame_id
+            if not isinstance(self._detections, Path):
+                answer = self._detections.find(frame)
+                if answer is not None:
+                    found[frame.stamp] = answer, frame_id
+            if frame.stamp in found:
+                self.answered += 1
+                yield found[frame.stamp][0], labels
+            else:
+                self.unanswered += 1
+                nothing = np.zeros((0, len(self.classes)), np.float32)
+                yield Detections(frame.stamp, Boxes3D.empty(), nothing, self.classes.names), labels
+        if isinstance(self._detections, Path):
+            self.without_truth = len(found.keys() - paired)
+        else:
+            self.without_truth = self._detections.count - self.answered
+            self.faults.extend(self._detections.faults)
         self._note_pairing(sorted(found), sorted(paired))
+
+    @property
+    def sample_tokens(self) -> dict[int, str]:
+        """The data set's keys of the frames, by stamp."""
+        return {stamp: sample.token for stamp, sample in self.samples.items() if sample.token}
+
+    def region(self, stamp: int) -> LabelledRegion:
+        """Where everything is labelled in a frame."""
+        return self.samples[stamp].region if stamp in self.samples else LabelledRegion()
 
     @property
     def rejected(self) -> Counter[str]:
@@ -212,12 +227,34 @@ class BagPairs:
             "rejected": dict(self.rejected),
         }
 
+    def _true_frames(self) -> Iterator[tuple[TrueFrame, str]]:
+        """The frames with ground truth, each with the name of the frame its boxes are given in."""
+        if not isinstance(self._truth, Path):
+            try:
+                for frame in self._truth.frames():
+                    if frame.sample is not None:
+                        self.samples[frame.stamp] = frame.sample
+                    yield frame, topics.BASE_FRAME
+            finally:
+                self.incomplete.extend(self._truth.faults)
+            return
+        with BagSource(self._truth) as source:
+            _require(source, self._truth, (topics.TRUTH_LONG_TAIL,), "ground truth")
+            self.samples |= read_samples(source, self.faults)
+            for stamp, truth, frame_id in read_truth(source, self.faults):
+                yield TrueFrame(stamp, truth, self.samples.get(stamp)), frame_id
+            self._note_incomplete(source)
+
     def _read_answers(self) -> dict[int, tuple[Detections, str]]:
         found: dict[int, tuple[Detections, str]] = {}
         names: dict[str, None] = {}
+        if not isinstance(self._detections, Path):
+            if self._given_classes is None:
+                self.classes = classes_of_detections(self._detections.class_names, complete=False)
+            return found
         with BagSource(self._detections_bag) as source:
             _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
-            self.sample_tokens = read_sample_tokens(source, self.faults)
+            self.samples = read_samples(source, self.faults)
             for detections, frame_id in read_detections(source, self.faults):
                 if detections.stamp in found:
                     text = f"detections of stamp {_seconds(detections.stamp)} come twice; the last count"
