@@ -25,8 +25,8 @@ MAY_IMPORT = {
     "evaluation": {"core"},
     "sensing": {"core", "messages"},
     "middleware": {"core", "messages"},
-    "datasets": {"core", "messages", "sensing", "bags"},
-    "simulation": {"core", "messages", "bags", "datasets"},
+    "simulation": {"core", "messages", "bags"},
+    "datasets": {"core", "messages", "sensing", "bags", "simulation"},
     "training": {
         "checkpoints",
         "core",
@@ -37,7 +37,6 @@ MAY_IMPORT = {
         "losses",
         "semantics",
         "sensing",
-        "simulation",
         "student",
         "teacher",
     },

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
 
     from semlt3d_ros.training.experiment import checkpoint_path, load_experiment, results, run_all
     from semlt3d_ros.training.experiment_report import plot, to_markdown
+    from semlt3d_ros.training.frames import open_frames
     from semlt3d_ros.training.latency import measure_latency
-    from semlt3d_ros.training.rendering import RenderedFrames
     from semlt3d_ros.training.run import reads
 
     experiment = load_experiment(options.experiment)
@@ -60,8 +60,9 @@ def run(options: argparse.Namespace) -> int:
     found = results(experiment, folder)
     trained = {(base.name, row.name): checkpoint_path(folder, (base, row, seed)) for base, row, seed in reversed(runs)}
     trained = {key: path for key, path in trained.items() if path.exists()}
-    with RenderedFrames(experiment.recipe_of(*runs[0]).data_folder, [experiment.test]) as test:
-        frames = [test[index] for index in range(min(_LATENCY_FRAMES, len(test)))]
+    recipe = experiment.recipe_of(*runs[0])
+    with open_frames([experiment.test], recipe.data_folder, recipe.student) as test:
+        frames = [test.frame(index) for index in range(min(_LATENCY_FRAMES, len(test)))]
     latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
     plot(experiment, found, picture)
     write_whole(out, to_markdown(experiment, found, latency, f"images/{picture.name}"))

@@ -14,7 +14,7 @@ class Shape(Checked):
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
 
@@ -43,6 +43,11 @@ class Checked:
 
     TITLE: ClassVar[str] = "configuration"
     CHECKS: ClassVar[Checks] = ()
+
+    @classmethod
+    def in_full(cls, values: Mapping[Any, Any]) -> Mapping[Any, Any]:
+        """The entries of a file under the names they have here, where it may say the same more briefly."""
+        return values
 
     def __post_init__(self) -> None:
         faults = faults_of(self)

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from semlt3d_ros.core.checks import UnfitEntry, faults_of
+from semlt3d_ros.core.checks import Checked, UnfitEntry, faults_of
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.yaml_file import read_yaml, unknown
 
@@ -119,6 +119,7 @@ def _entries(kind: Any, values: Any, path: str, faults: list[str]) -> Any:
     if not isinstance(values, Mapping):
         faults.append(f"{path}: must be a mapping of entries, not {shown(values)}")
         return _UNFIT
+    values = kind.in_full(values) if issubclass(kind, Checked) else values
     before, place = len(faults), f"{path}: " if path else ""
     hints, known = _hints(kind), {entry.name: entry for entry in dataclasses.fields(kind)}
     # Names that are like none come together: of another kind of file there are many.
@@ -157,6 +158,10 @@ def _value(hint: Any, value: Any, path: str, faults: list[str]) -> Any:
     if dataclasses.is_dataclass(hint):
         return _entries(hint, value, path, faults)
     origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType) and isinstance(value, Mapping):
+        kinds = [each for each in inner if dataclasses.is_dataclass(each)]
+        if len(kinds) == 1:
+            return _entries(kinds[0], value, path, faults)
     if origin is tuple and inner[-1] is Ellipsis:
         if dataclasses.is_dataclass(inner[0]) and isinstance(value, Mapping):
             return (_value(inner[0], value, path, faults),)  # one alone needs no list around it

@@ -15,6 +15,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.outputs import require_place
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.evaluation.confidence_calibration import expected_calibration_error
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.outcomes import IGNORED, TRUE_POSITIVE, find_pairs, judge
@@ -26,9 +27,9 @@ from semlt3d_ros.inference.postprocess import postprocess
 from semlt3d_ros.student.confidence_calibration import Calibration, fit, fit_scaling
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.training.loop import Frames
+from semlt3d_ros.training.frames import open_frames
+from semlt3d_ros.training.loop import judged
 from semlt3d_ros.training.recipe import load_recipe, settings_of, unfit_images
-from semlt3d_ros.training.rendering import RenderedFrames
 
 LANGUAGE_SHARES: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the language-aligned logits that are tried on validation frames."""
@@ -152,9 +153,9 @@ def calibrate_checkpoint(checkpoint: Path, recipe_path: Path, out: Path) -> dict
     require_place(out)
     recipe, origin = load_recipe(recipe_path), read_checkpoint(checkpoint)
     student = origin.student()
-    for fault in unfit_images(recipe.validation, origin.config):
+    for fault in (fault for spec in recipe.validation for fault in unfit_images(spec, origin.config)):
         raise ConfigurationError(f"recipe '{recipe_path}' is not for checkpoint '{checkpoint}': {fault}")
-    with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
+    with open_frames(recipe.validation, recipe.data_folder, origin.config) as frames:
         fitted = calibrate(student, frames, settings_of(recipe))
     student.config = fitted.config
     provenance = {**origin.header["provenance"], "calibrated_on": recipe_path.name}
@@ -167,17 +168,16 @@ def _answers(student: Student, frames: Frames, shares: Sequence[float], device: 
     detector = Detector(student, "", device)
     configs = {share: replace(student.config, language_share=share) for share in shares}
     answers: dict[float, list[Answer]] = {share: [] for share in shares}
-    clips = [clip for block in frames.clips_of_blocks for clip in block]
-    for drive, clip in enumerate(clips):
+    for drive, clip in enumerate(frames.drives()):
         detector.reset()
         for index in clip:
-            frame = frames[index]
+            frame = frames.frame(index)
             layer = detector.look(frame)
             if frame.labels is None:
                 continue
             for share, config in configs.items():
                 (found,) = postprocess(layer, [frame.stamp], config)
-                answers[share].append((drive, found, frame.labels))
+                answers[share].append((drive, *judged(found, frame.labels, frame)))
     return answers
 
 

@@ -19,12 +19,12 @@ from semlt3d_ros.core.config import load
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Output, refuse_losses
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.datasets.object_crops import ObjectCrops, render_crops
+from semlt3d_ros.datasets.specs import GenerationRecipe
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.captions import caption
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.tiny import TinyClip, ZeroShot, varied, zero_shot
-from semlt3d_ros.simulation.generate import GenerationRecipe
-from semlt3d_ros.training.clip_crops import ObjectCrops, render_crops
 from semlt3d_ros.training.state import load_state, save_state
 
 

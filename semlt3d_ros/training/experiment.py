@@ -17,14 +17,15 @@ from semlt3d_ros.core.checks import Checked, Checks, rule
 from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
+from semlt3d_ros.core.processes import deaf_to_ctrl_c
+from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.inference.detector import Detector
-from semlt3d_ros.simulation.generate import GenerationRecipe, deaf_to_ctrl_c
 from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer, detected, rehearse
 from semlt3d_ros.training.recipe import Recipe, settings_of, unfit_images
-from semlt3d_ros.training.rendering import RenderedFrames
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,17 @@ def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
 def _misfits(experiment: Experiment, recipe: Recipe) -> list[str]:
     faults = []
     for test in (experiment.test, *experiment.more_tests.values()):
-        tested = range(test.first_seed, test.first_seed + test.drives)
-        for part in (*recipe.train, recipe.validation):
-            if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop:
-                faults.append(f"test seeds {tested} are among those of training or validation")
+        for spec in (*recipe.train, *recipe.validation):
+            if test.simulate and spec.simulate and (shared := _shared_seeds(test.simulate, spec.simulate)):
+                faults.append(f"test seeds {shared} are among those of training or validation")
         faults += unfit_images(test, recipe.student)
     return faults
+
+
+def _shared_seeds(test: GenerationRecipe, part: GenerationRecipe) -> range | None:
+    """The seeds of a test set if any of them is another part's too."""
+    tested = range(test.first_seed, test.first_seed + test.drives)
+    return tested if tested.start < part.first_seed + part.drives and part.first_seed < tested.stop else None
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Experiment(Checked):
     Attributes:
         name: of the experiment.
         recipe: the entries that all runs share.
-        test: what is simulated for the test set; none of its seeds may be among those of the recipe.
+        test: the test set; none of its seeds may be among those of the recipe.
         more_tests: further test sets by name; the table has their Many and Few, after the columns of ``test``.
         seeds: training seeds of every row.
         bases: detectors on which every row is tried, each a change of the recipe.
@@ -114,13 +120,13 @@ class Experiment(Checked):
 
     name: str
     recipe: dict[str, Any]
-    test: GenerationRecipe
+    test: DataSpec
     seeds: tuple[int, ...]
     bases: tuple[Row, ...]
     rows: tuple[Row, ...]
     title: str = ""
     notes: str = ""
-    more_tests: dict[str, GenerationRecipe] = field(default_factory=dict)
+    more_tests: dict[str, DataSpec] = field(default_factory=dict)
 
     def runs(self) -> Iterator[Run]:
         """Base, row and seed of every run; the first seeds of all rows come before any second one."""
@@ -230,7 +236,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _tests_to_do(experiment: Experiment, folder: Path, run: Run) -> dict[str, GenerationRecipe]:
+def _tests_to_do(experiment: Experiment, folder: Path, run: Run) -> dict[str, DataSpec]:
     """Test sets that a run has no result on, by name; the first of the experiment is named ""."""
     tests, path = {"": experiment.test, **experiment.more_tests}, _result(folder, run)
     if not path.exists():
@@ -269,7 +275,7 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
     place = folder / f"{recipe.name}.training"
     place.mkdir(exist_ok=True)
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         trainer = Trainer(recipe, frames, place, _device(), semantics)
         trainer.resume()
         trainer.run()
@@ -278,13 +284,13 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
     trainer.state_path.unlink(missing_ok=True)
 
 
-def _evaluate(recipe: Recipe, checkpoint: Path, test: GenerationRecipe) -> dict[str, Any]:
+def _evaluate(recipe: Recipe, checkpoint: Path, test: DataSpec) -> dict[str, Any]:
     trained = read_checkpoint(checkpoint)
     student = trained.student(_device())
     student.config = recipe.student
     if recipe.frozen_images:
         student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
-    with RenderedFrames(recipe.data_folder, [test]) as frames:
+    with open_frames([test], recipe.data_folder, recipe.student) as frames:
         report = evaluate(detected(Detector(student, trained.version, _device()), frames), settings_of(recipe))
     return {"nds": report.nds, **report.to_json()}
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -18,7 +17,8 @@ from semlt3d_ros.checkpoints.adoption import adopt
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame, Labels
-from semlt3d_ros.datasets.shards import FrameRegions
+from semlt3d_ros.core.labelled_region import LabelledRegion
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.detector import Detector
@@ -40,23 +40,6 @@ Progress = Callable[[int, int, dict[str, float]], None]
 """Called after every step with the step, the number of steps and the smoothed losses."""
 
 
-class Frames(Protocol):
-    """Labelled frames by number, such as ``training.rendering.RenderedFrames``."""
-
-    @property
-    def clips_of_blocks(self) -> Sequence[Sequence[range]]:
-        """Numbers of the frames of each drive, of drives that become available together, in order."""
-
-    def __len__(self) -> int:
-        """Number of frames."""
-
-    def __getitem__(self, index: int, /) -> Frame:
-        """Frame ``index``."""
-
-    def regions(self, index: int, /) -> FrameRegions:
-        """Image regions of frame ``index``'s objects, possibly none."""
-
-
 def rate_at(step: int, schedule: Schedule) -> float:
     """Factor on the learning rate: linear warm-up, then a cosine down to 1 %, and once more after a restart."""
     steps, restart = schedule.frames // schedule.batch, schedule.restart_after // schedule.batch
@@ -72,16 +55,26 @@ def _cosine(step: int, steps: int) -> float:
 
 
 def detected(detector: Detector, frames: Frames, limit: int | None = None) -> Iterator[tuple[Detections, Labels]]:
-    """Detections and truth of labelled frames, the first ``limit`` of them; each drive begins without memory."""
-    clips = [clip for block in frames.clips_of_blocks for clip in block]
-    for clip in clips:
+    """Detections and truth of labelled frames, the first ``limit`` of them; each drive begins without memory.
+
+    What lies where a frame's ground truth is not complete is left out of both.
+    """
+    for drive in frames.drives():
         detector.reset()
-        for index in clip:
+        for index in drive:
             if limit is not None and index >= limit:
                 return
-            frame = frames[index]
+            frame = frames.frame(index)
+            found = detector.detect(frame)
             if frame.labels is not None:
-                yield detector.detect(frame), frame.labels
+                yield judged(found, frame.labels, frame)
+
+
+def judged(found: Detections, labels: Labels, frame: Frame) -> tuple[Detections, Labels]:
+    """Detections and truth within the part of the world in which a frame's ground truth is complete."""
+    if frame.region == LabelledRegion():
+        return found, labels
+    return found[frame.region.contains(found.boxes.centers)], labels[frame.region.contains(labels.boxes.centers)]
 
 
 def rehearse(recipe: Recipe) -> None:
@@ -194,10 +187,10 @@ class Trainer:
             progress: called after every step.
         """
         schedule, smoothed = self.recipe.schedule, dict[str, float]()
-        blocks = self.frames.clips_of_blocks
-        blocks = blocks if self.memory is not None else single_frames(blocks)
+        parts = self.frames.parts()
+        parts = parts if self.memory is not None else single_frames(parts)
         try:
-            for frames in play(blocks, schedule.batch, self.steps, self.recipe.seed, self.step):
+            for frames in play(parts, schedule.batch, self.steps, self.recipe.seed, self.step):
                 for name, value in self.train_step(frames).items():
                     smoothed[name] = 0.98 * smoothed.get(name, value) + 0.02 * value
                 if progress is not None:
@@ -247,7 +240,7 @@ class Trainer:
     def forward(self, played: Sequence[StreamFrame]) -> tuple[StudentOutput, Targets, Batch]:
         """The student's output on a frame of each stream, augmented, with what it should have been."""
         recipe, config = self.recipe, self.recipe.student
-        frames = [self.frames[frame.index] for frame in played]
+        frames = [self.frames.frame(frame.index) for frame in played]
         batch = collate(frames, config.image_width, config.image_height)
         changes = clip_changes([frame.clip for frame in played], recipe.seed, recipe.augmentation)
         batch, targets = augment(batch, self.targets(played, frames), recipe.augmentation, changes)

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
-from semlt3d_ros.simulation.generate import GenerationRecipe
 from semlt3d_ros.student.config import StudentConfig
 
 
@@ -143,19 +143,23 @@ class Language(Checked):
 
 
 def _disjoint(recipe: Recipe) -> Iterator[str]:
-    parts = sorted([*recipe.train, recipe.validation], key=lambda part: part.first_seed)
+    specs = (*recipe.train, *recipe.validation)
+    parts = sorted((spec.simulate for spec in specs if spec.simulate), key=lambda part: part.first_seed)
     for first, second in itertools.pairwise(parts):
         if first.first_seed + first.drives > second.first_seed:
             yield f"two parts of the data share seed {second.first_seed}"
 
 
 def _images_that_fit(recipe: Recipe) -> Iterator[str]:
-    for part in (*recipe.train, recipe.validation):
-        yield from unfit_images(part, recipe.student)
+    for spec in (*recipe.train, *recipe.validation):
+        yield from unfit_images(spec, recipe.student)
 
 
-def unfit_images(part: GenerationRecipe, student: StudentConfig) -> Iterator[str]:
+def unfit_images(spec: DataSpec, student: StudentConfig) -> Iterator[str]:
     """What keeps a student from looking at what is simulated: images cropped otherwise, or of another size."""
+    part = spec.simulate
+    if part is None:
+        return
     size, wanted = list(part.cropped_size), [student.image_width, student.image_height]
     if part.top_crop != student.top_crop:
         yield f"top_crop of what is simulated ({part.top_crop}) and of the student ({student.top_crop}) differ"
@@ -173,9 +177,9 @@ class Recipe(Checked):
     Attributes:
         name: name of the checkpoint.
         seed: decides weights, order and augmentation.
-        data_folder: where simulated frames are stored and found again, relative to the current folder.
-        train: what to simulate for training, one or more parts, in the order of the first pass.
-        validation: what to simulate for validation; no two parts may share a seed.
+        data_folder: where frames are stored and found again, relative to the current folder.
+        train: what to learn from, one or more sources, in the order of the first pass.
+        validation: what to calibrate and evaluate on; nothing of it is learnt from, and no two parts share a seed.
         student: the model.
         language: the CLIP that a student with language takes its anchors and its region semantics from.
         initial: a checkpoint to start from; tensors are taken over where name and shape fit.
@@ -192,7 +196,8 @@ class Recipe(Checked):
 
     TITLE: ClassVar[str] = "recipe '{0.name}'"
     CHECKS: ClassVar[Checks] = (
-        rule(lambda r: r.train, "train needs at least one part"),
+        rule(lambda r: r.train, "train needs at least one source"),
+        rule(lambda r: r.validation, "validation needs at least one source"),
         _disjoint,
         rule(
             lambda r: r.student.class_names == CLASS_NAMES,
@@ -211,8 +216,8 @@ class Recipe(Checked):
 
     name: str
     data_folder: Path
-    train: tuple[GenerationRecipe, ...]
-    validation: GenerationRecipe
+    train: tuple[DataSpec, ...]
+    validation: tuple[DataSpec, ...]
     seed: int = 0
     student: StudentConfig = field(default_factory=StudentConfig)
     language: Language = field(default_factory=Language)

@@ -144,7 +144,7 @@ def test_json_has_no_nan(capsys):
 @pytest.mark.parametrize(
     ("words", "work"),
     [
-        (["train", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.run.RenderedFrames"),
+        (["train", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.run.open_frames"),
         (["train-clip", RECIPES / "tiny_clip.yaml"], "semlt3d_ros.training.clip.render_crops"),
         (["calibrate", "none.safetensors", RECIPES / "demo_single.yaml"], "semlt3d_ros.training.calibrate.load_recipe"),
         (["experiment", RECIPES.parent / "experiments" / "long_tail.yaml"], "semlt3d_ros.training.experiment.run_all"),

@@ -3,9 +3,12 @@ import pytest
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
+from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.rigid import planar
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.datasets.shards import ShardDataset, write_shard
 
 
@@ -99,13 +102,15 @@ def test_a_shard_is_never_overwritten(tmp_path):
 
 def test_frames_that_do_not_fit_together_are_refused(tmp_path):
     rng = np.random.default_rng(5)
-    for other in (_frame(rng, names=("LEFT", "REAR")), _frame(rng, size=(10, 6))):
-        with pytest.raises(ConfigurationError, match="same cameras"):
+    distorted = _frame(rng)
+    distorted.views[0].camera = CameraModel(8, 6, np.diag([7.0, 7.0, 1.0]), "plumb_bob", np.full(5, 0.1))
+    for other, fault in (
+        (_frame(rng, names=("LEFT", "REAR")), "same cameras"),
+        (_frame(rng, size=(10, 6)), "one size"),
+        (distorted, "no distortion"),
+    ):
+        with pytest.raises(ConfigurationError, match=fault):
             write_shard(tmp_path / "a.shard", [_frame(rng), other], [0, 1])
-    unlabelled = _frame(rng)
-    unlabelled.labels = None
-    with pytest.raises(ConfigurationError, match="labels"):
-        write_shard(tmp_path / "a.shard", [unlabelled], [0])
     with pytest.raises(ConfigurationError, match="sequence number"):
         write_shard(tmp_path / "a.shard", [_frame(rng)], [0, 1])
 
@@ -118,3 +123,43 @@ def test_missing_and_damaged_shards_are_named(tmp_path):
     archive.write_bytes(archive.read_bytes()[:100])
     with pytest.raises(ConfigurationError, match=r"a\.shard is not a readable shard"):
         ShardDataset([tmp_path])
+
+
+def test_what_recordings_lack_comes_back_as_lacking(tmp_path):
+    rng = np.random.default_rng(6)
+    whole, blind, unlabelled, lost = (_frame(rng) for _ in range(4))
+    blind.views, blind.missing = blind.views[1:], ("LEFT",)
+    unlabelled.labels = lost.T_world_ego = lost.points = None
+    window = ViewWindow(planar(1.0, 0.0, 0.5), -0.6, -0.2, 0.6, 0.3)
+    blind.region = LabelledRegion((window,), (window, window), 60.0)
+    whole.labels = Labels(whole.labels.boxes, np.array([0, 1, ABSENT]), class_names=("Car", "Tram"))
+    blind.labels = Labels(blind.labels.boxes, np.array([1, 0, 1]), class_names=("Van", "Car"))
+    lost.labels = Labels(lost.labels.boxes, np.array([0, 0, ABSENT]), class_names=("Van", "Car"))
+    write_shard(tmp_path / "a.shard", [blind, whole, unlabelled, lost], [0, 0, 0, 1])
+    dataset = ShardDataset([tmp_path])
+    assert [view.name for view in dataset[0].views] == ["RIGHT"] and dataset[0].missing == ("LEFT",)
+    assert np.array_equal(dataset[0].views[0].image, blind.views[0].image)
+    assert [view.name for view in dataset[1].views] == ["LEFT", "RIGHT"] and dataset[1].missing == ()
+    region = dataset[0].region
+    assert (len(region.windows), len(region.left_out), region.range_m) == (1, 2, 60.0)
+    assert np.array_equal(region.windows[0].T_ego_camera, window.T_ego_camera) and region.windows[0].right == 0.6
+    assert dataset[1].region == LabelledRegion()
+    assert dataset.class_lists == [("Van", "Car", "Tram")]
+    assert [dataset[0].labels.class_names[i] for i in dataset[0].labels.class_ids] == ["Car", "Van", "Car"]
+    assert dataset[1].labels.class_ids.tolist() == [1, 2, ABSENT]
+    assert dataset[2].labels is None and dataset.labels(2) is None and dataset[2].T_world_ego is not None
+    assert dataset[3].T_world_ego is None and len(dataset[3].points) == 0
+
+
+def test_shards_from_before_are_read_as_what_they_were(tmp_path):
+    frame = _frame(np.random.default_rng(7))
+    write_shard(tmp_path / "a.shard", [frame], [0])
+    added = {"present", "labelled", "class_names", "region_range", "labelled_windows", "labelled_windows_ends"}
+    added |= {"left_out", "left_out_ends"}
+    with np.load(tmp_path / "a.shard" / "frames.npz") as archive:
+        former = {key: archive[key] for key in archive.files if key not in added}
+        assert added <= set(archive.files)
+    np.savez(tmp_path / "a.shard" / "frames.npz", **former)
+    read = ShardDataset([tmp_path])[0]
+    _assert_same(read, frame)
+    assert read.labels.class_names == CLASS_NAMES and read.region == LabelledRegion() and read.missing == ()

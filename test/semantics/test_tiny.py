@@ -9,12 +9,12 @@ import torch
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
+from semlt3d_ros.datasets.object_crops import main_paint, render_crops
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import default_tiny, read_file_header
 from semlt3d_ros.semantics.tiny import varied, zero_shot
 from semlt3d_ros.simulation.mesh import MeshBuilder, Paint
 from semlt3d_ros.training.clip import ClipSchedule, balanced_batch, load_clip_recipe, measure, train_clip
-from semlt3d_ros.training.clip_crops import main_paint, render_crops
 
 RECIPE = Path(__file__).resolve().parents[2] / "config" / "recipes" / "tiny_clip.yaml"
 

@@ -5,11 +5,16 @@ import pytest
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.regions import best_regions
+from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.datasets.generate import generate_shards, main
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.shards import ShardDataset
+from semlt3d_ros.datasets.simulated import digest
+from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
-from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, main
-from semlt3d_ros.training.rendering import RenderedFrames, digest
+from semlt3d_ros.simulation.generation import GenerationRecipe
 
 SMALL = {"image_size": (96, 56), "objects": (10, 14), "lidar": None}
 
@@ -76,14 +81,15 @@ def test_stored_clips_and_regions_are_those_of_the_drives(tmp_path) -> None:
     )
     generate_shards(tmp_path / digest(recipe), recipe, processes=1, progress=False)
     plain = GenerationRecipe(90, drives=1, frames=3, image_size=(96, 56), objects=(4, 5))
-    with RenderedFrames(tmp_path, [recipe, plain]) as frames:
-        clips = [clip for block in frames.clips_of_blocks for clip in block]
+    specs = [DataSpec(recipe), DataSpec(plain)]
+    with Frames(specs, tmp_path, ImageSpec(96, 42), LT3D) as frames:
+        clips = frames.drives()
         assert clips == [range(0, 2), range(2, 4), range(4, 6), range(6, 9)]
-        assert [len(block) for block in frames.clips_of_blocks] == [2, 1, 1]
+        assert [[len(block) for block in part.blocks] for part in frames.parts()] == [[2, 1], [1]]
         for seed, clip in zip((70, 71, 72), clips, strict=False):
             drive = Drive(recipe.drive(seed))
             for place, index in enumerate(clip):
-                frame, stored = frames[index], frames.regions(index)
+                frame, stored = frames.frame(index), frames.regions(index)
                 assert frame.stamp == drive.stamp(place)
                 crops, labels = drive.regions(place, drive.frame(place).labels, 6)
                 assert np.array_equal(stored.crops, crops) and np.array_equal(stored.labels, labels)

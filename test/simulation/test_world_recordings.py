@@ -3,11 +3,12 @@ import pytest
 
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.datasets.generate import generate_shards, main
 from semlt3d_ros.datasets.shards import ShardDataset
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import rig_from_topics
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
-from semlt3d_ros.simulation.generate import GenerationRecipe, generate_shards, main
+from semlt3d_ros.simulation.generation import GenerationRecipe
 from semlt3d_ros.simulation.simulate import simulate
 
 CONFIG = DriveConfig(9, frames=3, image_size=(112, 64), objects=(8, 10))

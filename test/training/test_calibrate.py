@@ -13,8 +13,8 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import LANGUAGE_SHARES, Judged, calibrate, calibration_errors
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.recipe import load_recipe, settings_of
-from semlt3d_ros.training.rendering import RenderedFrames
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_nothing_confident_has_no_error() -> None:
 
 def test_a_student_with_language_gets_its_best_share_and_a_scaling_for_added_classes(recipe) -> None:
     student = untrained(replace(recipe.student, language_width=8))
-    with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
+    with open_frames(recipe.validation, recipe.data_folder, recipe.student) as frames:
         fitted = calibrate(student, frames, settings_of(recipe))
     assert tuple(fitted.language_shares) == LANGUAGE_SHARES and fitted.config.language_share in LANGUAGE_SHARES
     assert len(fitted.calibration.scale) == 18 and sum(fitted.calibration.boxes) > 0
@@ -80,13 +80,13 @@ def test_the_command_writes_a_checkpoint_that_differs_in_its_confidences_alone(
     assert second.header["provenance"] == {"seed": 0, "calibrated_on": "tiny.yaml"} and second.language_source == "x"
     assert first.calibration() is None and len(second.calibration().scale) == 18
     assert all(torch.equal(value, second.tensors[name]) for name, value in first.tensors.items())
-    with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
-        plain, mapped = (Detector.load(path).detect(frames[0]) for path in (source, out))
+    with open_frames(recipe.validation, recipe.data_folder, recipe.student) as frames:
+        plain, mapped = (Detector.load(path).detect(frames.frame(0)) for path in (source, out))
     assert sorted(plain.boxes.centers[:, 0]) == sorted(mapped.boxes.centers[:, 0])
     assert mapped.scores.max() < plain.scores.max()
 
 
 def test_without_labelled_frames_there_is_nothing_to_fit(recipe) -> None:
-    frames = type("Frames", (), {"clips_of_blocks": [[]]})()
+    frames = type("Frames", (), {"drives": lambda self: []})()
     with pytest.raises(ConfigurationError, match="needs validation frames with labels"):
         calibrate(Student(recipe.student), frames, settings_of(recipe))

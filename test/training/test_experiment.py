@@ -7,9 +7,9 @@ import pytest
 
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.datasets.simulated import digest
 from semlt3d_ros.training.experiment import load_experiment, merged, run_all, run_name
 from semlt3d_ros.training.experiment_report import summary, to_markdown
-from semlt3d_ros.training.rendering import digest
 from semlt3d_ros.training.run import train
 
 EXPERIMENT = """
@@ -52,7 +52,8 @@ def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_pa
     files = sorted(path.name for path in folder.glob("*.json"))
     assert files == sorted(f"{run_name(*run)}.json" for run in experiment.runs()) and len(files) == 6
     recipe = experiment.recipe_of(*next(experiment.runs()))
-    assert recipe.validation.first_seed == 11 and not (recipe.data_folder / digest(recipe.validation)).exists()
+    unused = recipe.validation[0].simulate
+    assert unused.first_seed == 11 and not (recipe.data_folder / digest(unused)).exists()
     text = out.read_text()
     assert "| sampled | plain | 2 |" in text and "| sampled | feature experts | 2 |" in text
     assert "| Many, flat | Few, flat |" in text and "Test set 'flat': 2 frames" in text

@@ -7,15 +7,15 @@ import torch
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.features import ImageFeatures
 from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.recipe import load_recipe
-from semlt3d_ros.training.rendering import RenderedFrames
 
 
 @pytest.fixture
 def batch(recipe_path):
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
-        return collate([frames[0], frames[1]], recipe.student.image_width, recipe.student.image_height)
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+        return collate([frames.frame(0), frames.frame(1)], recipe.student.image_width, recipe.student.image_height)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe
-from semlt3d_ros.training.rendering import RenderedFrames
 
 FIGURES = Path(__file__).with_name("first_losses.json")
 SINGLE = """
@@ -61,7 +61,7 @@ def first_losses(text: str, folder: Path) -> list[dict[str, float]]:
     recipe = load_recipe(path)
     semantics = Semantics(recipe, folder / "regions") if recipe.student.language_width else None
     seen = []
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         trainer = Trainer(recipe, frames, folder, "cpu", semantics)
         step = trainer.train_step
 

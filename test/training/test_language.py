@@ -11,10 +11,10 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics, regions_of
 from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe
-from semlt3d_ros.training.rendering import RenderedFrames
 from semlt3d_ros.training.run import train
 from semlt3d_ros.training.streams import StreamFrame
 
@@ -42,7 +42,7 @@ def test_a_student_with_language_learns_and_its_checkpoint_says_from_what(langua
     assert header["language"]["source"].startswith("tiny@") and "a photo of a car." in header["language"]["prompts"]
     recipe = load_recipe(language_recipe)
     semantics = Semantics(recipe, tmp_path / "cache")
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         trainer = Trainer(recipe, frames, tmp_path, semantics=semantics)
         losses = trainer.train_step([StreamFrame(0, True, 0), StreamFrame(2, True, 1)])
         assert {"alignment", "denoising_alignment", "distillation", "balance"} <= set(losses)
@@ -55,8 +55,8 @@ def test_stored_regions_are_embedded_once_with_the_view_they_show(language_recip
     recipe = load_recipe(language_recipe)
     recipe = replace(recipe, language=replace(recipe.language, min_visible_pixels=6))
     semantics = Semantics(recipe, tmp_path)
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
-        frame, regions = frames[0], frames.regions(0)
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+        frame, regions = frames.frame(0), frames.regions(0)
         assert len(regions.labels)
         found = semantics.seen(0, frame, frames.regions)
     assert found.embeddings.shape == (len(frame.labels.boxes), 64)

@@ -9,9 +9,9 @@ import torch
 from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.loop import Trainer, rate_at
 from semlt3d_ros.training.recipe import Schedule, load_recipe
-from semlt3d_ros.training.rendering import RenderedFrames
 from semlt3d_ros.training.run import train
 from semlt3d_ros.training.streams import StreamFrame
 
@@ -27,8 +27,8 @@ def test_a_recipe_becomes_a_checkpoint_that_detects(recipe_path, tmp_path) -> No
     header = read_header(out)
     assert header["provenance"]["seed"] == 3 and "first_seed: 500" in header["provenance"]["recipe_text"]
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder, [recipe.validation]) as frames:
-        frame = frames[0]
+    with open_frames(recipe.validation, recipe.data_folder, recipe.student) as frames:
+        frame = frames.frame(0)
     detections = Detector.load(out).detect(frame)
     assert detections.stamp == frame.stamp and detections.model_version.startswith("tiny@")
     log = [json.loads(line) for line in (out.with_suffix(".training") / "log.jsonl").read_text().splitlines()]
@@ -41,7 +41,7 @@ class Interrupt(Exception):
 
 def test_an_interrupted_run_goes_on_where_it_was(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         whole = Trainer(recipe, frames, tmp_path)
         (tmp_path / "a").mkdir()
         whole.folder = tmp_path / "a"
@@ -74,7 +74,7 @@ def test_a_state_of_another_recipe_is_refused(recipe_path, tmp_path) -> None:
 
 def test_a_step_that_diverges_changes_no_weight(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(recipe.data_folder, recipe.train) as frames:
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         trainer = Trainer(recipe, frames, tmp_path)
         before = {key: value.clone() for key, value in trainer.student.named_parameters()}
         trainer.criterion = lambda *arguments: {"broken": next(trainer.student.parameters()).sum() * float("nan")}
@@ -125,9 +125,9 @@ def test_an_absent_recipe_is_named(tmp_path) -> None:
 
 def test_rendering_that_dies_is_reported_not_waited_for(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    with RenderedFrames(tmp_path / "other", recipe.train) as frames:
+    with open_frames(recipe.train, tmp_path / "other", recipe.student) as frames:
         frames.close()
         with pytest.raises(ConfigurationError, match="rendering ended before"):
-            frames[len(frames) - 1]
+            frames.frame(len(frames) - 1)
         with pytest.raises(IndexError):
-            frames[len(frames)]
+            frames.frame(len(frames))

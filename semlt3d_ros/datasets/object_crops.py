@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.simulation.drive import Drive
-from semlt3d_ros.simulation.generate import GenerationRecipe
+from semlt3d_ros.simulation.generation import GenerationRecipe
 from semlt3d_ros.simulation.mesh import Shape
 
 _BLOCK = 25
