@@ -12,11 +12,14 @@ from semlt3d_ros.student.geometry import encode_boxes
 
 CLASS_COST, POSITION_COST, SHAPE_COST = 2.0, 1.0, 0.25
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
-"""Of the focal class loss, here and in ``criterion``."""
+"""Of the focal class loss, here and in ``query_losses``."""
+
+Matches = list[tuple[Tensor, Tensor]]
+"""For each frame, the matched queries and the targets that they are matched to."""
 
 
 @torch.no_grad()
-def match(output: LayerOutput, targets: Targets) -> list[tuple[Tensor, Tensor]]:
+def match(output: LayerOutput, targets: Targets) -> Matches:
     """For each frame, indices of queries and of the targets they are matched to, both (T_b,) int64.
 
     Every real target gets exactly one query as long as there are at least as many queries as targets. Costs that are

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+BACKGROUND, NOTHING = -1, -2
+"""In place of an object: the query is to find none; the query is padding, and no loss counts it."""
+
 
 @dataclass
 class DenoisingQueries:
-    """G groups of one query per ground truth.
+    """G groups of queries made of the ground truth.
 
     Attributes:
-        queries: (B, G * T, C).
-        references: (B, G * T, 3) metres.
+        queries: (B, G * N, C).
+        references: (B, G * N, 3) metres.
         groups: G.
+        objects: (B, G * N) int64 number of the target that each is to restore, or ``BACKGROUND``, or ``NOTHING``.
     """
 
     queries: Tensor
     references: Tensor
     groups: int
+    objects: Tensor
 
     def attention_mask(self, matched: int) -> Tensor:
         """(Q, Q) True where attention is barred: no query sees another group, matched queries see no ground truth."""

@@ -80,13 +80,3 @@ class Experts(nn.Module):
 def make_block(config: StudentConfig) -> FeedForward | Experts:
     """The block that ``config.block`` names."""
     return FeedForward(config.width, config.feed_forward) if config.block == "plain" else Experts(config)
-
-
-def balance_loss(routing: Routing) -> Tensor:
-    """Switch-style balance of routed experts: M times the sum over experts of load share times mean probability.
-
-    It is 1 when all experts are used alike, and grows towards M when one takes all.
-    """
-    load = (routing.weights.detach() > 0).float().flatten(0, -2).mean(dim=0)
-    load = load / load.sum().clamp_min(1e-6)
-    return routing.probabilities.shape[-1] * (load * routing.probabilities.flatten(0, -2).mean(dim=0)).sum()

@@ -30,6 +30,7 @@ class StudentOutput:
         image: the per-view predictions; None when neither training nor proposals need them.
         memory: what to remember for the next frame; None for a student without memory.
         resets: (B,) int64 index into ``memory.RESETS``; None for a student without memory.
+        denoised: what ``denoising`` was made from; None outside training, and where there was no object.
     """
 
     layers: list[LayerOutput]
@@ -37,6 +38,7 @@ class StudentOutput:
     image: ImageOutput | None
     memory: Memory | None = None
     resets: Tensor | None = None
+    denoised: DenoisingQueries | None = None
 
 
 class Student(nn.Module):
@@ -134,4 +136,4 @@ class Student(nn.Module):
         extra = [] if denoising is None else [layer.part(slice(matched, None)) for layer in layers]
         layers = [layer.part(slice(matched)) for layer in layers]
         after = None if recall is None else remember(recall.memory, layers[-1], batch, config.memory_queries)
-        return StudentOutput(layers, extra, image, after, None if recall is None else recall.resets)
+        return StudentOutput(layers, extra, image, after, None if recall is None else recall.resets, denoising)

@@ -22,7 +22,7 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.detector import Detector
-from semlt3d_ros.losses.criterion import Criterion
+from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.projection import SemanticProjection
 from semlt3d_ros.losses.targets import Targets, collate_targets
@@ -106,7 +106,7 @@ class Trainer:
         self.recipe, self.frames, self.folder, self.device, self.semantics = recipe, frames, folder, device, semantics
         config, schedule = recipe.student, recipe.schedule
         self.student = Student(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.denoiser = Denoiser(len(config.class_names), config.width).to(device)
+        self.denoiser = Denoiser(len(config.class_names), config.width, recipe.denoising).to(device)
         if recipe.initial is not None:
             adopt(self.student, recipe.initial, recipe.initial_parts, None if semantics is None else semantics.anchors)
         projection, anchors = None, None
@@ -123,7 +123,7 @@ class Trainer:
             for module in self._image_modules:
                 module.requires_grad_(False).eval()
             self.student.features.cache = FeatureCache(recipe.data_folder / "features", self.student.features)
-        self.criterion = Criterion(config, recipe.loss_weights, projection, anchors)
+        self.criterion = student_criterion(config, recipe.loss_weights, recipe.denoising, projection, anchors)
         self.averaged: AveragedModel = AveragedModel(self.student, avg_fn=self._average, use_buffers=True)
         self.steps = schedule.frames // schedule.batch
         self.memory = Memory.empty(schedule.batch, config, device) if config.memory_frames else None

@@ -13,6 +13,7 @@ from semlt3d_ros.core.config import load
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.settings import EvaluationSettings
+from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
 
@@ -189,6 +190,7 @@ class Recipe(Checked):
         schedule: the optimisation.
         augmentation: what is varied.
         loss_weights: weights of the losses.
+        denoising: how denoising queries are made.
         min_visible_pixels: objects covering fewer pixels are neither trained on nor evaluated.
         evaluation_range_m: objects farther away are not evaluated.
         validation_frames: at most this many frames in the evaluations along the way; the last one takes all.
@@ -227,6 +229,7 @@ class Recipe(Checked):
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss_weights: LossWeights = field(default_factory=LossWeights)
+    denoising: DenoisingSettings = field(default_factory=DenoisingSettings)
     min_visible_pixels: int = 6
     evaluation_range_m: float = 40.0
     validation_frames: int = 90

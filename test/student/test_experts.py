@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from semlt3d_ros.losses.balance import balance_loss
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LanguageProjection
-from semlt3d_ros.student.experts import Experts, FeedForward, Routing, balance_loss, make_block
+from semlt3d_ros.student.experts import Experts, FeedForward, Routing, make_block
 
 CONFIG = StudentConfig(
     width=24,

@@ -6,10 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from semlt3d_ros.losses.criterion import Criterion, LossWeights, depth_loss, image_losses, query_losses
+from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.image_losses import CenterLoss, DepthLoss, HeatLoss
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.matcher import match
+from semlt3d_ros.losses.query_losses import AlignmentLoss, ClassLoss
 from semlt3d_ros.losses.targets import Targets, collate_targets
+from semlt3d_ros.losses.term import view_of
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import encode_boxes, project
@@ -38,7 +42,7 @@ def test_every_object_is_matched_to_its_own_query_and_losses_vanish(config, fram
     for b, (queries, objects) in enumerate(match(layer, targets)):
         assert len(queries) == int((targets.classes[b] >= 0).sum())
         assert torch.equal(queries, 6 + T - 1 - objects)
-    criterion = Criterion(config, LossWeights())
+    criterion = student_criterion(config, LossWeights())
     losses = criterion(StudentOutput([layer], [], None), targets, collate(frames, 96, 64))
     assert losses["classes"] < 1e-3 and losses["boxes"] < 1e-4
     worse = replace(layer, codes=layer.codes + 0.3)
@@ -49,7 +53,7 @@ def test_unknown_velocity_costs_nothing_and_no_objects_is_fine(config, frames) -
     targets = collate_targets(frames, 30.0, 0)
     layer = perfect_layer(targets)
     targets.boxes[..., 7:] = torch.nan
-    criterion = Criterion(config, LossWeights())
+    criterion = student_criterion(config, LossWeights())
     losses = criterion(StudentOutput([layer], [], None), targets, collate(frames, 96, 64))
     assert all(torch.isfinite(value) for value in losses.values()) and losses["boxes"] < 1e-4
     nothing = collate_targets([frames[1]], 30.0, 0)
@@ -82,8 +86,9 @@ def test_class_losses_are_focal_with_known_values_and_gradients(frames) -> None:
     targets = collate_targets(frames[:1], 30.0, 0)
     layer = perfect_layer(targets)
     logits = torch.zeros_like(layer.logits).requires_grad_()
-    matches, counted = match(layer, targets), torch.ones(logits.shape[:2], dtype=torch.bool)
-    losses = query_losses(replace(layer, logits=logits, aligned=logits), targets, matches, counted)
+    output = StudentOutput([replace(layer, logits=logits, aligned=logits)], [], None)
+    view = replace(view_of(output, targets, collate(frames[:1], 96, 64)), matches=[match(layer, targets)])
+    losses, matches = {**ClassLoss(1.0)(view), **AlignmentLoss(1.0)(view)}, view.matches[0]
     objects, others = len(matches[0][0]), logits.numel() - len(matches[0][0])
     # At probability 1/2 the modulating factor is 1/4 and the entropy log 2; alpha is 1/4 for objects, else 3/4.
     expected = math.log(2) / 4 * (0.25 * objects + 0.75 * others) / objects
@@ -114,8 +119,8 @@ def test_image_losses_vanish_on_the_truth_and_depth_takes_the_nearest_point(conf
                 placed += 1
     image = ImageOutput(heat, offset, log_depth, torch.randn(1, 6, 8, 16, 24), 4)
     assert placed >= 4
-    heat_loss, center_loss = image_losses(image, targets, batch)
-    assert heat_loss < 1e-2 and center_loss < 1e-4
+    view = view_of(StudentOutput([perfect_layer(targets)], [], image), targets, batch)
+    assert HeatLoss(1.0)(view)["heat"] < 1e-2 and CenterLoss(1.0)(view)["centers"] < 1e-4
     proposals = ImageHead.propose(image, torch.randn(1, 6, 32, 16, 24), batch, placed)
     distance = (proposals.points[0, :, None] - targets.boxes[0, None, :, :3]).norm(dim=-1)
     assert (distance.amin(0) < 1e-3).all(), "every object is proposed at its true place"
@@ -126,7 +131,8 @@ def test_image_losses_vanish_on_the_truth_and_depth_takes_the_nearest_point(conf
     truth = int(torch.bucketize(torch.tensor(z), depth_bin_edges(8, 30.0, torch.device("cpu"))))
     logits = torch.zeros(1, 6, 8, 16, 24)
     logits[:, :, truth] = 20.0
-    assert depth_loss(replace(image, depth_logits=logits), targets, batch, config) < 1e-3
+    view = replace(view, output=replace(view.output, image=replace(image, depth_logits=logits)), targets=targets)
+    assert DepthLoss(1.0, config.range_m)(view)["depth"] < 1e-3
 
 
 z = 7.0

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.criterion import student_criterion
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.projection import SemanticProjection, distillation_loss
 from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import collate
@@ -141,11 +142,9 @@ def test_alignment_and_distillation_act_on_every_layer(frames, language, layers)
 
     weights = LossWeights(alignment=1.0, distillation=0.5)
     projection = SemanticProjection(language)
-    losses = Criterion(student.config, weights, projection, anchors)(output, targets, batch)
-    singles = [
-        Criterion(student.config, weights, projection, anchors)(replace(output, layers=[layer]), targets, batch)
-        for layer in output.layers
-    ]
+    criterion = student_criterion(student.config, weights, None, projection, anchors)
+    losses = criterion(output, targets, batch)
+    singles = [criterion(replace(output, layers=[layer]), targets, batch) for layer in output.layers]
     for name in ("alignment", "distillation", "balance"):
         assert torch.isclose(losses[name], sum(single[name] for single in singles), rtol=1e-4)
         assert float(losses[name].detach()) > 0
@@ -158,7 +157,7 @@ def test_alignment_and_distillation_act_on_every_layer(frames, language, layers)
 def test_without_language_there_is_nothing_to_align(frames, config) -> None:
     student = Student(config).train()
     targets: Targets = collate_targets(frames, 30.0, 0)
-    losses = Criterion(config, LossWeights(alignment=1.0))(
+    losses = student_criterion(config, LossWeights(alignment=1.0))(
         student(collate(frames, 96, 64)), targets, collate(frames, 96, 64)
     )
     assert not {"alignment", "distillation", "balance"} & set(losses)

@@ -11,7 +11,8 @@ import yaml
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
-from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.criterion import student_criterion
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.projection import SemanticProjection
 from semlt3d_ros.losses.targets import SeenRegions, collate_targets
 from semlt3d_ros.student.batch import collate
@@ -94,7 +95,7 @@ def test_runs_forward_and_backward_with_random_weights(name) -> None:
     regions = SeenRegions(rows, np.zeros(cameras, np.int64))
     targets = collate_targets(frames[1:], config.range_m, 0, [regions])
     weights = LossWeights(alignment=1.0, distillation=0.5)
-    criterion = Criterion(config, weights, projection, student.decoder.language_anchors)
+    criterion = student_criterion(config, weights, None, projection, student.decoder.language_anchors)
     losses = criterion(output, targets, batch)
     assert {"alignment", "distillation", "balance"} <= set(losses) or config.block == "plain"
     torch.stack(list(losses.values())).sum().backward()

@@ -12,8 +12,9 @@ from semlt3d_ros.checkpoints.shipped import default_checkpoint
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
-from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.projection import SemanticProjection
 from semlt3d_ros.losses.targets import SeenRegions, collate_targets
 from semlt3d_ros.student.batch import collate
@@ -72,7 +73,8 @@ def losses_of_shipped() -> dict[str, float]:
     targets, batch = collate_targets(frames, student.config.range_m, 0, seen), collate(frames, *SIZE)
     projection, denoiser = SemanticProjection(student.config), Denoiser(18, student.config.width)
     anchors = F.normalize(student.decoder.language_anchors, dim=-1)
-    criterion = Criterion(student.config, LossWeights(alignment=1.0, distillation=0.5), projection, anchors)
+    weights = LossWeights(alignment=1.0, distillation=0.5)
+    criterion = student_criterion(student.config, weights, projection=projection, anchors=anchors)
     return {name: float(v.detach()) for name, v in criterion(student(batch, denoiser(targets)), targets, batch).items()}
 
 

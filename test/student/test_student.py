@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.losses.criterion import Criterion, LossWeights
+from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.denoising_settings import DenoisingSettings
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.targets import collate_targets
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.config import StudentConfig
@@ -22,7 +24,7 @@ def batch_of(frames, config):
 def test_shapes_in_training_and_at_run_time(config, frames) -> None:
     student = Student(config).train()
     targets = collate_targets(frames, 30.0, 0)
-    output = student(batch_of(frames, config), Denoiser(18, config.width, groups=2)(targets))
+    output = student(batch_of(frames, config), Denoiser(18, config.width, DenoisingSettings(groups=2))(targets))
     assert [layer.logits.shape for layer in output.layers] == [(3, 30, 18)] * 2
     assert [layer.codes.shape for layer in output.denoising] == [(3, 14, 10)] * 2
     assert output.image is not None and output.image.depth_logits is not None
@@ -67,7 +69,7 @@ def test_learns_to_place_and_name_the_objects_of_one_frame(config, frames) -> No
     """A few dozen steps on one frame must bring boxes within a metre: every part of the chain has to work for that."""
     frame = frames[0]
     config = replace(config, anchors=30)
-    student, criterion = Student(config).train(), Criterion(config, LossWeights())
+    student, criterion = Student(config).train(), student_criterion(config, LossWeights())
     denoiser = Denoiser(18, config.width)
     batch, targets = batch_of([frame], config), collate_targets([frame], 30.0, 0)
     parameters = [*student.parameters(), *denoiser.parameters()]

@@ -13,9 +13,12 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
-from semlt3d_ros.losses.criterion import Criterion, LossWeights, image_losses
+from semlt3d_ros.losses.criterion import student_criterion
+from semlt3d_ros.losses.image_losses import HeatLoss
+from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.matcher import match
 from semlt3d_ros.losses.targets import SeenRegions, Targets, collate_targets
+from semlt3d_ros.losses.term import view_of
 from semlt3d_ros.losses.unjudged import MARGIN_M, REACH_M, Unjudged, collate_unjudged
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.decoder import LayerOutput
@@ -83,7 +86,7 @@ def test_of_a_frame_without_labels_nothing_is_known(frames, config) -> None:
     image = ImageOutput(
         torch.zeros(2, 6, 18, 16, 24).requires_grad_(), torch.zeros(2, 6, 2, 16, 24), torch.ones(2, 6, 16, 24), None, 4
     )
-    losses = Criterion(config, LossWeights())(
+    losses = student_criterion(config, LossWeights())(
         StudentOutput([layer], [], image), targets, collate([frames[0], frames[2]], 96, 64)
     )
     (losses["classes"] + losses["heat"]).backward()
@@ -105,7 +108,7 @@ def test_only_unmatched_queries_there_escape_the_class_losses(frames, config, al
     if aligned:
         layer = replace(layer, aligned=logits)
     targets, batch = collate_targets([frame], 60.0, 0), collate([frame], 96, 64)
-    losses = Criterion(config, LossWeights(alignment=1.0))(StudentOutput([layer], [], None), targets, batch)
+    losses = student_criterion(config, LossWeights(alignment=1.0))(StudentOutput([layer], [], None), targets, batch)
     losses["alignment" if aligned else "classes"].backward()
     assert logits.grad is not None and (logits.grad[0].abs().amax(-1) > 0).tolist() == [True, True, True, False, True]
 
@@ -114,7 +117,7 @@ def test_only_unmatched_queries_there_escape_the_class_losses(frames, config, al
     moved[0] = moved[1]
     same = replace(frame, labels=replace(labels, boxes=replace(labels.boxes, centers=moved)))
     logits.grad = None
-    losses = Criterion(config, LossWeights(alignment=1.0))(
+    losses = student_criterion(config, LossWeights(alignment=1.0))(
         StudentOutput([layer], [], None), collate_targets([same], 60.0, 0), batch
     )
     losses["alignment" if aligned else "classes"].backward()
@@ -245,7 +248,9 @@ def image_output(frames: int) -> ImageOutput:
 
 def judged_cells(frame: Frame, targets: Targets, image: ImageOutput) -> torch.Tensor:
     """(B, V, h, w) cells that the heat maps learn from, as the gradient has it."""
-    heat, _ = image_losses(image, targets, collate([frame] * len(targets.classes), 96, 64))
+    layer = layer_at(torch.zeros(len(targets.classes), 9, 3), torch.zeros(len(targets.classes), 9, 18))
+    view = view_of(StudentOutput([layer], [], image), targets, collate([frame] * len(targets.classes), 96, 64))
+    heat = HeatLoss(1.0)(view)["heat"]
     (gradient,) = torch.autograd.grad(heat, image.heat)
     return gradient.abs().amax(2) > 0
 
