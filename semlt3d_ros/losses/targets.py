@@ -62,6 +62,16 @@ class Targets:
             unjudged=None if self.unjudged is None else self.unjudged.to(device),
         )
 
+    def without(self, which: Tensor) -> Targets:
+        """The same but for objects ``which`` (B, T) bool, on which nothing is judged."""
+        gone = which & (self.classes >= 0)
+        objects = self.boxes, gone
+        return replace(
+            self,
+            classes=torch.where(gone, -1, self.classes),
+            unjudged=Unjudged.objects(*objects) if self.unjudged is None else self.unjudged.and_objects(*objects),
+        )
+
     def transformed(self, T_new_ego: Tensor) -> Targets:
         """The same objects, points and places that are not judged, in other axes.
 

@@ -56,6 +56,25 @@ class Unjudged:
         """The same on another device."""
         return Unjudged(**{entry.name: getattr(self, entry.name).to(device) for entry in fields(self)})
 
+    @classmethod
+    def objects(cls, boxes: Tensor, real: Tensor) -> Unjudged:
+        """Ignored objects alone, all around which everything is labelled; arguments as the attributes."""
+        size = len(boxes)
+        nowhere = boxes.new_zeros(size, 0, dtype=torch.bool)
+        return cls(
+            boxes,
+            real,
+            boxes.new_zeros(size, 0, 4, 4),
+            boxes.new_zeros(size, 0, 4),
+            nowhere,
+            nowhere,
+            boxes.new_full((size,), torch.inf),
+        )
+
+    def and_objects(self, boxes: Tensor, real: Tensor) -> Unjudged:
+        """The same with further ignored objects; arguments as the attributes."""
+        return replace(self, boxes=torch.cat([self.boxes, boxes], 1), real=torch.cat([self.real, real], 1))
+
     def transformed(self, T_new_ego: Tensor) -> Unjudged:
         """The same in other axes; see ``Targets.transformed``."""
         return replace(

@@ -44,15 +44,15 @@ def clip_changes(clips: Sequence[int], seed: int, settings: Augmentation) -> Cli
 def augment(batch: Batch, targets: Targets, settings: Augmentation, changes: ClipChanges) -> tuple[Batch, Targets]:
     """A changed copy of a batch and its targets; random by torch's global generator, and by ``changes`` of the clips.
 
-    Objects that were seen and that no image shows any more, since it was cut, are no targets.
+    Objects that were seen and that no image shows any more, since it was cut, are no targets, and nothing is judged
+    where they are: a memory may know them.
     """
     batch, targets = mirrored(batch, targets, changes.mirror)
     if settings.scale != (1.0, 1.0):
         batch, targets = scaled(batch, targets, changes.scale)
     whole, batch = batch, reframed_at_random(batch, settings)
     if batch is not whole:
-        lost = out_of_sight(batch, whole, targets.boxes[..., :3])
-        targets = replace(targets, classes=torch.where(lost, -1, targets.classes))
+        targets = targets.without(out_of_sight(batch, whole, targets.boxes[..., :3]))
     batch, targets = turned_and_blinded(batch, targets, settings)
     images = _photometric(hidden_behind_grids(batch.images, settings.grid_mask), settings)
     return replace(batch, images=images * batch.valid[..., None, None, None]), targets
@@ -77,35 +77,28 @@ def mirrored(batch: Batch, targets: Targets, which: Tensor) -> tuple[Batch, Targ
     intrinsics = batch.intrinsics.clone()
     intrinsics[..., 0, 2] = batch.images.shape[-1] - 1 - intrinsics[..., 0, 2]
     intrinsics[..., 0, 1] *= -1
-    boxes = targets.boxes * torch.tensor([1.0, -1, 1, 1, 1, 1, -1, 1, -1])
-    axes = torch.tensor([1.0, -1.0, 1.0])
-    points = [p * axes if turn else p for p, turn in zip(targets.points, which, strict=True)]
-    whole = which[:, None, None, None]
+    frames, whole = which[:, None, None], which[:, None, None, None]
     batch = replace(
         batch,
         images=torch.where(whole[..., None], batch.images.flip(-1), batch.images),
         intrinsics=torch.where(whole, intrinsics, batch.intrinsics),
         T_ego_camera=torch.where(whole, ego @ batch.T_ego_camera @ camera, batch.T_ego_camera),
-        T_world_ego=torch.where(
-            which[:, None, None], ego.double() @ batch.T_world_ego @ ego.double(), batch.T_world_ego
-        ),
+        T_world_ego=torch.where(frames, ego.double() @ batch.T_world_ego @ ego.double(), batch.T_world_ego),
     )
-    return batch, replace(targets, boxes=torch.where(which[:, None, None], boxes, targets.boxes), points=points)
+    return batch, targets.transformed(torch.where(frames, ego, torch.eye(4)))
 
 
 def scaled(batch: Batch, targets: Targets, factors: Tensor) -> tuple[Batch, Targets]:
     """The same images of worlds that are ``factors`` (B,) times as large, with all that moves in them."""
+    growth = torch.diag_embed(torch.stack([factors, factors, factors, torch.ones_like(factors)], dim=1))
 
     def grown(pose: Tensor) -> Tensor:
         pose = pose.clone()
         pose[..., :3, 3] *= factors.to(pose).reshape(-1, *[1] * (pose.dim() - 2))
         return pose
 
-    boxes = targets.boxes.clone()
-    boxes[..., [0, 1, 2, 3, 4, 5, 7, 8]] *= factors[:, None, None]
-    points = [p * factor for p, factor in zip(targets.points, factors, strict=True)]
     batch = replace(batch, T_ego_camera=grown(batch.T_ego_camera), T_world_ego=grown(batch.T_world_ego))
-    return batch, replace(targets, boxes=boxes, points=points)
+    return batch, targets.transformed(growth)
 
 
 def rotated(batch: Batch, targets: Targets, angles: Tensor) -> tuple[Batch, Targets]:
@@ -114,16 +107,14 @@ def rotated(batch: Batch, targets: Targets, angles: Tensor) -> tuple[Batch, Targ
     turn = torch.zeros(len(angles), 4, 4)
     turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = cos, -sin, sin, cos
     turn[:, 2, 2] = turn[:, 3, 3] = 1.0
-    boxes = targets.boxes.clone()
-    plane = turn[:, :2, :2].transpose(1, 2)
-    boxes[..., :2] = targets.boxes[..., :2] @ plane
-    boxes[..., 7:9] = targets.boxes[..., 7:9] @ plane
-    boxes[..., 6] = targets.boxes[..., 6] + angles[:, None]
-    points = [p @ turn[i, :3, :3].T for i, p in enumerate(targets.points)]
     # The world stays where it is: the pose of the turned axes takes the turn back.
     T_world_ego = batch.T_world_ego @ turn.double().transpose(1, 2)
     batch = replace(batch, T_ego_camera=turn[:, None] @ batch.T_ego_camera, T_world_ego=T_world_ego)
-    return batch, replace(targets, boxes=boxes, points=points)
+    moved = targets.transformed(turn)
+    # To the last digit: a turn changes no size, and adds its angle to every heading.
+    moved.boxes[..., 3:6] = targets.boxes[..., 3:6]
+    moved.boxes[..., 6] = targets.boxes[..., 6] + angles[:, None]
+    return batch, moved
 
 
 def _photometric(images: Tensor, settings: Augmentation) -> Tensor:

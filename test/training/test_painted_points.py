@@ -199,6 +199,19 @@ def test_what_is_cut_out_of_every_image_is_no_target_and_what_another_shows_is()
     assert out_of_sight(far, batch, behind).tolist() == [[False]]
 
 
+def test_where_a_lost_object_is_nothing_is_judged() -> None:
+    batch, targets, _ = painted(3)
+    found = 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        other, moved = augment(batch, targets, replace(STILL, zoom=(1.8, 2.0)), UNCHANGED)
+        assert moved.unjudged is not None
+        lost = bool(out_of_sight(other, batch, targets.boxes[..., :3]).any())
+        found += lost
+        assert bool(moved.unjudged.at(targets.boxes[..., :3]).any()) == lost == bool((moved.classes < 0).all())
+    assert 0 < found < 40
+
+
 def test_images_of_a_rig_are_cut_differently_and_by_the_ranges_asked_for() -> None:
     torch.manual_seed(0)
     batch, targets, _ = painted(1)
