@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -33,6 +35,7 @@ from semlt3d_ros.training.augmentation import augment, clip_changes
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.recipe import Recipe, Schedule, settings_of
+from semlt3d_ros.training.samplers import classes_in, weighted
 from semlt3d_ros.training.state import load_state, save_state
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 
@@ -188,7 +191,7 @@ class Trainer:
         """
         schedule, smoothed = self.recipe.schedule, dict[str, float]()
         parts = self.frames.parts()
-        parts = parts if self.memory is not None else single_frames(parts)
+        parts = weighted(parts if self.memory is not None else single_frames(parts), self.recipe.sampling, self.holds)
         try:
             for frames in play(parts, schedule.batch, self.steps, self.recipe.seed, self.step):
                 for name, value in self.train_step(frames).items():
@@ -236,6 +239,12 @@ class Trainer:
         elif self.memory is not None:
             self.memory = Memory.empty(schedule.batch, self.recipe.student, self.device)
         return {**{name: float(value.detach()) for name, value in losses.items()}, "total": float(total.detach())}
+
+    def holds(self, index: int) -> NDArray[np.bool_]:
+        """(C,) which classes of objects frame ``index`` has that are learnt."""
+        recipe = self.recipe
+        labels = self.frames.labels(index)
+        return classes_in(labels, len(recipe.student.class_names), recipe.student.range_m, recipe.min_visible_pixels)
 
     def forward(self, played: Sequence[StreamFrame]) -> tuple[StudentOutput, Targets, Batch]:
         """The student's output on a frame of each stream, augmented, with what it should have been."""

@@ -16,6 +16,7 @@ from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.training.samplers import Sampling
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ class Recipe(Checked):
         initial_parts: what to take over of it, as beginnings of tensor names; nothing given takes everything.
         frozen_images: keep backbone, pyramid and 2D head of ``initial`` as they are and learn the rest, on feature maps
             that are computed once and stored; goes with an augmentation that leaves the pixels alone.
+        sampling: how often the clips of ``train`` are played.
         schedule: the optimisation.
         augmentation: what is varied.
         loss_weights: weights of the losses.
@@ -226,6 +228,7 @@ class Recipe(Checked):
     initial: Path | None = None
     initial_parts: tuple[str, ...] = ()
     frozen_images: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss_weights: LossWeights = field(default_factory=LossWeights)

@@ -5,7 +5,9 @@ Samplers give weights: how often a clip is played in a pass, on average. Who pla
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.checks import Checked, Checks, share
 from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.datasets.source import Part
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +40,23 @@ class Sampling(Checked):
 
     kind: Literal["alike", "repeat_factor", "class_balanced"] = "alike"
     rare_below: float = 0.1
+
+
+def weighted(parts: Sequence[Part], sampling: Sampling, there: Callable[[int], NDArray[np.bool_]]) -> list[Part]:
+    """Clips with their weights; how rare a class is decides what all parts hold together.
+
+    Args:
+        parts: the clips.
+        sampling: by which rule; ``alike`` asks for no labels.
+        there: says which of the classes frame ``index`` has, as ``classes_in`` does.
+    """
+    if sampling.kind == "alike":
+        return list(parts)
+    clips = [[clip for block in part.blocks for clip in block] for part in parts]
+    everything = list(itertools.chain.from_iterable(clips))
+    holding = np.stack([np.sum([there(index) for index in clip], axis=0) for clip in everything])
+    weights = iter(clip_weights(sampling, holding, np.array([len(clip) for clip in everything])).tolist())
+    return [replace(part, weights=[next(weights) for _ in own]) for part, own in zip(parts, clips, strict=True)]
 
 
 def classes_in(labels: Labels | None, classes: int, range_m: float, min_visible_pixels: int) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels
+from semlt3d_ros.datasets.source import Part
 from semlt3d_ros.training.samplers import (
     LEAST_WEIGHT,
     Sampling,
@@ -15,7 +16,9 @@ from semlt3d_ros.training.samplers import (
     classes_in,
     clip_weights,
     repeat_factors,
+    weighted,
 )
+from semlt3d_ros.training.streams import play
 
 
 @st.composite
@@ -99,3 +102,55 @@ def test_what_training_does_not_learn_does_not_count() -> None:
 def test_a_share_is_a_share() -> None:
     with pytest.raises(ConfigurationError, match="rare_below"):
         Sampling("repeat_factor", 1.5)
+
+
+@st.composite
+def clips_of_parts(draw: st.DrawFn) -> tuple[list[Part], np.ndarray]:
+    """Parts of clips in blocks, and which of three classes each frame has; the first is in every frame."""
+    parts, start = [], 0
+    for _ in range(draw(st.integers(1, 3))):
+        blocks = []
+        for _ in range(draw(st.integers(1, 3))):
+            lengths = draw(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+            ends = start + np.cumsum(lengths)
+            blocks.append([range(int(end) - length, int(end)) for end, length in zip(ends, lengths, strict=True)])
+            start = int(ends[-1])
+        parts.append(Part(blocks))
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    return parts, np.stack([np.ones(start, bool), rng.random(start) < 0.3, rng.random(start) < 0.1], axis=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(drives=clips_of_parts(), kind=st.sampled_from(["repeat_factor", "class_balanced"]), seed=st.integers(0, 99))
+def test_clips_are_played_as_often_as_they_weigh_and_the_same_after_a_resume(drives, kind, seed) -> None:
+    parts, there = drives
+    heavier = weighted(parts, Sampling(kind, 0.5), lambda index: there[index])
+    assert [part.blocks for part in heavier] == [part.blocks for part in parts]
+    clips = [clip for part in parts for block in part.blocks for clip in block]
+    weights = np.concatenate([part.weights for part in heavier])
+    frames = np.array([len(clip) for clip in clips])
+    passes = 60
+    steps = round(passes * float(weights @ frames))
+    played = [step[0] for step in play(heavier, 1, steps, seed)]
+    started = [frame.index for frame in played if frame.first]
+    counts = np.array([started.count(clip.start) for clip in clips])
+    # Rounded by chance in each pass: at most half a play apart, so the mean of n passes is within a few 1 / sqrt(4 n).
+    assert np.abs(counts / passes - weights).max() < 0.3 and (counts > 0).all()
+    again = list(play(heavier, 1, steps, seed, first_step=steps // 3))
+    assert [step[0] for step in again] == played[steps // 3 :]
+
+
+def test_without_a_sampler_no_labels_are_asked_for() -> None:
+    def never(index: int) -> np.ndarray:
+        raise AssertionError
+
+    parts = [Part([[range(0, 2)]], share=0.5)]
+    assert weighted(parts, Sampling(), never) == parts
+
+
+def test_parts_keep_their_shares() -> None:
+    there = np.array([[True, False]] * 9 + [[True, True]])
+    parts = [Part([[range(0, 5)]], share=0.7), Part([[range(5, 9), range(9, 10)]])]
+    heavier = weighted(parts, Sampling("repeat_factor", 0.4), lambda index: there[index])
+    assert [part.share for part in heavier] == [0.7, None]
+    assert heavier[0].weights == [1.0] and heavier[1].weights == pytest.approx([1.0, 2.0])
