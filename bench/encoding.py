@@ -28,7 +28,7 @@ from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.building import build_header, build_pose, build_vector, numeric_sequence
 from semlt3d_ros.messages.encode import MarkerOptions
-from semlt3d_ros.messages.encode_markers import GROUP_COLORS
+from semlt3d_ros.messages.encode_markers import class_colors
 from semlt3d_ros.messages.typestore import MessageTypes, message_class, serialize
 
 ROUNDS = 30
@@ -204,8 +204,7 @@ def _shapes(types: MessageTypes, detections: Detections, row: int, options: Mark
     """By namespace, the fields in which the markers of one box differ from a blank one."""
     confidences, boxes = detections.confidences[row], detections.boxes
     best = int(confidences.argmax())
-    name = detections.class_names[best]
-    rgb = GROUP_COLORS[CLASSES[CLASS_INDEX[name]].group if name in CLASS_INDEX else ""]
+    rgb = class_colors(detections.class_names, detections.class_groups)[best]
     center, size = boxes.centers[row], boxes.sizes[row]
     opacity = 0.25 + 0.5 * float(confidences[best])
     shapes = {

@@ -11,7 +11,6 @@ from semlt3d_ros.checking.survey import Survey
 from semlt3d_ros.checking.verdict import Verdict
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
 
 _MOST_LOST = 0.1
 _FEWEST_SETS = 2
@@ -208,7 +207,7 @@ def _labels(survey: Survey) -> list[Verdict]:
         ]
     found = (
         f"{len(labelled)} of {len(survey.moments)} sets, {sum(survey.classes.values())} boxes of "
-        f"{len(survey.classes)} classes: {_some(_by_count(survey.classes))}"
+        f"{len(survey.classes.keys() - {''})} classes: {_some(_by_count(survey.classes))}"
     )
     if faults:
         return [Verdict("labels", "note", f"{found}; {faults}", "mend the labels that are named")]
@@ -229,9 +228,9 @@ def _boxes_without_points(frame: Frame | None) -> float | None:
     return float(np.mean([not boxes[row : row + 1].contains(frame.points.xyz).any() for row in near]))
 
 
-def _by_count(classes: Mapping[int, int]) -> list[str]:
+def _by_count(classes: Mapping[str, int]) -> list[str]:
     ranked = sorted(classes.items(), key=lambda entry: -entry[1])
-    return [f"{CLASS_NAMES[index]} {count}" for index, count in ranked]
+    return [f"{name or 'of no class'} {count}" for name, count in ranked]
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
@@ -77,7 +78,7 @@ class Survey:
         arrivals: by topic, of the messages that have a header.
         moments: the frames that came out.
         calibrations: by camera, how many different ones came.
-        classes: labelled boxes by class index.
+        classes: labelled boxes by the name of their class; ``""`` counts those of none.
         sample: the newest of the frames that have most: cameras, points, labels. None without a frame.
         faults: what was wrong with messages; those of the builder after the end.
     """
@@ -86,7 +87,7 @@ class Survey:
         self.builder = FrameBuilder(rig, PICTURE, with_points=True, with_labels=True)
         self.arrivals: dict[str, Arrivals] = {topic: Arrivals() for topic in self.builder.topics}
         self.moments: list[Moment] = []
-        self.classes: Counter[int] = Counter()
+        self.classes: Counter[str] = Counter()
         self.sample: Frame | None = None
         self.faults = FaultLog()
         self._infos = {camera.info_topic: camera.name for camera in rig.cameras}
@@ -146,7 +147,7 @@ class Survey:
                 )
             )
             if labels is not None:
-                self.classes.update(labels.class_ids.tolist())
+                self.classes.update("" if row == ABSENT else labels.class_names[row] for row in labels.class_ids)
             if self.sample is None or _content(frame) >= _content(self.sample):
                 self.sample = frame
 

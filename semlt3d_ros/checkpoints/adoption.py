@@ -17,7 +17,7 @@ from torch import Tensor
 from semlt3d_ros.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.student.decoder import DecoderLayer
 from semlt3d_ros.student.experts import Experts
 from semlt3d_ros.student.image_head import ImageHead
@@ -80,7 +80,7 @@ def adopt(
         path: the checkpoint.
         parts: beginnings of tensor names; nothing given takes everything.
         anchors: of the student's classes; None for a student without language.
-        superclasses: of both's classes, by name; None takes LT3D's.
+        superclasses: of both's classes, by name; None takes the checkpoint's, and what is known by the other names.
 
     Raises:
         ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
@@ -130,7 +130,8 @@ def _beginnings(
 ) -> tuple[Tensor, dict[str, str]]:
     """(new, old) shares of the checkpoint's classes in each of the student's, and what the new ones begin as."""
     old = checkpoint.config.class_names
-    families = {info.name: info.superclass for info in LT3D.classes} if superclasses is None else superclasses
+    known = (*class_list_of(tuple(names)).classes, *checkpoint.classes.classes)
+    families = {info.name: info.superclass for info in known} if superclasses is None else superclasses
     similar = _by_language(checkpoint, names, anchors)
     mixture, begun = torch.zeros(len(names), len(old)), {}
     for row, name in enumerate(names):

@@ -1,8 +1,9 @@
 """Checkpoints: safetensors with a JSON header. Nothing is unpickled.
 
-The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with its class names, the
-provenance of the weights, where its language anchors are from (the anchors themselves are among the tensors), and the
-calibration of its confidences.
+The header (metadata entry ``semlt3d``) holds the format number, a name, the student's config with the names of its
+classes in the order of its logits, what else there is to know of them (``core.classes``), the provenance of the
+weights, where its language anchors are from (the anchors themselves are among the tensors), and the calibration of its
+confidences.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from semlt3d_ros.checkpoints.shipped import no_checkpoint
+from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.confidence_calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
@@ -40,6 +42,7 @@ def save_checkpoint(
     provenance: dict[str, Any],
     language: dict[str, Any] | None = None,
     calibration: Calibration | None = None,
+    classes: ClassList | None = None,
 ) -> None:
     """Write a student's weights and header atomically: a reader sees the old file or the whole new one.
 
@@ -50,8 +53,18 @@ def save_checkpoint(
         provenance: where the weights are from.
         language: for a student with language anchors, the ``source`` and the ``prompts`` they are from.
         calibration: of the confidences; without one they are given out as they are.
+        classes: the student's; what is known by their names unless given.
+
+    Raises:
+        ConfigurationError: the place cannot be written, or the disk is full; an earlier file is unchanged.
+        ValueError: the classes are not the student's.
     """
+    names = student.config.class_names
+    classes = classes or class_list_of(names)
+    if classes.names != names:
+        raise ValueError(f"the student's classes are {', '.join(names)}, not {', '.join(classes.names)}")
     header = {"format": FORMAT, "name": name, "config": student.config.to_dict(), "provenance": provenance}
+    header["classes"] = classes.to_json()
     if language is not None:
         header["language"] = language
     if calibration is not None:
@@ -77,6 +90,7 @@ class Checkpoint:
         path: where it was, for messages.
         header: format, name, config, provenance and what else ``save_checkpoint`` wrote.
         config: of the student.
+        classes: of the student, in the order of its logits.
         tensors: its weights and language anchors, by name.
         version: ``"<name>@<first ten digits of the file's SHA-256>"``.
     """
@@ -84,6 +98,7 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
     config: StudentConfig
+    classes: ClassList
     tensors: dict[str, Tensor]
     version: str
 
@@ -113,17 +128,8 @@ class Checkpoint:
         """A student with its weights, in evaluation mode.
 
         Raises:
-            ConfigurationError: the checkpoint names other classes than this package's, or its tensors do not fit its
-                config.
+            ConfigurationError: its tensors do not fit its config.
         """
-        if self.config.class_names != CLASS_NAMES:
-            unknown = sorted(set(self.config.class_names) - set(CLASS_NAMES))
-            missing = sorted(set(CLASS_NAMES) - set(self.config.class_names))
-            raise ConfigurationError(
-                f"checkpoint '{self.path}' was made for other classes "
-                f"(unknown: {unknown or 'none'}; missing: {missing or 'none'}; "
-                f"order equal: {not unknown and not missing}); use one trained for: {', '.join(CLASS_NAMES)}"
-            )
         student = Student(self.config)
         try:
             student.load_state_dict(self.tensors)
@@ -146,7 +152,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors = load(content)
     header, config = _header_of(path, metadata)
     digest = hashlib.sha256(content).hexdigest()
-    return Checkpoint(path, header, config, tensors, f"{header['name']}@{digest[:10]}")
+    return Checkpoint(
+        path, header, config, _classes_of(path, header, config), tensors, f"{header['name']}@{digest[:10]}"
+    )
 
 
 def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
@@ -158,6 +166,11 @@ def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Studen
 def read_config(path: Path) -> StudentConfig:
     """The student's config in a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
     return _header_of(path, _metadata_of(path))[1]
+
+
+def read_classes(path: Path) -> ClassList:
+    """The classes of a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
+    return _classes_of(path, *_header_of(path, _metadata_of(path)))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -219,3 +232,19 @@ def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], St
         return header, replace(StudentConfig.from_dict(header["config"]), pretrained=False)
     except ConfigurationError as error:
         raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+
+
+def _classes_of(path: Path, header: dict[str, Any], config: StudentConfig) -> ClassList:
+    """What the header says of the classes; of a checkpoint that is older, what is known by their names."""
+    try:
+        if "classes" not in header:
+            return class_list_of(config.class_names)
+        classes = class_list_from_json(header["classes"], "classes")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+    if classes.names != config.class_names:
+        raise ConfigurationError(
+            f"checkpoint '{path}': its classes are {', '.join(classes.names)}, but the logits of its config are "
+            f"{', '.join(config.class_names)}"
+        )
+    return classes

@@ -16,7 +16,13 @@ EXAMPLE = 'semlt3d anchors "wheelchair" "fallen tree" child="kid" -o build/ancho
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", help="class names; NAME=WORDS to call it otherwise in prompts"
+        "names", nargs="*", metavar="NAME", help="class names; NAME=WORDS to call it otherwise in prompts"
+    )
+    parser.add_argument(
+        "--classes",
+        type=name_or_file,
+        metavar="FILE",
+        help="all classes of a list, with its words: a file, or the name of one that comes with the package",
     )
     parser.add_argument(
         "--model", default="tiny", help="open_clip model name; or the one of this package (default: tiny)"
@@ -37,11 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Make the anchors, write them, and show how far apart they are."""
+    from semlt3d_ros.core.classes import load_class_list
     from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES, load_templates, prompts_for, words_of
 
     templates = DEFAULT_TEMPLATES if options.templates is None else load_templates(options.templates)
+    listed = load_class_list(options.classes) if options.classes is not None else None
     pairs = [given.partition("=") for given in options.names]
-    names, words = [name for name, _, _ in pairs], {name: text for name, equals, text in pairs if equals}
+    names = [*(listed.names if listed else ()), *(name for name, _, _ in pairs)]
+    words = {**(listed.words() if listed else {}), **{name: text for name, equals, text in pairs if equals}}
     prompts_for(names, templates, words)  # what is wrong with them shows before any model is loaded
 
     from rich.table import Table

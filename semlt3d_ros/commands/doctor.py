@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -122,13 +123,16 @@ def _package(name: str, extra: str, purpose: str) -> Check:
 
 def _checkpoint() -> Check:
     from semlt3d_ros.checkpoints.shipped import default_checkpoint
+    from semlt3d_ros.core.tensor_file import read_tensor_file
 
     path = default_checkpoint()
     if not path.is_file():
         advice = "train it with semlt3d train, or name another in the node's parameter checkpoint"
         return Check("shipped weights", "missing", f"no {path}", advice)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Check("shipped weights", "ok", f"{path}, {path.stat().st_size / 1e6:.1f} MB, sha256 {digest[:12]}")
+    content, metadata = read_tensor_file(path)
+    digest, header = hashlib.sha256(content).hexdigest(), json.loads(metadata["semlt3d"])
+    classes = f"{len(header['config']['class_names'])} classes"
+    return Check("shipped weights", "ok", f"{path}, {classes}, {len(content) / 1e6:.1f} MB, sha256 {digest[:12]}")
 
 
 def _ros() -> list[Check]:

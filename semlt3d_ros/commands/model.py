@@ -91,6 +91,7 @@ def measure(config: StudentConfig) -> dict[str, Any]:
         "weights_mb": sum(value.numel() * value.element_size() for value in student.state_dict().values()) / 1e6,
         "flops_per_frame": {**operations, "total": sum(operations.values())},
         "cameras": CAMERAS,
+        "classes": list(config.class_names),
         "not_counted": NOT_COUNTED,
         "published": published(config),
     }
@@ -211,6 +212,7 @@ def _print_table(path: Path, config: StudentConfig, figures: dict[str, Any]) -> 
     from rich.table import Table
 
     size = f"{config.backbone}, {CAMERAS} cameras of {config.image_width}x{config.image_height}"
+    size += f", {len(config.class_names)} classes"
     table = Table(title=f"{path.stem}: {size}", caption_justify="left")
     for heading in ("part", "parameters", "share", "GFLOPs per frame", "share"):
         table.add_column(heading, justify="left" if heading == "part" else "right")

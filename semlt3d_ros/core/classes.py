@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -101,6 +101,11 @@ class ClassList(Checked):
         """Indices of the classes in a frequency group."""
         return tuple(place for place, info in enumerate(self.classes) if info.group == group)
 
+    def extended(self, names: Iterable[str]) -> ClassList:
+        """The list with those names behind that it does not have yet."""
+        added = tuple(ClassInfo(name) for name in dict.fromkeys(names) if name not in self)
+        return ClassList(self.name, self.classes + added) if added else self
+
     def words(self) -> dict[str, str]:
         """What to call those classes that are called otherwise than their names."""
         return {info.name: info.words for info in self.classes if info.words}
@@ -135,8 +140,12 @@ def load_class_list(path_or_name: Path | str) -> ClassList:
 def shipped_list_of(names: Iterable[str]) -> ClassList | None:
     """The list among those that come with the package that has exactly these classes, in any order."""
     wanted = set(names)
-    lists = (load_class_list(path) for path in shipped_files("classes").values())
-    return next((each for each in lists if set(each.names) == wanted), None)
+    return next((each for each in _all_shipped() if set(each.names) == wanted), None)
+
+
+@cache
+def _all_shipped() -> tuple[ClassList, ...]:
+    return tuple(load_class_list(path) for path in shipped_files("classes").values())
 
 
 def list_of_names(names: Iterable[str], known: ClassList, name: str = "own") -> ClassList:

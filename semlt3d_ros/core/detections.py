@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, class_list_of
+
+
+@lru_cache(maxsize=64)
+def groups_of(class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The frequency group of each class, as far as it is known by its name; empty where it is not."""
+    usable = tuple(name for name in dict.fromkeys(class_names) if name.strip() == name != "")
+    return tuple(map(class_list_of(usable).group_of, class_names)) if usable else ("",) * len(class_names)
 
 
 @dataclass
@@ -25,6 +33,7 @@ class Detections:
         cameras: names of the cameras that were seen.
         missing: names of the cameras that were masked.
         model_version: checkpoint identity, ``"<name>@<hash>"``.
+        class_groups: the C frequency groups, empty where a class is in none; what is known by the names unless given.
     """
 
     stamp: int
@@ -36,9 +45,12 @@ class Detections:
     cameras: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     model_version: str = ""
+    class_groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
+        if len(self.class_groups) != len(self.class_names):
+            self.class_groups = groups_of(self.class_names)
         self.confidences = np.asarray(self.confidences, np.float32).reshape(count, len(self.class_names))
         if len(self.expert_weights) == 0:
             self.expert_weights = np.zeros((count, 0), np.float32)

@@ -13,14 +13,14 @@ import numpy as np
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.classes import ClassList, list_of_names, shipped_list_of
+from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, SampleInfo, TrueFrame
 from semlt3d_ros.core.label_map import LabelMap, columns_for
 from semlt3d_ros.core.labelled_region import LabelledRegion
-from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.core.taxonomy import LT3D, class_list_of
 from semlt3d_ros.evaluation.results import Results, TruthFolder
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
@@ -113,7 +113,7 @@ def classes_of_detections(names: Iterable[str], complete: bool) -> ClassList:
     names = tuple(dict.fromkeys(names))
     if not names or (not complete and set(names) <= set(LT3D.names)):
         return LT3D
-    return shipped_list_of(names) or list_of_names(names, LT3D, "detections")
+    return class_list_of(names)
 
 
 class BagPairs:

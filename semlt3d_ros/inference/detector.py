@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.inference.postprocess import postprocess
 from semlt3d_ros.inference.vocabulary import Vocabulary, make_vocabulary
 from semlt3d_ros.student.batch import collate
@@ -29,9 +32,14 @@ from semlt3d_ros.student.student import Student
 class _Classes:
     """What is given out; replaced as a whole, so that a change falls between two frames."""
 
-    names: tuple[str, ...]
+    listed: ClassList
     vocabulary: Vocabulary | None
     calibration: Calibration | None
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Frequency groups of the classes."""
+        return tuple(info.group for info in self.listed.classes)
 
 
 class Detector:
@@ -52,6 +60,7 @@ class Detector:
         device: torch.device | str = "cpu",
         calibration: Calibration | None = None,
         language_source: str = "",
+        classes: ClassList | None = None,
     ) -> None:
         """Set up.
 
@@ -61,13 +70,15 @@ class Detector:
             device: where to run.
             calibration: of the student's classes; None gives out confidences as they are.
             language_source: identity of the CLIP the student's language anchors are from; ``""`` where unknown.
+            classes: the student's; what is known by their names unless given.
         """
         self._student = student.eval().to(device)
         self._device = torch.device(device)
         self._calibration, self._language_source = calibration, language_source
         self.model_version = model_version
         config = student.config
-        self._classes = _Classes(config.class_names, None, calibration)
+        self._trained = classes or class_list_of(config.class_names)
+        self._classes = _Classes(self._trained, None, calibration)
         self.image_spec = ImageSpec(config.image_width, config.image_height, config.top_crop)
         self.last_timings: dict[str, float] = {}
         self.memory_resets: Counter[str] = Counter()
@@ -83,12 +94,17 @@ class Detector:
         checked_device(device)
         checkpoint = read_checkpoint(Path(path))
         calibration, student = checkpoint.calibration(), checkpoint.student(device)
-        return cls(student, checkpoint.version, device, calibration, checkpoint.language_source)
+        return cls(student, checkpoint.version, device, calibration, checkpoint.language_source, checkpoint.classes)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the confidences' columns: the trained classes, then those that ``set_vocabulary`` added."""
-        return self._classes.names
+        return self._classes.listed.names
+
+    @property
+    def classes(self) -> ClassList:
+        """The same with what is known of them."""
+        return self._classes.listed
 
     def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
         """Replace classes, and add others, by language; from the next frame on. What is remembered is kept.
@@ -105,12 +121,12 @@ class Detector:
         """
         calibration = self._calibration
         if anchors is None:
-            self._classes = _Classes(self._student.config.class_names, None, calibration)
+            self._classes = _Classes(self._trained, None, calibration)
             return
         vocabulary = make_vocabulary(self._student, self._language_source, anchors)
         if calibration is not None:
             calibration = calibration.with_added(vocabulary.columns)
-        self._classes = _Classes(vocabulary.class_names, vocabulary, calibration)
+        self._classes = _Classes(self._trained.extended(vocabulary.class_names), vocabulary, calibration)
 
     def move_to(self, device: str) -> None:
         """Move weights and memory to ``"cpu"`` or ``"cuda[:N]"``; what a GPU held is free for others afterwards.
@@ -180,6 +196,7 @@ class Detector:
             cameras=tuple(view.name for view in frame.views),
             missing=frame.missing,
             model_version=self.model_version,
+            class_groups=classes.groups,
         )
         self.last_timings["decode"] = (time.perf_counter() - looked) * 1e3
         return result

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.classes import ABSENT
-from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.classes import ABSENT, GROUPS
+from semlt3d_ros.core.detections import Detections, groups_of
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import rotation_from_quaternion, yaw_from_rotation
@@ -58,7 +58,14 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
         cameras=tuple(message.cameras),
         missing=tuple(message.missing_cameras),
         model_version=message.model_version,
+        class_groups=_groups(names, rows.items),
     )
+
+
+def _groups(names: tuple[str, ...], items: Sequence[Any]) -> tuple[str, ...]:
+    """The frequency groups that the elements tell of their own classes; of the others what is known by the names."""
+    told = {item.class_name: item.group for item in items if item.group in (*GROUPS, "")}
+    return tuple(told.get(name, group) for name, group in zip(names, groups_of(names), strict=True))
 
 
 def decode_labels(

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.detections import Detections, groups_of
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import quaternion_from_yaw
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASSES
 from semlt3d_ros.messages.building import build_header
 from semlt3d_ros.messages.cdr import Chosen, serialize_records
 from semlt3d_ros.messages.topics import DETECTION_3D_TYPE, LONG_TAIL_TYPE
@@ -57,6 +56,7 @@ def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
         detections.boxes[best_first],
         detections.confidences[best_first],
         {
+            "group": Chosen(detections.class_groups, _best(detections.confidences[best_first])),
             "expert_weights": detections.expert_weights[best_first],
             "depth_uncertainty": detections.depth_uncertainty[best_first],
             "lidar_points": NOT_COUNTED,
@@ -80,11 +80,13 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
         stamp: the frame's stamp in nanoseconds.
         frame_id: frame of the boxes.
     """
+    chosen = labels.class_ids % (len(labels.class_names) + 1)  # the last is the empty name
     return _long_tail_array(
         labels.boxes,
         _one_hot(labels),
         {
-            "class_name": Chosen([*labels.class_names, ""], labels.class_ids % (len(labels.class_names) + 1)),
+            "class_name": Chosen([*labels.class_names, ""], chosen),
+            "group": Chosen([*groups_of(labels.class_names), ""], chosen),
             "depth_uncertainty": np.nan,
             "track_id": labels.track_ids,
             "lidar_points": labels.lidar_points,
@@ -98,24 +100,17 @@ def encode_labels(labels: Labels, stamp: int, frame_id: str) -> Serialized:
     )
 
 
-def group_of(class_name: str) -> str:
-    """The frequency group of a class; empty for one that is in none."""
-    return CLASSES[CLASS_INDEX[class_name]].group if class_name in CLASS_INDEX else ""
-
-
 def _long_tail_array(
     boxes: Boxes3D, confidences: NDArray[np.float32], others: dict[str, Any], **fields: Any
 ) -> Serialized:
     message = message_class(LONG_TAIL_TYPE)(detections=[], **fields)
     count, names = len(boxes), fields["class_names"]
-    best = confidences.argmax(axis=1) if count else np.zeros(0, np.int64)
     detections = {
         "pose": _poses(boxes),
         "size": boxes.sizes,
         "velocity": np.column_stack([boxes.velocity, np.zeros(count)]),
         "score": confidences.max(axis=1, initial=0.0),
-        "class_name": Chosen(names, best),
-        "group": Chosen([group_of(name) for name in names], best),
+        "class_name": Chosen(names, _best(confidences)),
         "class_confidences": confidences,
     }
     return serialize_records(message, LONG_TAIL_TYPE, count, detections | others)
@@ -159,6 +154,11 @@ def header_values(stamp: int, frame_id: str) -> dict[str, Any]:
 def _poses(boxes: Boxes3D) -> NDArray[np.float64]:
     """Positions and quaternions (N, 7)."""
     return np.concatenate([boxes.centers, quaternion_from_yaw(boxes.yaw)], axis=1)
+
+
+def _best(confidences: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N,) index of the most confident class of (N, C) confidences."""
+    return confidences.argmax(axis=1) if confidences.size else np.zeros(len(confidences), np.int64)
 
 
 def _best_first(detections: Detections) -> NDArray[np.int64]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import colorsys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.messages.cdr import Chosen, serialize_records
-from semlt3d_ros.messages.encode_detections import group_of, header_values
+from semlt3d_ros.messages.encode_detections import header_values
 from semlt3d_ros.messages.topics import MARKER_TYPE
 from semlt3d_ros.messages.typestore import Serialized, message_class
 
@@ -22,7 +25,7 @@ GROUP_COLORS: dict[str, tuple[float, float, float]] = {
     "few": (1.00, 0.25, 0.35),
     "": (0.70, 0.70, 0.70),
 }
-"""RGB in 0..1 of each frequency group, and of classes in no group."""
+"""RGB in 0..1 of each frequency group, and of classes in no group beside those that are in one."""
 
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 _SLOWEST_ARROW = 0.5
@@ -79,11 +82,28 @@ class _Shapes(NamedTuple):
     texts: Sequence[str]
 
 
+def class_colors(class_names: Sequence[str], class_groups: Sequence[str]) -> list[tuple[float, float, float]]:
+    """RGB in 0..1 of each class.
+
+    Where most of the classes are in a frequency group, colours are those of the groups. Else every class has its own,
+    made of its name, so that it is the same wherever the class is drawn.
+    """
+    if 2 * sum(map(bool, class_groups)) > len(class_names):
+        return [GROUP_COLORS[group] for group in class_groups]
+    return [_color_of_name(name) for name in class_names]
+
+
+@cache
+def _color_of_name(name: str) -> tuple[float, float, float]:
+    number = zlib.crc32(name.encode())
+    return colorsys.hsv_to_rgb((number & 0xFFFF) / 0x10000, 0.55 + 0.4 * (number >> 16 & 1), 1.0)
+
+
 def encode_markers(detections: Detections, frame_id: str, options: MarkerOptions = _DEFAULT_OPTIONS) -> Serialized:
     """``visualization_msgs/MarkerArray``: a DELETEALL, then the markers of each box.
 
     Namespaces: ``boxes`` (cubes, the more opaque the more confident), ``names`` (texts), ``velocities`` (arrows),
-    ``covariance`` (ellipsoids). Colours go by frequency group (``GROUP_COLORS``).
+    ``covariance`` (ellipsoids). Colours are ``class_colors``.
 
     The DELETEALL comes in the same message, so that RViz shows exactly this set whatever it has missed. Boxes that are
     not finite are left out, and so are velocities and uncertainties that are not known.
@@ -140,7 +160,7 @@ def _shapes(drawn: Detections, rows: NDArray[np.int64], options: MarkerOptions) 
     """All markers of the boxes that are drawn; ``rows`` says how they are numbered."""
     marker = message_class("visualization_msgs/msg/Marker")
     boxes = drawn.boxes
-    colors = np.array([GROUP_COLORS[group_of(name)] for name in drawn.class_names])[drawn.class_ids].reshape(-1, 3)
+    colors = np.array(class_colors(drawn.class_names, drawn.class_groups))[drawn.class_ids].reshape(-1, 3)
     opacity = 0.25 + 0.5 * drawn.scores.astype(np.float64)
     (x, y, z), size, turns = boxes.centers.T, np.maximum(boxes.sizes, _LEAST_EXTENT_M), quaternion_from_yaw(boxes.yaw)
     cubes = (x, y, z, *turns.T, *size.T, *colors.T, opacity)

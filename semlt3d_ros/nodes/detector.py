@@ -119,7 +119,7 @@ class DetectorNode:
         self._use(parameters)
         self._report_timer.cancel()
         self._report_timer = self._middleware.create_timer(parameters.diagnostics_period_s, self.publish_report)
-        self._outputs.publish_labels(detector.class_names)
+        self._tell_classes()
         self._middleware.logger.info(
             "model %s on %s, %d cameras", detector.model_version, self._device, len(rig.cameras)
         )
@@ -209,8 +209,8 @@ class DetectorNode:
                 raise
             self._vocabulary_rejected = ""
         self._use(parameters)
-        if changed & {"vocabulary_file", "score_threshold"}:
-            self._outputs.publish_labels(self._detector.class_names)
+        if changed & {"vocabulary_file", "score_threshold", "class_thresholds"}:
+            self._tell_classes()
 
     def _use(self, parameters: DetectorParameters) -> None:
         self._parameters = parameters
@@ -238,7 +238,12 @@ class DetectorNode:
             self._pipeline.detector = detector
         else:
             former.move_to("cpu")
-        self._outputs.publish_labels(detector.class_names)
+        self._tell_classes()
+
+    def _tell_classes(self) -> None:
+        assert self._detector is not None
+        self._outputs.publish_labels(self._detector.class_names)
+        self._outputs.tell_unknown(self._detector.class_names)
 
     @property
     def _device_now(self) -> str:

@@ -30,7 +30,8 @@ CLASSES: dict[str, str] = {
     "traffic_cone": "UNKNOWN",
     "barrier": "UNKNOWN",
 }
-"""Autoware's tracker knows the labels up to PEDESTRIAN alone, so what lies on the road is unknown to it."""
+"""Of LT3D's classes. Autoware's tracker knows the labels up to PEDESTRIAN alone, so what lies on the road is unknown to
+it."""
 WHAT = "objects_classes_file"
 _CLOSE = 0.8
 

@@ -11,7 +11,6 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, TypeNotInstalledError
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import (
     MarkerOptions,
@@ -52,6 +51,7 @@ class Outputs:
         self._frame_id = rig.base_frame
         self._optical_frames = {camera.name: camera.frame_id or camera.name for camera in rig.cameras}
         self._object_options = load_object_options(parameters.objects_classes_file, class_names)
+        self._told: set[str] = set()
         self.use(parameters)
         self._detections = middleware.create_publisher(parameters.detections_topic, topics.DETECTION_3D_TYPE)
         self._long_tail = middleware.create_publisher(parameters.long_tail_topic, topics.LONG_TAIL_TYPE)
@@ -61,12 +61,12 @@ class Outputs:
         self._images = {
             name: middleware.create_publisher(DEBUG_IMAGE.format(name), topics.IMAGE_TYPE) for name in rig.camera_names
         }
-        self._rehearse()
+        self._rehearse(class_names)
 
-    def _rehearse(self) -> None:
+    def _rehearse(self, class_names: tuple[str, ...]) -> None:
         """Write one box in every form: layouts are worked out at their first use, which a set shall not wait for."""
         box = Boxes3D(np.ones((1, 3)), np.ones((1, 3)), np.zeros(1), np.ones((1, 2)))
-        found = Detections(0, box, np.ones((1, len(CLASS_NAMES)), np.float32))
+        found = Detections(0, box, np.ones((1, len(class_names)), np.float32), class_names)
         encode_long_tail(found, self._frame_id)
         encode_detection3d(found, self._frame_id, self._top_k)
         encode_markers(found, self._frame_id, self._marker_options)
@@ -115,6 +115,18 @@ class Outputs:
         """Tell the names of the classes, also to whoever comes later."""
         stamp, types = self._middleware.stamp(), self._middleware.types
         self._label_info.publish(encode_label_info(class_names, stamp, self._frame_id, self._threshold, types))
+
+    def tell_unknown(self, class_names: tuple[str, ...]) -> None:
+        """Log, once each, the names in thresholds that are no class, and the classes that Autoware has no label for."""
+        strange = set(self._thresholds) - set(class_names)
+        unlabelled = set(class_names) - set(self._object_options.classes) if self._objects is not None else set()
+        for names, text in (
+            (strange, f"class_thresholds: the model has no class %s; it has {', '.join(class_names)}"),
+            (unlabelled, "objects: %s become UNKNOWN; give objects_classes_file to have them otherwise"),
+        ):
+            if names - self._told:
+                self._middleware.logger.warning(text, ", ".join(sorted(names - self._told)))
+        self._told |= strange | unlabelled
 
     def close(self) -> None:
         """Leave the graph."""

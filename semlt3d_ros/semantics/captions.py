@@ -149,7 +149,7 @@ def caption(
 
     Args:
         rng: draws it.
-        class_name: one of ``taxonomy.CLASS_NAMES``.
+        class_name: one of LT3D's.
         size: length, width, height in metres.
         paint: its main colour, sRGB 0..255.
     """

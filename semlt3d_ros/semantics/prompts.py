@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import check_names
+from semlt3d_ros.core.taxonomy import LT3D
 
 DEFAULT_TEMPLATES: tuple[str, ...] = (
     "a photo of a {}.",
@@ -17,16 +18,16 @@ DEFAULT_TEMPLATES: tuple[str, ...] = (
 )
 """One name in several sentences; the mean of their embeddings says more than any single one (Radford et al., 2021)."""
 
-_WORDS = {
-    "personal_mobility": "personal mobility device",
-    "pushable_pullable": "pushable or pullable object",
-}
-"""Class names that say more in other words than with their underscores taken out."""
 
+def words_of(name: str, words: Mapping[str, str] | None = None) -> str:
+    """A class name as people write it: ``construction_vehicle`` is "construction vehicle".
 
-def words_of(name: str) -> str:
-    """A class name as people write it: ``construction_vehicle`` is "construction vehicle"."""
-    return _WORDS.get(name, " ".join(name.replace("_", " ").split()))
+    Args:
+        name: of the class.
+        words: what to call classes that are called otherwise; as LT3D's list has it unless given.
+    """
+    known = LT3D.words() if words is None else words
+    return known.get(name) or " ".join(name.replace("_", " ").split())
 
 
 def prompts_for(
@@ -40,7 +41,7 @@ def prompts_for(
     """
     check_names(names)
     check_templates(templates)
-    called = {name: (words or {}).get(name, words_of(name)) for name in names}
+    called = {name: words[name] if words and name in words else words_of(name) for name in names}
     for name, text in called.items():
         if not text.strip():
             raise ConfigurationError(f"class '{name}' has an empty prompt; say what to call it, or leave the '=' out")

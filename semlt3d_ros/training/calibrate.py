@@ -19,6 +19,7 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.evaluation.confidence_calibration import expected_calibration_error
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.outcomes import IGNORED, TRUE_POSITIVE, find_pairs, judge
+from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.selection import select_predictions, select_truth
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -156,10 +157,11 @@ def calibrate_checkpoint(checkpoint: Path, recipe_path: Path, out: Path) -> dict
     for fault in (fault for spec in recipe.validation for fault in unfit_images(spec, origin.config)):
         raise ConfigurationError(f"recipe '{recipe_path}' is not for checkpoint '{checkpoint}': {fault}")
     with open_frames(recipe.validation, recipe.data_folder, origin.config) as frames:
-        fitted = calibrate(student, frames, settings_of(recipe))
+        fitted = calibrate(student, frames, replace(settings_of(recipe), protocol=protocol_of(origin.classes)))
     student.config = fitted.config
     provenance = {**origin.header["provenance"], "calibrated_on": recipe_path.name}
-    save_checkpoint(out, student, origin.name, provenance, origin.header.get("language"), fitted.calibration)
+    language = origin.header.get("language")
+    save_checkpoint(out, student, origin.name, provenance, language, fitted.calibration, origin.classes)
     return {"checkpoint": str(out), "map": fitted.report.map, **fitted.summary()}
 
 

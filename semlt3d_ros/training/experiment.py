@@ -280,7 +280,9 @@ def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
         trainer.resume()
         trainer.run()
     language = None if semantics is None else semantics.describe()
-    save_checkpoint(checkpoint, trainer.averaged_student, recipe.name, {"steps": trainer.step}, language)
+    save_checkpoint(
+        checkpoint, trainer.averaged_student, recipe.name, {"steps": trainer.step}, language, None, recipe.class_list
+    )
     trainer.state_path.unlink(missing_ok=True)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semlt3d_ros.core.classes import list_of_names
 from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.datasets.opening import Frames, Progress, tell_nobody
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.student.config import StudentConfig
@@ -26,5 +25,4 @@ def open_frames(
     progress: Progress = tell_nobody,
 ) -> Frames:
     """The frames of sources, prepared and labelled for a student; arguments and errors as of ``Frames``."""
-    classes = list_of_names(student.class_names, LT3D)
-    return Frames(specs, folder, image_spec_of(student), classes, here, progress)
+    return Frames(specs, folder, image_spec_of(student), class_list_of(student.class_names), here, progress)

@@ -56,7 +56,9 @@ class Semantics:
         language, student = recipe.language, recipe.student
         encoder = ClipEncoder.load(language.model, language.pretrained)
         templates = language.templates or DEFAULT_TEMPLATES
-        self.anchors: LanguageAnchors = make_anchors(encoder, student.class_names, templates)
+        self.anchors: LanguageAnchors = make_anchors(
+            encoder, student.class_names, templates, words=recipe.class_list.words()
+        )
         if self.anchors.dimension != student.language_width:
             raise ConfigurationError(
                 f"recipe '{recipe.name}': language model '{language.model}' has dimension {self.anchors.dimension}, "

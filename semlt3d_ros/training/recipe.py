@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.classes import ClassList, load_class_list
 from semlt3d_ros.core.config import load
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
@@ -152,6 +156,15 @@ def _disjoint(recipe: Recipe) -> Iterator[str]:
             yield f"two parts of the data share seed {second.first_seed}"
 
 
+def _listed(recipe: Recipe) -> Iterator[str]:
+    """That the class list can be read."""
+    try:
+        if recipe.classes is not None:
+            load_class_list(recipe.classes)
+    except ConfigurationError as error:
+        yield f"classes: {error}"
+
+
 def _images_that_fit(recipe: Recipe) -> Iterator[str]:
     for spec in (*recipe.train, *recipe.validation):
         yield from unfit_images(spec, recipe.student)
@@ -182,7 +195,9 @@ class Recipe(Checked):
         data_folder: where frames are stored and found again, relative to the current folder.
         train: what to learn from, one or more sources, in the order of the first pass.
         validation: what to calibrate and evaluate on; nothing of it is learnt from, and no two parts share a seed.
-        student: the model.
+        classes: the class list that is learnt: a file, or the name of one that comes with the package. None takes the
+            student's ``class_names`` and what is known by them, LT3D's list by default.
+        student: the model; its ``class_names`` are those of ``classes``, where that is given.
         language: the CLIP that a student with language takes its anchors and its region semantics from.
         initial: a checkpoint to start from; tensors are taken over where name and shape fit.
         initial_parts: what to take over of it, as beginnings of tensor names; nothing given takes everything.
@@ -202,12 +217,8 @@ class Recipe(Checked):
     CHECKS: ClassVar[Checks] = (
         rule(lambda r: r.train, "train needs at least one source"),
         rule(lambda r: r.validation, "validation needs at least one source"),
+        _listed,
         _disjoint,
-        rule(
-            lambda r: r.student.class_names == CLASS_NAMES,
-            "class_names of the student are not those of the labels; leave them out to train for "
-            + ", ".join(CLASS_NAMES),
-        ),
         rule(lambda r: not r.frozen_images or r.initial is not None, "frozen_images needs an initial checkpoint"),
         rule(
             lambda r: r.loss_weights.distillation <= 0 or r.student.language_width,
@@ -223,6 +234,7 @@ class Recipe(Checked):
     train: tuple[DataSpec, ...]
     validation: tuple[DataSpec, ...]
     seed: int = 0
+    classes: str | None = None
     student: StudentConfig = field(default_factory=StudentConfig)
     language: Language = field(default_factory=Language)
     initial: Path | None = None
@@ -237,10 +249,27 @@ class Recipe(Checked):
     evaluation_range_m: float = 40.0
     validation_frames: int = 90
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "student", replace(self.student, class_names=self.class_list.names))
+
+    @cached_property
+    def class_list(self) -> ClassList:
+        """What is known of the classes, in the order of the student's logits.
+
+        Raises:
+            ConfigurationError: there is no such list.
+        """
+        return class_list_of(self.student.class_names) if self.classes is None else load_class_list(self.classes)
+
 
 def settings_of(recipe: Recipe) -> EvaluationSettings:
     """What a recipe evaluates."""
-    return EvaluationSettings(range_limit_m=recipe.evaluation_range_m, min_visible_pixels=recipe.min_visible_pixels)
+    return EvaluationSettings(
+        protocol_of(recipe.class_list),
+        range_limit_m=recipe.evaluation_range_m,
+        min_visible_pixels=recipe.min_visible_pixels,
+    )
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -85,7 +85,7 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     student.config, report = fitted.config, fitted.report
     language = None if semantics is None else semantics.describe()
     origin = provenance(recipe_path, recipe, trainer.step, frames.provenance)
-    save_checkpoint(out, student, recipe.name, origin, language, fitted.calibration)
+    save_checkpoint(out, student, recipe.name, origin, language, fitted.calibration, recipe.class_list)
     write_whole(folder / "report.json", json.dumps({**report.to_json(), **fitted.summary()}, indent=1))
     return {
         "checkpoint": str(out),

@@ -27,8 +27,8 @@ def annotate(view: CameraView, detections: Detections, score_threshold: float = 
 
     Args:
         view: the image as the detector got it, with the camera that belongs to it; it stays as it is.
-        detections: boxes in the ego frame at the frame's stamp, drawn in the colour of their frequency group, with
-            class and score. What lies behind the camera is cut off in space, so the rest keeps its true outline.
+        detections: boxes in the ego frame at the frame's stamp, drawn in the colours of their classes, with class
+            and score. What lies behind the camera is cut off in space, so the rest keeps its true outline.
         score_threshold: detections with a lower score are left out.
 
     Returns:

@@ -102,8 +102,10 @@ class BagFrames:
         # The package's own message says more: all confidences, velocities, missing cameras.
         for topic in (topics.DETECTIONS, topics.LONG_TAIL):
             for type_name, message in self._messages(sources, topic, (topics.DETECTION_3D_TYPE, topics.LONG_TAIL_TYPE)):
-                decode = decode_long_tail if type_name == topics.LONG_TAIL_TYPE else decode_detection3d
-                detections = decode(message, self.faults, topic)
+                if type_name == topics.LONG_TAIL_TYPE:
+                    detections = decode_long_tail(message, self.faults, topic)
+                else:
+                    detections = decode_detection3d(message, self.faults, topic, ())
                 found[detections.stamp] = detections
         return found
 

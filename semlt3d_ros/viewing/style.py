@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.classes import ABSENT
+from semlt3d_ros.core.detections import Detections, groups_of
 from semlt3d_ros.core.frame import CameraView, Labels
-from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES, CLASSES
-from semlt3d_ros.messages.encode_markers import GROUP_COLORS
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.messages.encode_markers import class_colors
 
 Color = tuple[int, int, int]
 
 TRUTH_COLOR: Color = (60, 220, 90)
 """RGB of ground truth."""
+IGNORED = "(ignored)"
+"""What is written beside true objects of no class."""
 
 
 class Layer(NamedTuple):
@@ -38,21 +41,29 @@ def best_detections(detections: Detections, score_threshold: float) -> NDArray[n
 def detection_layer(detections: Detections, score_threshold: float) -> Layer:
     """Detections that reach the threshold, best first, with texts such as ``"stroller 0.87"``."""
     order = best_detections(detections, score_threshold)
-    names = [detections.class_names[index] for index in detections.class_ids[order]]
-    texts = [f"{name} {score:.2f}" for name, score in zip(names, detections.scores[order], strict=True)]
-    return Layer(detections.boxes[order], [class_color(name) for name in names], texts)
+    class_ids = detections.class_ids[order]
+    texts = [
+        f"{detections.class_names[index]} {score:.2f}"
+        for index, score in zip(class_ids, detections.scores[order], strict=True)
+    ]
+    colors = [_in_bytes(color) for color in class_colors(detections.class_names, detections.class_groups)]
+    return Layer(detections.boxes[order], [colors[index] for index in class_ids], texts)
 
 
 def truth_layer(labels: Labels) -> Layer:
-    """Ground truth with the names of its classes."""
+    """Ground truth with the names of its classes; what is of none of them is ``IGNORED``."""
     count = len(labels.boxes)
-    return Layer(labels.boxes, [TRUTH_COLOR] * count, [CLASS_NAMES[index] for index in labels.class_ids])
+    names = [IGNORED if index == ABSENT else labels.class_names[index] for index in labels.class_ids]
+    return Layer(labels.boxes, [TRUTH_COLOR] * count, names)
 
 
-def class_color(name: str) -> Color:
-    """RGB in 0..255 of the class's frequency group, the same as that of its RViz marker."""
-    group = CLASSES[CLASS_INDEX[name]].group if name in CLASS_INDEX else ""
-    red, green, blue = (round(255 * value) for value in GROUP_COLORS[group])
+def class_color(name: str, class_names: tuple[str, ...] = CLASS_NAMES) -> Color:
+    """RGB in 0..255 of a class among others, the same as that of its RViz marker."""
+    return _in_bytes(class_colors(class_names, groups_of(class_names))[class_names.index(name)])
+
+
+def _in_bytes(color: tuple[float, float, float]) -> Color:
+    red, green, blue = (round(255 * value) for value in color)
     return red, green, blue
 
 

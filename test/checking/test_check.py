@@ -276,6 +276,20 @@ def test_labels_of_other_stamps(messages):
     assert verdict.status == "bad" and "none with the stamp of a set" in verdict.found
 
 
+def test_labels_are_counted_by_their_own_names(messages):
+    def change(topic, message, _):
+        if topic != topics.TRUTH_LONG_TAIL:
+            return message
+        items = [
+            replace(each, class_name=f"my_{each.class_name}" if at else "")
+            for at, each in enumerate(message.detections)
+        ]
+        return replace(message, class_names=[f"my_{name}" for name in message.class_names], detections=items)
+
+    verdict = check(messages, change)["labels"]
+    assert "my_" in verdict.found and f"of no class {FRAMES}" in verdict.found
+
+
 def test_labels_that_lie_beside_the_points(messages):
     def change(topic, message, _):
         if topic != topics.TRUTH_LONG_TAIL:

@@ -13,7 +13,7 @@ from semlt3d_ros.core.frame import Labels, SampleInfo
 from semlt3d_ros.core.label_map import LabelMap, columns_for, load_label_map
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.shipped_files import shipped_files
-from semlt3d_ros.core.taxonomy import LT3D
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D, class_list_of
 from semlt3d_ros.messages.decode import decode_sample
 from semlt3d_ros.messages.encode import encode_sample
 from semlt3d_ros.messages.topics import SAMPLE_TYPE
@@ -39,6 +39,19 @@ def test_a_list_survives_json():
 def test_lists_that_are_none_are_refused(names):
     with pytest.raises(ConfigurationError):
         ClassList("odd", tuple(ClassInfo(name) for name in names))
+
+
+def test_names_alone_are_known_by_the_list_that_has_them():
+    nuscenes = load_class_list("nuscenes")
+    turned = class_list_of(tuple(reversed(nuscenes.names)))
+    assert turned.name == "nuscenes" and turned.classes == tuple(reversed(nuscenes.classes))
+    assert class_list_of(("deer", "car")).classes == (ClassInfo("deer"), LT3D.classes[0])
+    assert class_list_of(CLASS_NAMES) is LT3D and load_class_list("lt3d") == LT3D
+
+
+def test_a_list_is_extended_by_what_it_lacks():
+    assert OWN.extended(OWN.names) is OWN
+    assert OWN.extended(("deer", "stag", "stag")).names == (*OWN.names, "stag")
 
 
 def test_an_unknown_name_of_a_list_is_told_with_those_there_are():

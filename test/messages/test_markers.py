@@ -62,6 +62,23 @@ def test_classes_in_no_group_are_grey() -> None:
     assert shapes["names"].text == "fallen tree 0.90\ncar 0.20"
 
 
+def test_classes_of_a_list_without_groups_each_have_their_own_colour() -> None:
+    names = ("deer", "person", "car", "tram")
+    box = detections({"car": 0.9}).boxes
+
+    def color(name: str, names: tuple[str, ...] = names) -> tuple[float, float, float]:
+        scores = np.array([[0.9 * (each == name) for each in names]])
+        cube = shapes_of(encode_markers(Detections(42, box, scores, names), "base_link"))["boxes"]
+        return cube.color.r, cube.color.g, cube.color.b
+
+    colors = {name: color(name) for name in names}
+    assert len(set(colors.values())) == len(names) and not set(colors.values()) & set(GROUP_COLORS.values())
+    assert color("tram", ("tram", "deer")) == colors["tram"]
+    grouped = Detections(42, box, np.array([[0.9, 0.1]]), ("deer", "tram"), class_groups=("few", "many"))
+    cube = shapes_of(encode_markers(grouped, "base_link"))["boxes"]
+    assert (cube.color.r, cube.color.g, cube.color.b) == pytest.approx(GROUP_COLORS["few"])
+
+
 def test_every_set_replaces_the_one_before() -> None:
     message = encode_markers(detections({"car": 0.9}, {"child": 0.4}), "base_link")
     assert message.markers[0].action == MARKER.DELETEALL

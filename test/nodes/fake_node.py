@@ -31,7 +31,7 @@ class FakeDetector:
     model_version = "fake@0"
 
     def __init__(self) -> None:
-        self.class_names = CLASS_NAMES
+        self.trained = self.class_names = CLASS_NAMES
         self.last_timings: dict[str, float] = {}
         self.memory_resets: Counter[str] = Counter()
         self.frames = 0
@@ -51,7 +51,7 @@ class FakeDetector:
     def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
         if anchors is not None:
             anchors.require(8, "fake")
-        self.class_names = CLASS_NAMES if anchors is None else (*CLASS_NAMES, *anchors.names)
+        self.class_names = self.trained if anchors is None else (*self.trained, *anchors.names)
 
     def detect(self, frame: Frame) -> Detections:
         start = time.perf_counter()

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_long_tail
 from semlt3d_ros.middleware.dds import DdsMiddleware
@@ -134,18 +135,13 @@ def checkpoint(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_checkpoint_with_other_classes_is_refused(domain: int, checkpoint: Callable[..., Path]) -> None:
-    path = checkpoint(class_names=("car", "submarine"))
-    with pytest.raises(ConfigurationError, match="submarine"):
-        run_detector((), [f"checkpoint:={path}", "device:=cpu"], domain)
-
-
-def test_a_student_answers_over_dds(
-    join: Join, checkpoint: Callable[..., Path], recording: Any, tmp_path: Path
+@pytest.mark.parametrize("names", [CLASS_NAMES, ("car", "submarine")])
+def test_a_student_answers_over_dds_in_its_own_classes(
+    join: Join, checkpoint: Callable[..., Path], recording: Any, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     bag = recording.of_sets(tmp_path / "drive.mcap", 3)
     cameras = f"cameras:=[{', '.join(recording.cameras)}]"
-    robot = join(NODE_NAME, f"checkpoint:={checkpoint()}", "device:=cpu", "threads:=1", cameras)
+    robot = join(NODE_NAME, f"checkpoint:={checkpoint(class_names=names)}", "device:=cpu", "threads:=1", cameras)
     listener = join("listener")
     answers: list[Any] = []
     listener.create_subscription(
@@ -168,3 +164,4 @@ def test_a_student_answers_over_dds(
     assert [answer.stamp for answer in answers] == [recording.stamp_of_set(index) for index in range(3)]
     assert answers[0].model_version.startswith("random@")
     assert answers[0].cameras == recording.cameras
+    assert all(answer.class_names == names for answer in answers)

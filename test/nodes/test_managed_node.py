@@ -175,6 +175,30 @@ def test_faulty_thresholds_start_nothing(live_node: LiveNode) -> None:
         live_node(class_thresholds=["car=x"])
 
 
+def test_names_that_are_no_class_of_the_model_are_told_once(
+    live_node: LiveNode, recording: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of another class list; a name may become a class later, so it is no error."""
+    node = live_node(start=False, class_thresholds=["tram=0.2", "deer=0.0"])
+    node.detector.trained = ("deer", "person", "car")
+    node.start()
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2
+    assert "the model has no class tram; it has deer, person, car" in told[0]
+    assert "deer, person become UNKNOWN; give objects_classes_file" in told[1]
+    assert changed(node, "class_thresholds", ["tram=0.3", "stag=0.1"])[0]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 3 and "no class stag;" in told[2]
+    (named, again) = node.middleware.published[topics.LABEL_INFO]
+    assert [each.class_name for each in named.class_map] == ["deer", "person", "car"]
+    assert again.class_map == named.class_map
+    node.feed(recording.static_messages() + recording.set_messages(0))
+    (message,) = node.middleware.published[topics.LONG_TAIL]
+    assert message.class_names == ["deer", "person", "car"]
+    (objects,) = node.middleware.published[topics.OBJECTS]
+    assert len(objects.objects) == len(message.detections) > 0
+
+
 def test_memory_is_forgotten_when_asked(live_node: LiveNode, recording: Any) -> None:
     node = live_node()
     node.feed(recording.static_messages() + recording.set_messages(0) + recording.set_messages(1))

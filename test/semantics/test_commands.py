@@ -26,6 +26,18 @@ def test_a_class_can_be_called_otherwise(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_all_classes_of_a_list_have_anchors(tmp_path, capsys):
+    out, classes = tmp_path / "anchors.safetensors", tmp_path / "own.yaml"
+    classes.write_text("name: own\nclasses: [{name: Car, words: bus}, {name: child}]\n")
+    assert main(["anchors", "--classes", str(classes), "truck", "-o", str(out)]) == 0
+    made = load_anchors(out)
+    assert made.names == ("Car", "child", "truck") and "a bus on the road." in made.prompts
+    assert main(["anchors", "--classes", "nuscenes", "-o", str(out)]) == 0
+    assert len(load_anchors(out).names) == 10
+    capsys.readouterr()
+    assert main(["anchors", "-o", str(out)]) == 2 and "name at least one" in capsys.readouterr().err
+
+
 def test_words_the_model_never_saw_are_told(tmp_path, capsys):
     out = tmp_path / "anchors.safetensors"
     assert main(["anchors", "bus", "giraffe", "--json", "-o", str(out)]) == 0

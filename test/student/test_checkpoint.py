@@ -8,9 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from semlt3d_ros.checkpoints.checkpoint import load_student, read_header, save_checkpoint
+from semlt3d_ros.checkpoints.checkpoint import (
+    load_student,
+    read_checkpoint,
+    read_classes,
+    read_header,
+    save_checkpoint,
+)
+from semlt3d_ros.core.classes import ClassInfo, ClassList
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import LT3D
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.student.student import Student
 
@@ -42,11 +49,47 @@ def rewritten(path, change):
     save_file(tensors, path, {"semlt3d": json.dumps(header)})
 
 
-def test_other_classes_are_refused_by_name(checkpoint) -> None:
-    names = ["wheelchair" if name == "child" else name for name in CLASS_NAMES]
-    rewritten(checkpoint, lambda tensors, header: header["config"].update(class_names=names))
-    with pytest.raises(ConfigurationError, match=r"other classes.*unknown: \['wheelchair'\]; missing: \['child'\]"):
-        load_student(checkpoint)
+OWN = ClassList("own", (ClassInfo("deer", range_m=80.0, group="few"), ClassInfo("car", words="motor car")))
+
+
+@pytest.fixture
+def own(tmp_path, config):
+    """A checkpoint of two classes of one's own."""
+    path = tmp_path / "own.safetensors"
+    save_checkpoint(path, Student(replace(config, class_names=OWN.names)), "own", {}, classes=OWN)
+    return path
+
+
+def test_a_checkpoint_carries_its_own_classes(own, frames) -> None:
+    assert read_checkpoint(own).classes == read_classes(own) == OWN
+    detector = Detector.load(own)
+    assert detector.classes == OWN and detector.class_names == ("deer", "car")
+    found = detector.detect(frames[0])
+    assert found.class_names == ("deer", "car") and found.class_groups == ("few", "")
+    assert found.confidences.shape[1] == 2
+
+
+def test_of_a_checkpoint_that_names_its_classes_alone_what_is_known_by_the_names_holds(own, checkpoint) -> None:
+    for path in (own, checkpoint):
+        rewritten(path, lambda tensors, header: header.pop("classes"))
+    assert read_classes(checkpoint) == LT3D
+    deer, car = read_classes(own).classes
+    assert car == LT3D.classes[0] and deer == ClassInfo("deer")
+
+
+def test_classes_that_are_not_those_of_the_logits_are_refused(own) -> None:
+    rewritten(own, lambda tensors, header: header["config"].update(class_names=["deer", "tram"]))
+    with pytest.raises(ConfigurationError, match=r"own\.safetensors'.*deer, car.*logits.*deer, tram"):
+        load_student(own)
+    rewritten(own, lambda tensors, header: header["classes"].update(classes=[{"name": "deer", "legs": 4}]))
+    with pytest.raises(ConfigurationError, match=r"own\.safetensors'.*legs"):
+        load_student(own)
+
+
+def test_classes_of_another_student_are_not_written(tmp_path, config) -> None:
+    with pytest.raises(ValueError, match="deer"):
+        save_checkpoint(tmp_path / "x.safetensors", Student(config), "x", {}, classes=OWN)
+    assert not (tmp_path / "x.safetensors").exists()
 
 
 def test_fewer_class_logits_than_names_are_refused(checkpoint) -> None:

@@ -104,10 +104,7 @@ def test_learning_rate_warms_up_and_decays() -> None:
             r"top_crop of what is simulated \(0.25\) and of the student \(0.5\) differ",
         ),
         (("frames: 16, batch: 2", "frames: 16, restart_after: 16"), "restart_after is 16"),
-        (
-            ("student:", "student:\n  class_names: [car, tram]"),
-            "class_names of the student are not those of the labels",
-        ),
+        (("student:", "classes: lt4d\nstudent:"), "classes: there is no classes file 'lt4d'.*lt3d, nuscenes"),
         (("student:", "student: ["), "not YAML"),
         (("schedule: {frames", "schedule: 3 #"), "must be a mapping"),
     ],

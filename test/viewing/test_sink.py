@@ -11,10 +11,12 @@ import pytest
 import simplejpeg
 
 from semlt3d_ros.core.cameras import CameraModel
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.frame import Labels, PointCloud
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.rerun_sink import RerunSink
+from semlt3d_ros.viewing.style import IGNORED
 
 
 @pytest.fixture
@@ -125,6 +127,17 @@ def test_classes_added_by_language_are_shown_like_others(record, frame, detectio
     told = replace(detections, confidences=np.hstack([detections.confidences, added]), class_names=names)
     assert record((frame, told))["/world/ego/detections"][0]["Boxes3D:labels"][0] == "fallen tree 0.95"
     assert "fallen tree 0.95" in confidence_page(frame, told, 0.3)
+
+
+def test_boxes_of_other_classes_are_drawn_with_their_names_and_colours(record, frame, detections, labels):
+    names = ("deer", "person", "tram")
+    own = replace(detections, confidences=detections.confidences[:, [0, 9, 3]], class_names=names)
+    true = Labels(labels.boxes, np.array([2, ABSENT, 0]), class_names=names)
+    rows = record((frame, own, true))
+    shown = rows["/world/ego/detections"][0]
+    assert [text.split()[0] for text in shown["Boxes3D:labels"]] == ["deer", "tram", "person"]
+    assert len(set(shown["Boxes3D:colors"])) == 3
+    assert rows["/world/ego/truth"][0]["Boxes3D:labels"] == ["tram", IGNORED, "deer"]
 
 
 def test_dense_clouds_are_thinned_and_empty_ones_are_none(record, frame):
