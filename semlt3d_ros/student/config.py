@@ -30,6 +30,8 @@ class StudentConfig(Checked):
         top_crop: share of the full image's height that is cut off at the top (sky) before scaling.
         backbone: a timm model name that offers ``features_only``, or ``v2_99_ese`` (see ``student.backbone``).
         backbone_args: further keyword arguments for ``timm.create_model``.
+        image_mean, image_deviation: of red, green and blue in grey levels, by which images are normalised. The defaults
+            are ImageNet's rounded, with which the shipped checkpoint has learnt; published weights want them exact.
         pretrained: load timm's pretrained weights when a fresh student is made (needs the network or a local cache).
         strides: feature strides used, finest first.
         width: channels of features and queries.
@@ -38,9 +40,16 @@ class StudentConfig(Checked):
         cross_attention: how queries look at the images: ``sampled`` at projected key points of every level (Far3D), or
             ``global``ly at all tokens of stride 16 (StreamPETR).
         depth_points: points along each token's ray that make its 3D position embedding; ``global`` only.
+        token_height_m: height of such a point that counts as 1, as ``range_m`` does on the ground; points farther up or
+            down count as 1 too. 0 takes ``range_m`` for the height as well, which leaves it hardly any weight.
+        gated_tokens: let what a token shows scale its position embedding (PETRv2's featurised embedding).
+        azimuth_octaves: sine waves of a query's direction in its position encoding, each of twice the frequency of the
+            one before; 0 gives the direction as two plain numbers.
         block: what follows attention in each layer: a ``plain`` feed-forward network, experts routed by the query's
             features (``feature_experts``), or by its similarity to the language anchors (``language_experts``).
         feed_forward: hidden width of the plain network.
+        dropout: share of attention weights, of what attention and feed-forward network add, and of the latter's hidden
+            units that training leaves out.
         experts, experts_used: routed experts, and how many of them each query takes.
         expert_width, shared_width: hidden width of each routed expert, and of the one that every query takes.
         language_width: dimension of the language anchors; 0 for a student without language.
@@ -65,7 +74,10 @@ class StudentConfig(Checked):
         *positive("image_width", "image_height", "width", "layers", "heads", "depth_points", "feed_forward"),
         *positive("key_points", "view_limit", "range_m", "depth_bins"),
         *not_negative("suppression_radius_m", "max_boxes"),
+        *not_negative("token_height_m", "azimuth_octaves"),
         *share("score_floor"),
+        rule(lambda c: 0.0 <= c.dropout < 1.0, "dropout must lie in [0, 1), not {0.dropout}"),
+        rule(lambda c: min(c.image_deviation) > 0, "image_deviation must be positive, not {0.image_deviation}"),
         _choice("cross_attention"),
         _choice("block"),
         rule(
@@ -117,6 +129,8 @@ class StudentConfig(Checked):
     top_crop: float = 0.25
     backbone: str = "resnet10t"
     backbone_args: dict[str, Any] = field(default_factory=dict)
+    image_mean: tuple[float, float, float] = (123.7, 116.3, 103.5)
+    image_deviation: tuple[float, float, float] = (58.4, 57.1, 57.4)
     pretrained: bool = False
     strides: tuple[int, ...] = (8, 16, 32)
     width: int = 96
@@ -124,8 +138,12 @@ class StudentConfig(Checked):
     heads: int = 4
     cross_attention: Literal["sampled", "global"] = "sampled"
     depth_points: int = 64
+    token_height_m: float = 0.0
+    gated_tokens: bool = False
+    azimuth_octaves: int = 0
     block: Literal["plain", "feature_experts", "language_experts"] = "plain"
     feed_forward: int = 256
+    dropout: float = 0.0
     experts: int = 4
     experts_used: int = 2
     expert_width: int = 64

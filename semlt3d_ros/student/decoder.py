@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from semlt3d_ros.student.attention import ImageContext, SampledAttention
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.experts import Routing, make_block
-from semlt3d_ros.student.geometry import decode_boxes
+from semlt3d_ros.student.geometry import decode_boxes, ray_axes
 from semlt3d_ros.student.global_attention import GlobalAttention
 from semlt3d_ros.student.image_head import PRIOR_LOGIT
 
@@ -59,15 +59,19 @@ class LayerOutput:
 
 
 class PositionEncoding(nn.Module):
-    """Queries' positions: sine waves of log range, height and the direction, mixed by a small network."""
+    """Queries' positions: sine waves of log range and height, and the direction, mixed by a small network.
+
+    Where tokens are found by their position embedding (``global``), directions must be told apart finely: sine waves of
+    the azimuth can say them, besides two plain numbers.
+    """
 
     _FREQUENCIES = 8
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.mix = nn.Sequential(
-            nn.Linear(self._FREQUENCIES * 4 + 2, width), nn.ReLU(inplace=True), nn.Linear(width, width)
-        )
+        self.azimuth_octaves, width = config.azimuth_octaves, config.width
+        inputs = self._FREQUENCIES * 4 + 2 + 2 * config.azimuth_octaves
+        self.mix = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, width))
 
     def forward(self, references: Tensor) -> Tensor:
         """(..., C) encodings of points (..., 3) in metres."""
@@ -76,7 +80,12 @@ class PositionEncoding(nn.Module):
         octaves = math.pi * 2.0 ** torch.arange(self._FREQUENCIES, device=references.device, dtype=torch.float32)
         waves = values[..., None] * octaves
         direction = references[..., :2] / (1.0 + distance[..., None])
-        return self.mix(torch.cat([waves.sin().flatten(-2), waves.cos().flatten(-2), direction], dim=-1))
+        encoded = [waves.sin().flatten(-2), waves.cos().flatten(-2), direction]
+        cos, sin = ray_axes(references)
+        for _ in range(self.azimuth_octaves):
+            encoded += [cos[..., None], sin[..., None]]
+            cos, sin = cos * cos - sin * sin, 2 * sin * cos  # of twice the angle
+        return self.mix(torch.cat(encoded, dim=-1))
 
 
 class LanguageProjection(nn.Module):
@@ -110,13 +119,14 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         width = config.width
-        self.self_attention = nn.MultiheadAttention(width, config.heads, batch_first=True)
+        self.self_attention = nn.MultiheadAttention(width, config.heads, config.dropout, batch_first=True)
         self.cross_attention = (
             SampledAttention(config) if config.cross_attention == "sampled" else GlobalAttention(config)
         )
         self.feed_forward = make_block(config)
         self.language = LanguageProjection(config) if config.language_width else None
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.dropout = nn.Dropout(config.dropout)
         self.classify = nn.Sequential(
             nn.Linear(width, width),
             nn.LayerNorm(width),
@@ -151,13 +161,14 @@ class DecoderLayer(nn.Module):
         mixed, _ = self.self_attention(
             placed, keys, values, key_padding_mask=hidden, attn_mask=attention_mask, need_weights=False
         )
-        queries = self.norms[0](queries + mixed)
-        queries = self.norms[1](queries + self.cross_attention(queries + position, references, context))
+        queries = self.norms[0](queries + self.dropout(mixed))
+        seen = self.cross_attention(queries + position, references, context)
+        queries = self.norms[1](queries + self.dropout(seen))
         projected = aligned = similarity = None
         if self.language is not None:
             projected, aligned, similarity = self.language(queries, anchors)
         thought, routing = self.feed_forward(queries, similarity)
-        queries = self.norms[2](queries + thought)
+        queries = self.norms[2](queries + self.dropout(thought))
         regression = self.regress(queries)
         return queries, LayerOutput(
             self.classify(queries), regression[..., :10], regression[..., 10], references, queries, projected, aligned,
@@ -172,7 +183,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.position = PositionEncoding(config.width)
+        self.position = PositionEncoding(config)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         if config.language_width:
             self.register_buffer("language_anchors", torch.zeros(len(config.class_names), config.language_width))

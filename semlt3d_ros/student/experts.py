@@ -31,13 +31,15 @@ class Routing:
 class FeedForward(nn.Module):
     """The plain two-layer network of a transformer block."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, width))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, similarity: Tensor | None) -> tuple[Tensor, None]:
         """(B, Q, C) to (B, Q, C); there is no routing."""
-        return self.net(queries), None
+        enter, activate, leave = self.net
+        return leave(self.dropout(activate(enter(queries)))), None
 
 
 class Experts(nn.Module):
@@ -59,6 +61,7 @@ class Experts(nn.Module):
         self.widths = (config.shared_width, config.experts * config.expert_width)
         self.enter = nn.Linear(config.width, sum(self.widths))
         self.leave = nn.Linear(sum(self.widths), config.width)
+        self.dropout = nn.Dropout(config.dropout)
         self.leave_bias = nn.Parameter(torch.zeros(config.experts, config.width))
         seen = len(config.class_names) if self.by_language else config.width
         # Cosines to the anchors of a real language space crowd together (0.6 to 0.9): their differences must count.
@@ -73,10 +76,11 @@ class Experts(nn.Module):
         hidden = self.enter(queries)
         # Weights are not negative, so they may act before the ReLU; in place, since fresh memory costs more than this.
         hidden[..., self.widths[0] :].unflatten(-1, (self.experts, -1)).mul_(weights[..., None])
-        result = self.leave(F.relu_(hidden)) + weights @ self.leave_bias
+        result = self.leave(self.dropout(F.relu_(hidden))) + weights @ self.leave_bias
         return result, Routing(probabilities, weights)
 
 
 def make_block(config: StudentConfig) -> FeedForward | Experts:
     """The block that ``config.block`` names."""
-    return FeedForward(config.width, config.feed_forward) if config.block == "plain" else Experts(config)
+    plain = config.block == "plain"
+    return FeedForward(config.width, config.feed_forward, config.dropout) if plain else Experts(config)

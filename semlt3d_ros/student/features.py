@@ -46,8 +46,8 @@ class ImageFeatures(nn.Module):
         self.geometry = nn.Sequential(
             nn.Linear(self._GEOMETRY, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
         )
-        self.register_buffer("mean", torch.tensor([123.7, 116.3, 103.5]), persistent=False)
-        self.register_buffer("deviation", torch.tensor([58.4, 57.1, 57.4]), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.image_mean), persistent=False)
+        self.register_buffer("deviation", torch.tensor(config.image_deviation), persistent=False)
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Feature maps of all views, finest first: (B, V, C, H / stride, W / stride) each."""

@@ -20,23 +20,43 @@ def linear_increasing_depths(points: int, nearest_m: float, farthest_m: float) -
 
 
 class DepthPointEncoding(nn.Module):
-    """3D position embedding of image tokens: the points along each token's ray, through a small network."""
+    """3D position embedding of image tokens: the points along each token's ray, through a small network.
+
+    With ``gated_tokens``, what a token shows scales the channels of its embedding (PETRv2, Liu et al., ICCV 2023).
+    """
 
     depths: Tensor
+    unit: Tensor
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.range_m = config.range_m
+        height_m = config.token_height_m or config.range_m
+        self.clips_height = config.token_height_m > 0
         depths = linear_increasing_depths(config.depth_points, 2 * MIN_DEPTH_M, _REACH * config.range_m)
         self.register_buffer("depths", depths, persistent=False)
+        self.register_buffer("unit", torch.tensor([config.range_m, config.range_m, height_m]), persistent=False)
         self.mix = nn.Sequential(
             nn.Linear(config.depth_points * 3, config.width * 2),
             nn.ReLU(inplace=True),
             nn.Linear(config.width * 2, config.width),
         )
+        gate = nn.Sequential(
+            nn.Linear(config.width, config.width),
+            nn.ReLU(inplace=True),
+            nn.Linear(config.width, config.width),
+            nn.Sigmoid(),
+        )
+        self.gate = gate if config.gated_tokens else None
 
     def forward(self, context: ImageContext, level: int) -> Tensor:
         """(B, V * h * w, C) embeddings of the cells of a feature level."""
+        embeddings = self.mix(self.coordinates(context, level).flatten(-2)).flatten(1, 2)
+        if self.gate is not None:
+            embeddings = embeddings * self.gate(context.features[level].permute(0, 1, 3, 4, 2).flatten(1, 3))
+        return embeddings
+
+    def coordinates(self, context: ImageContext, level: int) -> Tensor:
+        """(B, V, h * w, depth_points, 3) points of the cells of a feature level, as shares of range and height."""
         batch, (h, w) = context.batch, context.features[level].shape[-2:]
         pixels = cell_centers(h, w, context.strides[level], batch.images.device).flatten(0, 1)
         points = unproject(
@@ -45,7 +65,8 @@ class DepthPointEncoding(nn.Module):
             batch.intrinsics[:, :, None, None],
             batch.T_ego_camera[:, :, None, None],
         )
-        return self.mix((points / self.range_m).flatten(-2)).flatten(1, 2)
+        shares = points / self.unit
+        return torch.cat([shares[..., :2], shares[..., 2:].clamp(-1.0, 1.0)], -1) if self.clips_height else shares
 
 
 class GlobalAttention(nn.Module):
@@ -53,7 +74,7 @@ class GlobalAttention(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(config.width, config.heads, batch_first=True)
+        self.attention = nn.MultiheadAttention(config.width, config.heads, config.dropout, batch_first=True)
 
     def forward(self, queries: Tensor, references: Tensor, context: ImageContext) -> Tensor:
         """Gather features for queries (B, Q, C), which include their position encoding.

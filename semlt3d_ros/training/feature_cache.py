@@ -27,7 +27,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path, encoder: nn.Module) -> None:
         digest = hashlib.blake2b(digest_size=8)
-        for name, values in sorted(encoder.state_dict().items()):
+        for name, values in sorted({**encoder.state_dict(), **dict(encoder.named_buffers())}.items()):
             digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
         self._folder = folder / digest.hexdigest()
 
