@@ -74,7 +74,9 @@ def test_model_counts_its_parts(imported, answer):
     assert figures["flops_per_frame"]["backbone"] > 0
 
 
-@pytest.mark.parametrize("words", [["train", "config/recipes/demo_clips.yaml"], ["calibrate", "{}", "x.yaml", "-o", "y"]])
+@pytest.mark.parametrize(
+    "words", [["train", "config/recipes/demo_clips.yaml"], ["calibrate", "{}", "x.yaml", "-o", "y"]]
+)
 def test_training_with_it_is_refused(imported, words):
     """Only commands that run a model take it."""
     from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
