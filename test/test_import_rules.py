@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "sensing",
         "student",
         "teacher",
+        "viewing",
     },
     "viewing": {"core", "messages", "sensing", "bags"},
     "checking": {"core", "messages", "sensing"},
@@ -73,6 +74,7 @@ ONLY_IN = {
     "open_clip": "semantics/",
     "pandas": "datasets/",
     "pyarrow": "datasets/",
+    "tensorboard": "training/",
 }
 """Optional packages to the one place that imports them."""
 

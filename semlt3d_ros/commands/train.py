@@ -33,5 +33,6 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.run import train
 
     result = train(options.recipe, options.out, options.resume, progress=for_people(options))
-    print_result(result, options)
+    if result is not None:  # of several processes only the first one prints
+        print_result(result, options)
     return 0

@@ -28,7 +28,7 @@ from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.frame import Frame, SampleInfo
 from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.core.outputs import whole, write_whole
 from semlt3d_ros.datasets.shards import SHARD_SUFFIX, write_shard
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.messages import topics
@@ -139,18 +139,32 @@ def decode_bag(job: BagJob, progress: Progress = lambda share: None) -> None:
     Raises:
         ConfigurationError: it is no bag, its cameras are not found, or there is no room.
     """
-    with whole(job.folder, folder=True, durable=False) as draft, BagSource(job.bag) as source:
-        reading = _Reading(job, source)
-        count = sum(_write_shard(draft, number, part) for number, part in enumerate(reading.parts(progress)))
-        values = {
-            "bag": job.bag.name,
-            "frames": count,
-            "left_out": dict(reading.left_out),
-            "data_sets": sorted({name for name, _ in reading.scenes}),
-            "scenes": [scene for _, scene in reading.scenes],
-            "faults": [fault.to_json() for fault in reading.faults()],
-        }
-        (draft / INDEX_NAME).write_text(json.dumps(values, indent=1))
+    try:
+        with whole(job.folder, folder=True, durable=False) as draft:
+            if job.is_done:  # another process was faster
+                raise _AlreadyThere
+            with BagSource(job.bag) as source:
+                _decode(job, source, draft, progress)
+    except _AlreadyThere:
+        pass
+
+
+class _AlreadyThere(Exception):
+    pass
+
+
+def _decode(job: BagJob, source: BagSource, folder: Path, progress: Progress) -> None:
+    reading = _Reading(job, source)
+    count = sum(_write_shard(folder, number, part) for number, part in enumerate(reading.parts(progress)))
+    values = {
+        "bag": job.bag.name,
+        "frames": count,
+        "left_out": dict(reading.left_out),
+        "data_sets": sorted({name for name, _ in reading.scenes}),
+        "scenes": [scene for _, scene in reading.scenes],
+        "faults": [fault.to_json() for fault in reading.faults()],
+    }
+    write_whole(folder / INDEX_NAME, json.dumps(values, indent=1))
 
 
 @dataclass

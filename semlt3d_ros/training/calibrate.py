@@ -29,8 +29,8 @@ from semlt3d_ros.student.confidence_calibration import Calibration, fit, fit_sca
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.frames import open_frames
-from semlt3d_ros.training.loop import judged
 from semlt3d_ros.training.recipe import load_recipe, settings_of, unfit_images
+from semlt3d_ros.training.validation import judged
 
 LANGUAGE_SHARES: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the language-aligned logits that are tried on validation frames."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_header, save_checkpoint
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_header
 from semlt3d_ros.core.checks import Checked, Checks, rule
 from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
@@ -21,11 +21,13 @@ from semlt3d_ros.core.processes import deaf_to_ctrl_c
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.training.engine import STATE_NAME
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.frames import open_frames
-from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer, detected, rehearse
 from semlt3d_ros.training.recipe import Recipe, settings_of, unfit_images
+from semlt3d_ros.training.run import train_recipe
+from semlt3d_ros.training.student_task import rehearse
+from semlt3d_ros.training.validation import detected
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def _run(job: _Job) -> str:
         if row.trained_as:
             result = _result(folder, (base, replace(row, name=row.trained_as), seed))
             raise ConfigurationError(f"'{checkpoint}' is missing; remove '{result}' to have it trained again")
-        _train(recipe, folder, checkpoint)
+        _train(recipe, checkpoint)
     values = {"base": base.name, "row": row.name, "seed": seed, "steps": read_header(checkpoint)["provenance"]["steps"]}
     values |= _read(path) if path.exists() else {}
     for name, test in _tests_to_do(experiment, folder, run).items():
@@ -271,19 +273,9 @@ def _run(job: _Job) -> str:
     return recipe.name
 
 
-def _train(recipe: Recipe, folder: Path, checkpoint: Path) -> None:
-    place = folder / f"{recipe.name}.training"
-    place.mkdir(exist_ok=True)
-    semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
-    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
-        trainer = Trainer(recipe, frames, place, _device(), semantics)
-        trainer.resume()
-        trainer.run()
-    language = None if semantics is None else semantics.describe()
-    save_checkpoint(
-        checkpoint, trainer.averaged_student, recipe.name, {"steps": trainer.step}, language, None, recipe.class_list
-    )
-    trainer.state_path.unlink(missing_ok=True)
+def _train(recipe: Recipe, checkpoint: Path) -> None:
+    train_recipe(recipe, checkpoint, {}, resume=True, validated=False)
+    (checkpoint.with_suffix(".training") / STATE_NAME).unlink(missing_ok=True)
 
 
 def _evaluate(recipe: Recipe, checkpoint: Path, test: DataSpec) -> dict[str, Any]:
@@ -293,7 +285,8 @@ def _evaluate(recipe: Recipe, checkpoint: Path, test: DataSpec) -> dict[str, Any
     if recipe.frozen_images:
         student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
     with open_frames([test], recipe.data_folder, recipe.student) as frames:
-        report = evaluate(detected(Detector(student, trained.version, _device()), frames), settings_of(recipe))
+        detector = Detector(student, trained.version, _device())
+        report = evaluate(detected(detector, frames, frames.drives()), settings_of(recipe))
     return {"nds": report.nds, **report.to_json()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions, crop_region
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.losses.targets import SeenRegions
 from semlt3d_ros.semantics.anchors import make_anchors
@@ -71,16 +71,10 @@ class Semantics:
         """For a checkpoint's header: which CLIP the anchors are from, and the prompts they were made of."""
         return {"source": self.anchors.source, "prompts": list(self.anchors.prompts)}
 
-    def seen(self, index: int, frame: Frame, regions: Callable[[int], FrameRegions]) -> SeenRegions:
-        """What the CLIP sees of a frame's labels.
-
-        Args:
-            index: number of the frame; what was seen in it is remembered.
-            frame: the frame.
-            regions: gives the regions that are stored with a frame.
-        """
+    def seen(self, index: int, frames: Frames) -> SeenRegions:
+        """What the CLIP sees of the labels of frame ``index``; it is remembered."""
         if index not in self._known:
-            self._known[index] = self._look(frame, regions(index))
+            self._known[index] = self._look(frames.frame(index), frames.regions(index))
         return self._known[index]
 
     def _look(self, frame: Frame, stored: FrameRegions) -> SeenRegions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,8 @@ from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.training.samplers import Sampling
+
+_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,17 @@ class Schedule(Checked):
         ema: decay of the averaged weights, which are what is evaluated and saved.
         evaluate_every: steps between evaluations on validation frames; 0 evaluates only at the end.
         save_every: steps between saved training states.
+        log_every: steps between two lines of losses in the log.
         precision: ``"float32"`` or ``"bfloat16"`` (autocast).
+        workers: processes that load frames ahead; None takes some beside a GPU and none on the CPU, where they would
+            take its time from the learning.
     """
 
     TITLE: ClassVar[str] = "schedule"
     CHECKS: ClassVar[Checks] = (
-        *positive("frames", "batch", "learning_rate", "clip", "save_every"),
+        *positive("frames", "batch", "learning_rate", "clip", "save_every", "log_every"),
         *not_negative("backbone_rate", "restart_rate", "weight_decay", "evaluate_every"),
+        rule(lambda s: s.workers is None or s.workers >= 0, "workers must not be negative, not {0.workers}"),
         *share("warmup", "ema"),
         rule(
             lambda s: 0 <= s.restart_after < s.frames,
@@ -69,7 +76,15 @@ class Schedule(Checked):
     ema: float = 0.999
     evaluate_every: int = 500
     save_every: int = 200
+    log_every: int = 50
     precision: Literal["float32", "bfloat16"] = "float32"
+    workers: int | None = None
+
+    def workers_for(self, device: str) -> int:
+        """Loader processes of a process that computes on a device."""
+        if self.workers is not None:
+            return self.workers
+        return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.startswith("cuda") else 0
 
 
 def _range(name: str) -> Check:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,25 @@ from rich.progress import (
 
 import semlt3d_ros
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.opening import Progress as SourceProgress
 from semlt3d_ros.datasets.recorded import find_bags, refuse_overlap
+from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.evaluation.report import Report
+from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import calibrate
+from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer, rehearse
+from semlt3d_ros.training.ranks import Ranks, joined
 from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
+from semlt3d_ros.training.record import Record
+from semlt3d_ros.training.student_task import StudentTask, rehearse
+from semlt3d_ros.training.tensorboard import Board
 
 _COLUMNS = (
     BarColumn(),
@@ -40,17 +52,57 @@ _COLUMNS = (
 )
 
 
-def train(recipe_path: Path, out: Path | None = None, resume: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train by a recipe: simulate what data is missing, train, calibrate, evaluate, write the checkpoint.
+@dataclass(frozen=True)
+class Trained:
+    """What came of a run.
+
+    Attributes:
+        checkpoint: the file that was written.
+        steps: optimisation steps.
+        parameters: of the student.
+        report: figures of the calibrated student on validation; None where it was neither calibrated nor evaluated.
+        calibration: those of ``Fitted.summary``; empty without calibration.
+        faults: what of recordings could not be used.
+    """
+
+    checkpoint: Path
+    steps: int
+    parameters: int
+    report: Report | None
+    calibration: dict[str, Any]
+    faults: FaultLog
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and for JSON."""
+        report = self.report
+        figures = {} if report is None else {"map": report.map, "groups": report.groups, "ap": report.ap}
+        return {
+            "checkpoint": str(self.checkpoint),
+            "steps": self.steps,
+            **figures,
+            **self.calibration,
+            "parameters": self.parameters,
+            "faults": self.faults.to_json(),
+        }
+
+
+def train(
+    recipe_path: Path, out: Path | None = None, resume: bool = False, progress: bool = True
+) -> dict[str, Any] | None:
+    """Train by a recipe: simulate or decode what data is missing, train, calibrate, evaluate, write the checkpoint.
+
+    Processes that torchrun has started share the work, each with a part of the batch.
 
     Args:
         recipe_path: YAML recipe.
-        out: the checkpoint to write; ``build/<name>.safetensors`` by default. State and log lie in a folder beside it.
+        out: the checkpoint to write; ``build/<name>.safetensors`` by default. State, log and pictures lie in a folder
+            beside it.
         resume: go on where an interrupted run of the same recipe stopped.
-        progress: show progress bars.
+        progress: show progress bars, and where the run can be followed.
 
     Returns:
-        ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters`` and those of ``Fitted.summary``.
+        ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters``, ``faults`` and those of
+        ``Fitted.summary``; None in the processes beside the first.
 
     Raises:
         ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
@@ -61,42 +113,95 @@ def train(recipe_path: Path, out: Path | None = None, resume: bool = False, prog
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
     refuse_overlap(recipe.train, recipe.validation)
     rehearse(recipe)
+    with joined() as ranks:
+        trained = train_recipe(recipe, out, provenance(recipe_path, recipe), resume, progress, ranks=ranks)
+    return None if trained is None else trained.to_json()
+
+
+def train_recipe(
+    recipe: Recipe,
+    out: Path,
+    origin: dict[str, Any],
+    resume: bool = False,
+    progress: bool = False,
+    validated: bool = True,
+    ranks: Ranks | None = None,
+) -> Trained | None:
+    """Train a student and write its checkpoint: what every command does that trains one.
+
+    Args:
+        recipe: the run.
+        out: the checkpoint; state, log and pictures lie in a folder beside it.
+        origin: its provenance, to which steps and data are added.
+        resume: go on where an interrupted run stopped.
+        progress: show progress bars, and where the run can be followed.
+        validated: evaluate along the way, calibrate at the end; without, the validation data is not touched.
+        ranks: the processes that share the work.
+
+    Returns:
+        What came of it; None in the processes beside the first.
+    """
+    ranks = ranks or Ranks(device="cuda" if torch.cuda.is_available() else "cpu")
+    folder = out.with_suffix(".training")
     semantics = Semantics(recipe, recipe.data_folder / "regions") if recipe.student.language_width else None
-    require_place(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with (
-        Progress(*_COLUMNS, console=Console(stderr=True), disable=not progress) as bar,
-        open_frames(recipe.validation, recipe.data_folder, recipe.student, progress=_shown(bar)) as validation,
-        open_frames(recipe.train, recipe.data_folder, recipe.student, progress=_shown(bar)) as frames,
-    ):
-        faults = FaultLog([*validation.faults, *frames.faults])
-        trainer = Trainer(recipe, frames, folder, device, semantics)
+    if ranks.leads:
+        require_place(out)
+        folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        console = Console(stderr=True)
+        bar = stack.enter_context(Progress(*_COLUMNS, console=console, disable=not (progress and ranks.leads)))
+
+        def opened(specs: Sequence[DataSpec]) -> Frames:
+            shown = _shown(bar)
+            return stack.enter_context(open_frames(specs, recipe.data_folder, recipe.student, ranks.prepares, shown))
+
+        validation = opened(recipe.validation) if validated else None
+        frames = opened(recipe.train)
+        task = StudentTask(recipe, frames, validation, semantics, ranks)
+        engine = Engine(task, recipe.schedule, folder, ranks, recipe.validation_frames)
         if resume:
-            trainer.resume()
-        task = bar.add_task("training", total=trainer.steps, completed=trainer.step)
+            engine.resume()
+        record = _record(folder, console if progress else None) if ranks.leads else None
+        shown_task = bar.add_task("training", total=engine.steps, completed=engine.step)
 
         def show(step: int, _: int, losses: dict[str, float]) -> None:
-            bar.update(task, completed=step, description=f"loss {losses['total']:.3f}")
+            bar.update(shown_task, completed=step, description=f"loss {losses['total']:.3f}")
 
-        trainer.run(validation, show)
-        student = trainer.averaged_student
-        fitted = calibrate(student, validation, settings_of(recipe), device)
-    student.config, report = fitted.config, fitted.report
-    language = None if semantics is None else semantics.describe()
-    origin = provenance(recipe_path, recipe, trainer.step, frames.provenance)
-    save_checkpoint(out, student, recipe.name, origin, language, fitted.calibration, recipe.class_list)
-    write_whole(folder / "report.json", json.dumps({**report.to_json(), **fitted.summary()}, indent=1))
-    return {
-        "checkpoint": str(out),
-        "steps": trainer.step,
-        "map": report.map,
-        "groups": report.groups,
-        "ap": report.ap,
-        **fitted.summary(),
-        "parameters": sum(parameter.numel() for parameter in trainer.student.parameters()),
-        "faults": faults.to_json(),
-    }
+        engine.run(show, record)
+        if not ranks.leads:
+            return None
+        student = engine.averaged.module
+        assert isinstance(student, Student)
+        fitted = None if validation is None else calibrate(student, validation, settings_of(recipe), ranks.device)
+        if fitted is not None:
+            student.config = fitted.config
+            write_whole(folder / "report.json", json.dumps({**fitted.report.to_json(), **fitted.summary()}, indent=1))
+            if record is not None and validation is not None:
+                record.pictures(engine.step, task.pictures(student))
+        origin = {**origin, "steps": engine.step, "data": frames.provenance}
+        language = None if semantics is None else semantics.describe()
+        calibration = None if fitted is None else fitted.calibration
+        save_checkpoint(out, student, recipe.name, origin, language, calibration, recipe.class_list)
+    opened_frames = [frames] if validation is None else [validation, frames]
+    return Trained(
+        out,
+        engine.step,
+        sum(parameter.numel() for parameter in student.parameters()),
+        None if fitted is None else fitted.report,
+        {} if fitted is None else fitted.summary(),
+        FaultLog(fault for each in opened_frames for fault in each.faults),
+    )
+
+
+def _record(folder: Path, console: Console | None) -> Record:
+    """A run's record, in TensorBoard too where that is installed; ``console`` is told where to look."""
+    try:
+        board, told = Board(folder), f"follow it by: tensorboard --logdir {folder}"
+    except ConfigurationError as error:
+        board, told = None, f"{error}; the run's log and pictures are in {folder}"
+    if console is not None:
+        console.print(told, highlight=False, soft_wrap=True)
+    return Record(folder, board)
 
 
 def _shown(bar: Progress) -> SourceProgress:
@@ -121,14 +226,12 @@ def reads(recipe_path: Path, recipe: Recipe) -> list[Input]:
     return given + [Input("the bag", bag) for bag in sorted(bags)]
 
 
-def provenance(recipe_path: Path, recipe: Recipe, steps: int, data: list[dict[str, Any]]) -> dict[str, Any]:
-    """Where a checkpoint comes from: enough to make it again."""
+def provenance(recipe_path: Path, recipe: Recipe) -> dict[str, Any]:
+    """Where a checkpoint comes from: enough to make it again, with the steps and the data that are added."""
     return {
         "recipe": recipe_path.name,
         "recipe_text": recipe_path.read_text(),
-        "steps": steps,
         "seed": recipe.seed,
         "package_version": semlt3d_ros.__version__,
         "torch_version": torch.__version__,
-        "data": data,
     }

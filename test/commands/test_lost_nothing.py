@@ -379,7 +379,7 @@ ELSEWHERE = {
     "bags/source.py",  # unpacks into a temporary folder
     "viewing/server.py",  # its own temporary folder
     "commands/live_run.py",  # logs of child processes
-    "training/loop.py",  # a log that grows
+    "training/record.py",  # a log that grows
 }
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics
-from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe
+from semlt3d_ros.training.student_task import StudentTask
 
 FIGURES = Path(__file__).with_name("first_losses.json")
 SINGLE = """
@@ -62,7 +63,7 @@ def first_losses(text: str, folder: Path) -> list[dict[str, float]]:
     semantics = Semantics(recipe, folder / "regions") if recipe.student.language_width else None
     seen = []
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
-        trainer = Trainer(recipe, frames, folder, "cpu", semantics)
+        trainer = Engine(StudentTask(recipe, frames, semantics=semantics), recipe.schedule, folder)
         step = trainer.train_step
 
         def watched(*arguments):

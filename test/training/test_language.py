@@ -11,12 +11,13 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
+from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.language import Semantics, regions_of
-from semlt3d_ros.training.loop import Trainer
 from semlt3d_ros.training.recipe import load_recipe
 from semlt3d_ros.training.run import train
 from semlt3d_ros.training.streams import StreamFrame
+from semlt3d_ros.training.student_task import StudentTask
 
 NONE = FrameRegions(np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
 LANGUAGE = """
@@ -35,6 +36,19 @@ def language_recipe(recipe_path):
     return recipe_path
 
 
+class Given:
+    """One frame, whatever its number."""
+
+    def __init__(self, frame, regions) -> None:
+        self._frame, self._regions = frame, regions
+
+    def frame(self, index):
+        return self._frame
+
+    def regions(self, index):
+        return self._regions
+
+
 def test_a_student_with_language_learns_and_its_checkpoint_says_from_what(language_recipe, tmp_path) -> None:
     out = tmp_path / "language.safetensors"
     train(language_recipe, out, progress=False)
@@ -43,11 +57,12 @@ def test_a_student_with_language_learns_and_its_checkpoint_says_from_what(langua
     recipe = load_recipe(language_recipe)
     semantics = Semantics(recipe, tmp_path / "cache")
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
-        trainer = Trainer(recipe, frames, tmp_path, semantics=semantics)
-        losses = trainer.train_step([StreamFrame(0, True, 0), StreamFrame(2, True, 1)])
+        task = StudentTask(recipe, frames, semantics=semantics)
+        engine = Engine(task, recipe.schedule, tmp_path)
+        losses = engine.train_step(task.load([StreamFrame(0, True, 0), StreamFrame(2, True, 1)]))
         assert {"alignment", "denoising_alignment", "distillation", "balance"} <= set(losses)
-        assert losses["distillation"] > 0 and trainer.memory is not None and trainer.memory.started.all()
-    anchors = trainer.student.decoder.language_anchors
+        assert losses["distillation"] > 0 and engine.carried is not None and engine.carried.started.all()
+    anchors = task.student.decoder.language_anchors
     assert torch.allclose(anchors, torch.from_numpy(semantics.anchors.embeddings))
 
 
@@ -58,12 +73,12 @@ def test_stored_regions_are_embedded_once_with_the_view_they_show(language_recip
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
         frame, regions = frames.frame(0), frames.regions(0)
         assert len(regions.labels)
-        found = semantics.seen(0, frame, frames.regions)
+        found = semantics.seen(0, frames)
     assert found.embeddings.shape == (len(frame.labels.boxes), 64)
     seen = np.isfinite(found.embeddings).all(axis=1)
     assert np.array_equal(np.flatnonzero(seen), regions.labels)
     assert np.allclose(np.linalg.norm(found.embeddings[seen], axis=1), 1.0, atol=1e-3)
-    assert semantics.seen(0, frame, lambda index: pytest.fail("asked again")) is found
+    assert semantics.seen(0, None) is found
     cameras = [(view.camera, view.T_ego_camera) for view in frame.views]
     shown = best_regions(frame.labels.boxes[regions.labels], cameras)
     assert [region.view for region in shown] == found.views[regions.labels].tolist()
@@ -73,15 +88,15 @@ def test_stored_regions_are_embedded_once_with_the_view_they_show(language_recip
 def test_regions_are_cut_out_of_the_images_only_when_asked_for(language_recipe, tmp_path) -> None:
     frame = Drive(DriveConfig(5, frames=1, image_size=(448, 256), objects=(10, 14), lidar=None)).frame(0)
     recipe = load_recipe(language_recipe)
-    assert not np.isfinite(Semantics(recipe, tmp_path).seen(0, frame, lambda index: NONE).embeddings).any()
+    assert not np.isfinite(Semantics(recipe, tmp_path).seen(0, Given(frame, NONE)).embeddings).any()
     asked = replace(recipe, language=replace(recipe.language, crop_images=True))
     semantics = Semantics(asked, tmp_path)
-    cut = np.flatnonzero(np.isfinite(semantics.seen(0, frame, lambda index: NONE).embeddings).all(axis=1))
+    cut = np.flatnonzero(np.isfinite(semantics.seen(0, Given(frame, NONE)).embeddings).all(axis=1))
     assert len(cut) >= 1 and cut.tolist() == list(regions_of(frame, 24, 8.0))
     assert (frame.labels.visible_pixels[cut] >= 24).all()
-    blind = semantics.seen(1, replace(frame, views=()), lambda index: NONE)
+    blind = semantics.seen(1, Given(replace(frame, views=()), NONE))
     assert blind.embeddings.shape == (len(frame.labels.boxes), 64) and not np.isfinite(blind.embeddings).any()
-    assert len(semantics.seen(2, replace(frame, labels=None), lambda index: NONE).embeddings) == 0
+    assert len(semantics.seen(2, Given(replace(frame, labels=None), NONE)).embeddings) == 0
 
 
 @pytest.mark.parametrize("crop_images", [False, True])
@@ -92,12 +107,12 @@ def test_hidden_objects_have_no_region(language_recipe, tmp_path, crop_images) -
     recipe = load_recipe(language_recipe)
     recipe = replace(recipe, language=replace(recipe.language, crop_images=crop_images))
     semantics = Semantics(recipe, tmp_path)
-    found = np.isfinite(semantics.seen(0, frame, lambda index: stored).embeddings).all(axis=1)
+    found = np.isfinite(semantics.seen(0, Given(frame, stored)).embeddings).all(axis=1)
     first, second = np.flatnonzero(found)[:2]
     visible = frame.labels.visible_pixels.copy()
     visible[first], visible[second] = 23, -1
     hidden = replace(frame, labels=replace(frame.labels, visible_pixels=visible))
-    again = np.isfinite(semantics.seen(1, hidden, lambda index: stored).embeddings).all(axis=1)
+    again = np.isfinite(semantics.seen(1, Given(hidden, stored)).embeddings).all(axis=1)
     assert np.flatnonzero(found != again).tolist() == [first]
 
 
@@ -107,4 +122,4 @@ def test_a_clip_of_another_dimension_is_refused(language_recipe, tmp_path) -> No
     with pytest.raises(ConfigurationError, match="has dimension 64, the student's language_width is 32"):
         Semantics(other, tmp_path)
     with pytest.raises(ConfigurationError, match="needs a CLIP to learn from"):
-        Trainer(recipe, [], tmp_path)
+        StudentTask(recipe, [])

@@ -1,19 +1,24 @@
 """From a recipe to a checkpoint: rendering, learning, stopping, going on."""
 
 import json
+import random
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.training.engine import Engine, rate_at
 from semlt3d_ros.training.frames import open_frames
-from semlt3d_ros.training.loop import Trainer, rate_at
 from semlt3d_ros.training.recipe import Schedule, load_recipe
 from semlt3d_ros.training.run import train
+from semlt3d_ros.training.state import random_state, set_random_state
 from semlt3d_ros.training.streams import StreamFrame
+from semlt3d_ros.training.student_task import StudentTask
 
 
 def weights(path):
@@ -32,7 +37,10 @@ def test_a_recipe_becomes_a_checkpoint_that_detects(recipe_path, tmp_path) -> No
     detections = Detector.load(out).detect(frame)
     assert detections.stamp == frame.stamp and detections.model_version.startswith("tiny@")
     log = [json.loads(line) for line in (out.with_suffix(".training") / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in log] == [4] and "heat" in log[0]["losses"]
+    assert [line["step"] for line in log] == [4] and "heat" in log[0]["losses"] and "car" in log[0]["ap"]
+    pictures = sorted(out.with_suffix(".training").glob("pictures/*/*.png"))
+    assert [path.parent.name for path in pictures] == ["0000004", "0000008"]
+    assert cv2.imread(str(pictures[0])).shape[1] > 1000
 
 
 class Interrupt(Exception):
@@ -41,45 +49,72 @@ class Interrupt(Exception):
 
 def test_an_interrupted_run_goes_on_where_it_was(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
+    (tmp_path / "a").mkdir()
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
-        whole = Trainer(recipe, frames, tmp_path)
-        (tmp_path / "a").mkdir()
-        whole.folder = tmp_path / "a"
-        whole.run(frames)
+
+        def engine(folder):
+            return Engine(StudentTask(recipe, frames, frames), recipe.schedule, folder)
+
+        whole = engine(tmp_path / "a")
+        whole.run()
 
         def stop_at_three(step, steps, losses):
             if step == 3:
                 raise Interrupt
 
-        broken = Trainer(recipe, frames, tmp_path)
+        broken = engine(tmp_path)
         with pytest.raises(Interrupt):
-            broken.run(frames, stop_at_three)
-        resumed = Trainer(recipe, frames, tmp_path)
+            broken.run(stop_at_three)
+        np.random.seed(0)  # what others draw in the meantime is put back too
+        random.seed(0)
+        resumed = engine(tmp_path)
         assert resumed.resume() == 3
-        resumed.run(frames)
+        resumed.run()
     for key, value in whole.averaged.state_dict().items():
         assert torch.allclose(value.float(), resumed.averaged.state_dict()[key].float(), atol=1e-6), key
 
 
 def test_a_state_of_another_recipe_is_refused(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
-    Trainer(recipe, [], tmp_path).save()
+    Engine(StudentTask(recipe, []), recipe.schedule, tmp_path).save()
     other = replace(recipe, student=replace(recipe.student, width=64))
     with pytest.raises(ConfigurationError, match="does not fit this recipe"):
-        Trainer(other, [], tmp_path).resume()
+        Engine(StudentTask(other, []), other.schedule, tmp_path).resume()
     (tmp_path / "state.safetensors").write_bytes(b"half a fi")
     with pytest.raises(ConfigurationError, match="remove it to start afresh"):
-        Trainer(recipe, [], tmp_path).resume()
+        Engine(StudentTask(recipe, []), recipe.schedule, tmp_path).resume()
 
 
 def test_a_step_that_diverges_changes_no_weight(recipe_path, tmp_path) -> None:
     recipe = load_recipe(recipe_path)
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
-        trainer = Trainer(recipe, frames, tmp_path)
-        before = {key: value.clone() for key, value in trainer.student.named_parameters()}
-        trainer.criterion = lambda *arguments: {"broken": next(trainer.student.parameters()).sum() * float("nan")}
-        trainer.train_step([StreamFrame(1, True, 0), StreamFrame(2, True, 1)])
-    assert all(torch.equal(value, before[key]) for key, value in trainer.student.named_parameters())
+        task = StudentTask(recipe, frames)
+        engine = Engine(task, recipe.schedule, tmp_path)
+        before = {key: value.clone() for key, value in task.student.named_parameters()}
+        task.criterion = lambda *arguments: {"broken": next(task.student.parameters()).sum() * float("nan")}
+        engine.train_step(task.load([StreamFrame(1, True, 0), StreamFrame(2, True, 1)]))
+    assert all(torch.equal(value, before[key]) for key, value in task.student.named_parameters())
+
+
+def test_loader_processes_change_nothing(recipe_path, tmp_path) -> None:
+    losses = []
+    for workers in (0, 2):
+        recipe = load_recipe(recipe_path)
+        recipe = replace(recipe, schedule=replace(recipe.schedule, workers=workers, evaluate_every=0))
+        with open_frames(recipe.train, tmp_path / f"data{workers}", recipe.student) as frames:
+            engine = Engine(StudentTask(recipe, frames), recipe.schedule, tmp_path)
+            seen = []
+            engine.run(lambda step, steps, smoothed, seen=seen: seen.append(dict(smoothed)))
+        losses.append(seen)
+    assert losses[0] == losses[1] and len(losses[0]) == 8
+
+
+def test_the_state_of_random_generators_comes_back() -> None:
+    state = random_state()
+    drawn = torch.rand(3), np.random.normal(size=5), [random.gauss(0, 1) for _ in range(3)]
+    set_random_state(state)
+    again = torch.rand(3), np.random.normal(size=5), [random.gauss(0, 1) for _ in range(3)]
+    assert torch.equal(drawn[0], again[0]) and np.array_equal(drawn[1], again[1]) and drawn[2] == again[2]
 
 
 def test_learning_rate_warms_up_and_decays() -> None:

@@ -1,0 +1,208 @@
+"""A student that learns from labelled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from semlt3d_ros.checkpoints.adoption import adopt
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.evaluation.report import Report
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.losses.criterion import student_criterion
+from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.projection import SemanticProjection
+from semlt3d_ros.losses.targets import Targets, collate_targets
+from semlt3d_ros.student.batch import Batch, collate
+from semlt3d_ros.student.memory import Memory
+from semlt3d_ros.student.student import Student
+from semlt3d_ros.training.augmentation import augment, clip_changes
+from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.language import Semantics
+from semlt3d_ros.training.pictures import drawn
+from semlt3d_ros.training.ranks import Ranks
+from semlt3d_ros.training.recipe import Recipe, settings_of
+from semlt3d_ros.training.samplers import classes_in, weighted
+from semlt3d_ros.training.streams import StreamFrame, play, single_frames
+from semlt3d_ros.training.task import Task
+from semlt3d_ros.training.validation import evaluated
+
+
+@dataclass
+class StudentSample:
+    """A frame of each stream.
+
+    Attributes:
+        played: which frames they are.
+        batch: their images and cameras.
+        frames: labels, points and regions; without images.
+    """
+
+    played: Sequence[StreamFrame]
+    batch: Batch
+    frames: Sequence[Frame]
+
+
+def rehearse(recipe: Recipe) -> None:
+    """Make the student of a recipe, so that what cannot be made is told before anything is rendered or written.
+
+    Raises:
+        ConfigurationError: there is no such backbone, or the checkpoint to start from cannot be used.
+    """
+    student = Student(replace(recipe.student, pretrained=False))
+    if recipe.initial is not None:
+        adopt(student, recipe.initial, recipe.initial_parts)
+
+
+class StudentTask(Task[StudentSample]):
+    """Student and training-only heads.
+
+    Args:
+        recipe: the run.
+        frames: training frames with labels and points, prepared to the student's image size.
+        validation: frames for the evaluations along the way; without them there are none.
+        semantics: anchors and region embeddings; needed by a student with language.
+        ranks: the processes that share the steps, and where this one computes.
+
+    Raises:
+        ConfigurationError: the student cannot be made, or lacks ``semantics``.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        frames: Frames,
+        validation: Frames | None = None,
+        semantics: Semantics | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.frames, self.validation, self.semantics = recipe, frames, validation, semantics
+        self.ranks = ranks or Ranks()
+        config, device = recipe.student, self.ranks.device
+        self.student = Student(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.denoiser = Denoiser(len(config.class_names), config.width, recipe.denoising).to(device)
+        if recipe.initial is not None:
+            adopt(self.student, recipe.initial, recipe.initial_parts, None if semantics is None else semantics.anchors)
+        projection, anchors = None, None
+        if config.language_width:
+            if semantics is None:
+                raise ConfigurationError(
+                    f"recipe '{recipe.name}': a student with language_width needs a CLIP to learn from"
+                )
+            anchors = torch.from_numpy(semantics.anchors.embeddings).to(device)
+            self.student.set_anchors(anchors)
+            if recipe.loss_weights.distillation > 0:
+                projection = SemanticProjection(config).to(device)
+        if recipe.frozen_images:
+            for module in self._image_modules:
+                module.requires_grad_(False).eval()
+            self.student.features.cache = FeatureCache(recipe.data_folder / "features", self.student.features)
+        self.criterion = student_criterion(
+            config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total
+        )
+        self.model = self.student
+        self.modules = {"student": self.student, "denoiser": self.denoiser}
+        if projection is not None:
+            self.modules["projection"] = projection
+
+    @property
+    def _image_modules(self) -> tuple[nn.Module, ...]:
+        return self.student.features, self.student.image_head
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The backbone, and the rest; of frozen images only what is not."""
+        backbone = list(self.student.features.backbone.parameters())
+        frozen = self._image_modules if self.recipe.frozen_images else ()
+        apart = {id(p) for p in backbone} | {id(p) for module in frozen for p in module.parameters()}
+        rest = [p for module in self.modules.values() for p in module.parameters() if id(p) not in apart]
+        groups: list[dict[str, Any]] = [{"params": rest, "scale": 1.0}]
+        if not self.recipe.frozen_images:
+            groups.insert(0, {"params": backbone, "scale": self.recipe.schedule.backbone_rate})
+        return groups
+
+    def order(self, batch: int, steps: int, first_step: int) -> Iterator[list[StreamFrame]]:
+        """Clips side by side for a student with memory, else single frames; as often as the sampling has it."""
+        parts = self.frames.parts()
+        parts = parts if self.recipe.student.memory_frames else single_frames(parts)
+        return play(weighted(parts, self.recipe.sampling, self._holds), batch, steps, self.recipe.seed, first_step)
+
+    def _holds(self, index: int) -> NDArray[np.bool_]:
+        """(C,) which classes of objects frame ``index`` has that are learnt."""
+        recipe = self.recipe
+        labels = self.frames.labels(index)
+        return classes_in(labels, len(recipe.student.class_names), recipe.student.range_m, recipe.min_visible_pixels)
+
+    def wait(self, played: Sequence[StreamFrame]) -> None:
+        """Return once the frames are rendered."""
+        for place in played:
+            self.frames.wait(place.index)
+
+    def load(self, played: Sequence[StreamFrame]) -> StudentSample:
+        """The frames as they are, before augmentation."""
+        config = self.recipe.student
+        frames = [self.frames.frame(place.index) for place in played]
+        batch = collate(frames, config.image_width, config.image_height)
+        return StudentSample(played, batch, [replace(frame, views=()) for frame in frames])
+
+    def start(self, streams: int) -> Memory | None:
+        """The memory of streams before their first frame; None of a student without memory."""
+        config = self.recipe.student
+        return Memory.empty(streams, config, self.ranks.device) if config.memory_frames else None
+
+    def restored(self, tensors: dict[str, Tensor]) -> Memory | None:
+        """The memory that ``tensors()`` gave."""
+        return Memory(**{name: values.to(self.ranks.device) for name, values in tensors.items()}) if tensors else None
+
+    def begin_step(self) -> None:
+        """Training mode, but for frozen images."""
+        self.student.train()
+        if self.recipe.frozen_images:
+            for module in self._image_modules:
+                module.eval()
+
+    def losses(self, sample: StudentSample, carried: Memory | None) -> tuple[dict[str, Tensor], Memory | None]:
+        """Losses of the student on the augmented frames, and its memory of them."""
+        recipe, device, played = self.recipe, self.ranks.device, sample.played
+        if carried is not None:
+            carried = carried.forget(torch.tensor([place.first for place in played], device=device))
+        changes = clip_changes([place.clip for place in played], recipe.seed, recipe.augmentation)
+        batch, targets = augment(sample.batch, self._targets(sample), recipe.augmentation, changes)
+        batch, targets = batch.to(device), targets.to(device)
+        precision = recipe.schedule.precision
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = self.student(batch, self.denoiser(targets), carried)
+        if recipe.frozen_images:
+            output.image = None  # nothing of it learns
+        return self.criterion(output, targets, batch), output.memory
+
+    def _targets(self, sample: StudentSample) -> Targets:
+        """Ground truth of the frames, with what is seen in their regions where semantics are distilled."""
+        recipe, seen = self.recipe, None
+        if self.semantics is not None and recipe.loss_weights.distillation > 0:
+            seen = [self.semantics.seen(place.index, self.frames) for place in sample.played]
+        return collate_targets(sample.frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
+
+    def evaluate(self, model: nn.Module, limit: int | None = None) -> Report | None:
+        """A student's figures on validation frames, whose drives the processes divide among themselves."""
+        if self.validation is None:
+            return None
+        assert isinstance(model, Student)
+        detector = Detector(model, self.recipe.name, self.ranks.device)
+        return evaluated(detector, self.validation, settings_of(self.recipe), limit, self.ranks)
+
+    def pictures(self, model: nn.Module) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """The middle frame of a few validation drives, with what was there and what a student finds."""
+        if self.validation is None:
+            return
+        assert isinstance(model, Student)
+        detector = Detector(model, self.recipe.name, self.ranks.device)
+        yield from drawn(detector, self.validation, self.recipe.evaluation_range_m)
