@@ -181,7 +181,7 @@ def record_live_run(
     # For the children and for the recorder here: a user's network settings must not let the demo out of this machine.
     os.environ.pop("CYCLONEDDS_URI", None)
     os.environ.update(ROS_DOMAIN_ID=str(free_domain()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    recorded = (topics.DETECTIONS, topics.LONG_TAIL, topics.MARKERS, topics.DIAGNOSTICS)
+    recorded = (topics.DETECTIONS, topics.LONG_TAIL, topics.MARKERS, topics.LABEL_INFO, topics.DIAGNOSTICS)
     report = NodeReport()
     with ExitStack() as stack:
         sink = stack.enter_context(BagSink(out, overwrite=True))

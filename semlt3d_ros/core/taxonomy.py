@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from semlt3d_ros.core.classes import GROUPS, ClassInfo, ClassList, Group, list_of_names, shipped_list_of
 
-__all__ = ["CLASSES", "CLASS_INDEX", "CLASS_NAMES", "GROUPS", "LT3D", "class_list_of", "classes_of_group"]
+__all__ = ["CLASSES", "CLASS_INDEX", "CLASS_NAMES", "GROUPS", "LT3D", "OWN", "class_list_of", "classes_of_group"]
 
 CLASSES: tuple[ClassInfo, ...] = (
     ClassInfo("car", "vehicle", 50.0, "many"),
@@ -36,6 +36,9 @@ CLASSES: tuple[ClassInfo, ...] = (
 LT3D = ClassList("lt3d", CLASSES)
 """The list that is taken where nothing says otherwise."""
 
+OWN = "own"
+"""Name of a list that is put together of names."""
+
 CLASS_NAMES: tuple[str, ...] = tuple(info.name for info in CLASSES)
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASS_NAMES)}
 
@@ -54,4 +57,4 @@ def class_list_of(names: tuple[str, ...]) -> ClassList:
     if names == CLASS_NAMES:
         return LT3D
     shipped = None if set(names) <= set(CLASS_NAMES) else shipped_list_of(names)
-    return list_of_names(names, shipped or LT3D, shipped.name if shipped else "own")
+    return list_of_names(names, shipped or LT3D, shipped.name if shipped else OWN)

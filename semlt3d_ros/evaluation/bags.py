@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, SampleInfo, TrueFrame
 from semlt3d_ros.core.label_map import LabelMap, columns_for
 from semlt3d_ros.core.labelled_region import LabelledRegion
-from semlt3d_ros.core.taxonomy import LT3D, class_list_of
+from semlt3d_ros.core.taxonomy import LT3D, OWN, class_list_of
 from semlt3d_ros.evaluation.results import Results, TruthFolder
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
@@ -103,17 +104,25 @@ def read_class_names(source: BagSource, faults: FaultLog) -> tuple[str, ...]:
     return tuple(names)
 
 
-def classes_of_detections(names: Iterable[str], complete: bool) -> ClassList:
-    """The class list of a detector, from the names in its output.
+def classes_of_detections(names: Iterable[str], complete: bool, groups: Mapping[str, str] | None = None) -> ClassList:
+    """The class list of a detector, from its output.
 
     Args:
         names: of classes.
         complete: whether the detector has no others, as its own messages say; ``vision_msgs`` name what was found only.
+        groups: the frequency groups of those that were found, where the output says them. Where they are in none, the
+            others are in none either.
     """
     names = tuple(dict.fromkeys(names))
     if not names or (not complete and set(names) <= set(LT3D.names)):
         return LT3D
-    return class_list_of(names)
+    listed = class_list_of(names)
+    if groups is None or set(names) <= set(LT3D.names) or listed.name != OWN:
+        return listed
+    known: Mapping[str, Any] = groups if any(groups.values()) else dict.fromkeys(names, "")
+    return ClassList(
+        listed.name, tuple(replace(info, group=known.get(info.name, info.group)) for info in listed.classes)
+    )
 
 
 class BagPairs:
@@ -248,6 +257,7 @@ class BagPairs:
     def _read_answers(self) -> dict[int, tuple[Detections, str]]:
         found: dict[int, tuple[Detections, str]] = {}
         names: dict[str, None] = {}
+        groups: dict[str, str] = {}
         if not isinstance(self._detections, Path):
             if self._given_classes is None:
                 self.classes = classes_of_detections(self._detections.class_names, complete=False)
@@ -264,11 +274,12 @@ class BagPairs:
                     self.faults.add(str(self._detections_bag), "own_truth", text)
                 found[detections.stamp] = detections, frame_id
                 names.update(dict.fromkeys(detections.class_names))
+                groups.update({detections.class_names[k]: detections.class_groups[k] for k in detections.class_ids})
             self._note_incomplete(source)
             if self._given_classes is None:
                 published = read_class_names(source, self.faults)
                 complete = bool(published) or topics.LONG_TAIL in source.topics
-                self.classes = classes_of_detections((*published, *names), complete)
+                self.classes = classes_of_detections((*published, *names), complete, groups)
         return found
 
     def _columns(self, labels: tuple[str, ...]) -> tuple[int, ...]:

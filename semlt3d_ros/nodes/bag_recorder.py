@@ -32,7 +32,7 @@ class BagRecorder:
         self._sink = sink
         middleware.create_timer(_FLUSH_PERIOD_S, sink.flush)
         for topic, type_name in topics.items():
-            qos = LATCHED if topic == names.TF_STATIC else _QOS
+            qos = LATCHED if topic in (names.TF_STATIC, names.LABEL_INFO) else _QOS
             middleware.create_subscription(topic, type_name, partial(self._write, topic, type_name), qos, raw=True)
 
     def _write(self, topic: str, type_name: str, data: bytes, received: int) -> None:

@@ -66,9 +66,9 @@ class DetectorParameters:
     class_thresholds: tuple[str, ...] = parameter(
         (), "the same for single classes, each as 'class=score', such as 'child=0.05'", live=True
     )
-    top_k: int = parameter(3, "classes per detection in Detection3DArray", low=1, high=100, live=True)
+    top_k: int = parameter(3, "classes per detection in Detection3DArray", low=1, high=64, live=True)
     marker_threshold: float = parameter(0.25, "least score of a box that is drawn", low=0, high=1, live=True)
-    marker_classes: int = parameter(3, "most likely classes written beside a box", low=1, high=100, live=True)
+    marker_classes: int = parameter(3, "most likely classes written beside a box", low=1, high=64, live=True)
     marker_text_m: float = parameter(1.0, "height of their letters in metres", low=0.1, high=10, live=True)
     marker_velocities: bool = parameter(True, "draw velocities as arrows", live=True)
     marker_covariance: bool = parameter(False, "draw the uncertainty of the distance", live=True)

@@ -62,7 +62,7 @@ def test_a_transition_that_fails_says_why_and_can_be_tried_again(graph: Any, det
     process = detector("checkpoint:=/nowhere/city.safetensors", "top_k:=99", "image_reliability:=maybe")
     graph.until(lambda: graph.value("lifecycle", "failure"))
     failure = graph.value("lifecycle", "failure")
-    assert "top_k = 99 is not from 1 to 18" in failure and "image_reliability = 'maybe'" in failure
+    assert "top_k = 99 is not from 1 to 64" in failure and "image_reliability = 'maybe'" in failure
     assert graph.value("lifecycle", "level") == "2"
     assert "configure failed" in process.log()
     for name, value in (("top_k", "3"), ("image_reliability", "best_effort")):
@@ -258,3 +258,34 @@ def test_tf_loops_and_leading_slashes_do_no_harm(graph: Any, detector: Start) ->
     before = len(graph.answers)
     graph.drive(5)
     graph.until(lambda: len(graph.answers) > before)
+
+
+def test_a_checkpoint_of_ones_own_classes(graph: Any, detector: Start, ros2: Ros2, tmp_path: Path) -> None:
+    """Its list is what messages, LabelInfo and parameters speak of."""
+    from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+    from semlt3d_ros.core.classes import ClassInfo, ClassList
+    from semlt3d_ros.student.config import StudentConfig
+    from semlt3d_ros.student.student import Student
+
+    yard = ClassList("yard", (ClassInfo("car", group="few"), ClassInfo("person"), ClassInfo("cone")))
+    config = StudentConfig(image_width=64, image_height=32, anchors=10, proposals=5, class_names=yard.names)
+    save_checkpoint(tmp_path / "yard.safetensors", Student(config), "yard", {}, classes=yard)
+    labels: list[Any] = []
+    graph.listen(topics.LABEL_INFO, topics.LABEL_INFO_TYPE, labels.append, depth=1, transient_local=True)
+    graph.listen_to_answers()
+    process = detector(f"checkpoint:={tmp_path / 'yard.safetensors'}", "class_thresholds:=['tram=0.5']")
+    graph.until(lambda: labels and graph.value("lifecycle", "state") == "active")
+    assert [each.class_name for each in labels[-1].class_map] == list(yard.names)
+    assert graph.value("model", "classes") == "car,person,cone"
+    graph.send(*graph.recording.static_messages())
+    graph.drive(8)
+    graph.until(lambda: graph.answers and graph.answers[-1].detections)
+    answer = graph.answers[-1]
+    assert list(answer.class_names) == list(yard.names) and answer.model_version.startswith("yard@")
+    for item in answer.detections:
+        assert len(item.class_confidences) == 3 and item.group == ("few" if item.class_name == "car" else "")
+    latched = ("--qos-durability", "transient_local", "--qos-reliability", "reliable")
+    shown = ros2("topic", "echo", "--once", *latched, f"{NODE}/label_info")
+    assert "class_name: cone" in shown and "class_name: truck" not in shown
+    assert process.log().count("the model has no class tram; it has car, person, cone") == 1
+    assert "successful" in ros2("param", "set", NODE, "class_thresholds", "['cone=0.9']")
