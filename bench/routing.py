@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from semlt3d_ros.commands.model import read_config, six_cameras
+from semlt3d_ros.commands.counting import six_cameras
+from semlt3d_ros.commands.model import read_config
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 

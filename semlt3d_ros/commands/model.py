@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from semlt3d_ros.commands.counting import CAMERAS, NOT_COUNTED, Parts, count_parameters, counting, six_cameras
 from semlt3d_ros.commands.output import print_json, print_table
 from semlt3d_ros.commands.places import to_read
 
 if TYPE_CHECKING:
     from semlt3d_ros.student.batch import Batch
     from semlt3d_ros.student.config import StudentConfig
+    from semlt3d_ros.student.published.config import PublishedConfig
     from semlt3d_ros.student.student import Student
 
 HELP = "count a student's parameters and operations, part by part"
@@ -38,9 +37,6 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Parts to the modules that make them up; ``*`` stands for the number of a decoder layer."""
 
-CAMERAS = 6
-NOT_COUNTED = "element-wise operations, norms, softmax, interpolation and sorting"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -49,14 +45,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures of a model with random weights."""
-    config = read_config(options.config)
-    figures = measure(config)
+    """Print the figures of a model with random weights, or of a published one."""
+    config: StudentConfig | PublishedConfig
+    if _is_published(options.config):
+        from semlt3d_ros.commands.published_model import PARTS as parts
+        from semlt3d_ros.commands.published_model import measure_published
+
+        config, figures = measure_published(options.config)
+    else:
+        parts, config = PARTS, read_config(options.config)
+        figures = measure(config)
     if options.json:
         print_json({"model": options.config, **figures})
     else:
-        _print_table(options.config, config, figures)
+        _print_table(options.config, config, figures, parts)
     return 0
+
+
+def _is_published(path: Path) -> bool:
+    if path.suffix != ".safetensors":
+        return False
+    from semlt3d_ros.checkpoints.checkpoint import family_of
+
+    return bool(family_of(path))
 
 
 def read_config(path: Path) -> StudentConfig:
@@ -84,7 +95,7 @@ def measure(config: StudentConfig) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         student = Student(config).eval()
-        parameters = count_parameters(student)
+        parameters = count_parameters(student, PARTS)
         operations = count_operations(student, six_cameras(config))
     return {
         "parameters": {**parameters, "total": sum(parameters.values())},
@@ -95,14 +106,6 @@ def measure(config: StudentConfig) -> dict[str, Any]:
         "not_counted": NOT_COUNTED,
         "published": published(config),
     }
-
-
-def count_parameters(student: Student) -> dict[str, int]:
-    """Parameters by part; the parts cover the whole student."""
-    counts = dict.fromkeys(PARTS, 0)
-    for part, module in _modules(student):
-        counts[part] += sum(parameter.numel() for parameter in module.parameters())
-    return {part: count for part, count in counts.items() if count}
 
 
 def count_operations(student: Student, batch: Batch) -> dict[str, int]:
@@ -117,79 +120,14 @@ def count_operations(student: Student, batch: Batch) -> dict[str, int]:
 
     with torch.inference_mode():
         abstract = copy.deepcopy(student.features).to("meta")
-        with _counting(abstract, "features.") as image_counts:
+        with counting(abstract, "features.", PARTS) as image_counts:
             shapes = [feature.shape for feature in abstract(batch.to("meta"))]
         features = [torch.randn(shape) for shape in shapes]
-        with _counting(student) as counts:
+        with counting(student, "", PARTS) as counts:
             image = student.image_head(features[0]) if student.config.proposals else None
             student.decode(features, image, batch)
     total = Counter(image_counts) + Counter(counts)
     return {part: total[part] for part in PARTS if total[part]}
-
-
-@contextmanager
-def _counting(root: Any, prefix: str = "") -> Iterator[Counter[str]]:
-    """Within the context, operations in the parts of ``root`` add up in the counter."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    def bag(table: Any, index: Any, *_: Any, **__: Any) -> int:
-        return 2 * math.prod(index) * table[1]
-
-    aten = torch.ops.aten
-    # One sampled value is one multiply-add per channel; torch does not count that by itself.
-    custom = {aten._embedding_bag: bag, aten._embedding_bag_forward_only: bag}
-    counts: Counter[str] = Counter()
-    handles = []
-    with FlopCounterMode(display=False, custom_mapping=custom) as mode:
-        for part, module in _modules(root, prefix):
-
-            def start(*_: Any, part: str = part) -> None:
-                counts[part] -= mode.get_total_flops()
-
-            def stop(*_: Any, part: str = part) -> None:
-                counts[part] += mode.get_total_flops()
-
-            handles += [module.register_forward_pre_hook(start), module.register_forward_hook(stop)]
-        try:
-            yield counts
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-def _modules(root: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each part's modules; ``prefix`` is what names of the student's modules begin with before those of ``root``."""
-    wanted = {pattern: part for part, patterns in PARTS.items() for pattern in patterns}
-    for name, module in root.named_modules():
-        pattern = ".".join("*" if word.isdigit() else word for word in (prefix + name).split("."))
-        if pattern in wanted:
-            yield wanted[pattern], module
-
-
-def six_cameras(config: StudentConfig) -> Batch:
-    """One frame of six cameras that together see all around, as on nuScenes' vehicles; the images are noise."""
-    import torch
-
-    from semlt3d_ros.student.batch import Batch
-
-    width, height = config.image_width, config.image_height
-    focal = 0.79 * width  # 65 degrees, as the five wide cameras there
-    azimuth = torch.arange(CAMERAS) * (2 * math.pi / CAMERAS)
-    poses = torch.eye(4).repeat(CAMERAS, 1, 1)
-    poses[:, 0, 0], poses[:, 1, 0] = azimuth.sin(), -azimuth.cos()
-    poses[:, :3, 1] = torch.tensor([0.0, 0.0, -1.0])
-    poses[:, 0, 2], poses[:, 1, 2], poses[:, 2, 2] = azimuth.cos(), azimuth.sin(), 0.0
-    poses[:, :3, 3] = 0.8 * poses[:, :3, 2] + torch.tensor([0.0, 0.0, 1.5])
-    intrinsics = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    return Batch(
-        torch.randint(0, 256, (1, CAMERAS, 3, height, width), dtype=torch.uint8),
-        intrinsics.expand(1, CAMERAS, 3, 3),
-        poses[None],
-        torch.ones(1, CAMERAS, dtype=torch.bool),
-        torch.zeros(1, dtype=torch.int64),
-        torch.eye(4, dtype=torch.float64)[None],
-    )
 
 
 def published(config: StudentConfig) -> dict[str, str]:
@@ -208,7 +146,7 @@ def published(config: StudentConfig) -> dict[str, str]:
     return figures
 
 
-def _print_table(path: Path, config: StudentConfig, figures: dict[str, Any]) -> None:
+def _print_table(path: Path, config: StudentConfig | PublishedConfig, figures: dict[str, Any], parts: Parts) -> None:
     from rich.table import Table
 
     size = f"{config.backbone}, {CAMERAS} cameras of {config.image_width}x{config.image_height}"
@@ -217,7 +155,7 @@ def _print_table(path: Path, config: StudentConfig, figures: dict[str, Any]) -> 
     for heading in ("part", "parameters", "share", "GFLOPs per frame", "share"):
         table.add_column(heading, justify="left" if heading == "part" else "right")
     parameters, operations = figures["parameters"], figures["flops_per_frame"]
-    for part in (*PARTS, "total"):
+    for part in (*parts, "total"):
         if part in parameters or part in operations:
             table.add_row(
                 part,
@@ -225,7 +163,7 @@ def _print_table(path: Path, config: StudentConfig, figures: dict[str, Any]) -> 
                 f"{100 * parameters.get(part, 0) / parameters['total']:.1f} %",
                 f"{operations.get(part, 0) / 1e9:,.2f}",
                 f"{100 * operations.get(part, 0) / operations['total']:.1f} %",
-                end_section=part == list(PARTS)[-1],
+                end_section=part == list(parts)[-1],
             )
     lines = [f"weights: {figures['weights_mb']:.1f} MB; a multiply-add is two operations; not counted: {NOT_COUNTED}"]
     lines += [f"published {name.replace('_', ' ')}: {text}" for name, text in figures["published"].items()]

@@ -184,7 +184,9 @@ def saved_experiment(out: Path) -> None:
 class Inputs:
     """Runs each command that writes, for as much of it as writes a result to ``out``."""
 
-    def __init__(self, drive: Path, checkpoint: Path, detections: Path, pandaset: Path, nuscenes: Path) -> None:
+    def __init__(
+        self, drive: Path, checkpoint: Path, detections: Path, pandaset: Path, nuscenes: Path, weights: Path
+    ) -> None:
         self.runs: dict[tuple[str, str], Callable[[Path], Any]] = {
             ("simulate", "out"): lambda out: main(
                 ["simulate", str(out), "--frames", "2", "--size", "112x64", "--overwrite"]
@@ -210,6 +212,7 @@ class Inputs:
                 ["demo", "--no-view", "--frames", "1", "--out", str(out), "--checkpoint", str(checkpoint)]
             ),
             ("anchors", "out"): lambda out: main(["anchors", "car", "bus", "-o", str(out)]),
+            ("import-weights", "out"): lambda out: main(["import-weights", str(weights), "-o", str(out)]),
             ("train", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("calibrate", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("train-clip", "out"): saved_clip,
@@ -220,13 +223,14 @@ class Inputs:
 
 @pytest.fixture(scope="session")
 def writers(
-    drive: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    drive: Path, checkpoint: Path, published_weights: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Callable[[Path], Any]]:
     folder = tmp_path_factory.mktemp("given")
     detections = folder / "detections.mcap"
     assert main(["detect", str(drive), "-o", str(detections), "--checkpoint", str(checkpoint)]) == 0
     Drive(scenes=1, samples=2).write(folder / "nuscenes")
-    return Inputs(drive, checkpoint, detections, small_pandaset(folder / "pandaset"), folder / "nuscenes").runs
+    data_sets = small_pandaset(folder / "pandaset"), folder / "nuscenes"
+    return Inputs(drive, checkpoint, detections, *data_sets, published_weights).runs
 
 
 def small_pandaset(folder: Path) -> Path:

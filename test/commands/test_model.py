@@ -9,7 +9,7 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from semlt3d_ros.cli import main
-from semlt3d_ros.commands import model
+from semlt3d_ros.commands import counting, model
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 
@@ -42,7 +42,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("kind", ["sampled", "global"])
 def test_parameters_of_the_parts_are_those_of_the_student(kind):
     student = Student(replace(SMALL, cross_attention=kind))
-    counts = model.count_parameters(student)
+    counts = counting.count_parameters(student, model.PARTS)
     assert sum(counts.values()) == sum(parameter.numel() for parameter in student.parameters())
     layer = student.decoder.layers[0]
     assert counts["feed-forward or experts"] == 3 * sum(each.numel() for each in layer.feed_forward.parameters())
@@ -53,7 +53,7 @@ def test_operations_are_those_of_a_whole_forward_pass():
     """Counting backbone and pyramid from shapes, and the rest part by part, misses nothing that torch can count."""
     student = Student(replace(SMALL, cross_attention="global")).eval()
     student.set_anchors(torch.nn.functional.normalize(torch.randn(18, 12), dim=-1))
-    batch = model.six_cameras(SMALL)
+    batch = counting.six_cameras(SMALL)
     with torch.inference_mode(), FlopCounterMode(display=False) as whole:
         student(batch)
     counted = sum(model.count_operations(student, batch).values())
@@ -63,7 +63,7 @@ def test_operations_are_those_of_a_whole_forward_pass():
 
 def test_operations_equal_formulas():
     config = replace(SMALL, cross_attention="global", block="plain", language_width=0, proposals=0)
-    counts = model.count_operations(Student(config).eval(), model.six_cameras(config))
+    counts = model.count_operations(Student(config).eval(), counting.six_cameras(config))
     queries, width, tokens, keys = 25, 32, 6 * 4 * 6, 30
     assert counts["feed-forward or experts"] == 3 * 2 * queries * 2 * width * 256
     projections = 2 * width * width * (2 * queries + 2 * tokens)
@@ -74,7 +74,7 @@ def test_operations_equal_formulas():
 
 
 def test_sampled_values_count_although_torch_does_not_count_them():
-    student, batch = Student(SMALL).eval(), model.six_cameras(SMALL)
+    student, batch = Student(SMALL).eval(), counting.six_cameras(SMALL)
     everything = model.count_operations(student, batch)["cross-attention"]
     batch.valid[:] = False
     nothing_seen = model.count_operations(student, batch)["cross-attention"]
@@ -100,7 +100,7 @@ def test_the_table_names_parts_totals_and_what_is_left_out(path, capsys):
 
 def test_streampetr_is_compared_with_what_is_published():
     config = model.read_config(MODELS / "streampetr_r50.yaml")
-    parameters = sum(model.count_parameters(Student(config)).values())
+    parameters = sum(counting.count_parameters(Student(config), model.PARTS).values())
     assert parameters == pytest.approx(37.5e6, rel=0.02)
     assert "37 to 40 million" in model.published(config)["parameters"]
     assert "31.7" in model.published(config)["frames_per_second"]

@@ -69,7 +69,8 @@ class PublishedModel(nn.Module):
     Attributes:
         family: what checkpoints call it.
         config: its shape.
-        channels: of the backbone's levels that are used.
+        levels: numbers of the backbone's levels that are used.
+        channels: of these.
     """
 
     family: ClassVar[str]
@@ -81,8 +82,8 @@ class PublishedModel(nn.Module):
         self.config = config
         self.backbone = make_backbone(config.backbone)
         reductions, channels = self.backbone.feature_info.reduction(), self.backbone.feature_info.channels()
-        self._levels = [reductions.index(stride) for stride in strides]
-        self.channels = [channels[level] for level in self._levels]
+        self.levels = [reductions.index(stride) for stride in strides]
+        self.channels = [channels[level] for level in self.levels]
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION), persistent=False)
 
@@ -103,7 +104,7 @@ class PublishedModel(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """The backbone's levels (N, C, H / stride, W / stride) of normalised images (N, 3, H, W), finest first."""
         levels = self.backbone(images)
-        return [levels[level] for level in self._levels]
+        return [levels[level] for level in self.levels]
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (B, V, 3, H, W) uint8 as the backbone takes them, (B V, 3, H, W)."""
