@@ -44,6 +44,14 @@ def test_its_shape_is_read_off_the_tensors(imported) -> None:
     assert config.pc_range == config.post_center_range == (-152.4, -152.4, -5.0, 152.4, 152.4, 5.0)
     assert config.class_names == load_class_list("argoverse2").names and len(config.class_names) == 26
     assert (config.image_width, config.image_height) == SIZE
+    assert config.T_ego_model == (
+        0.0,
+        0.0,
+        0.33,
+        0.0,
+        0.0,
+        0.0,
+    )  # base_link is on the road, Argoverse's ego frame above
     assert imported.name == "far3d_v2_99" and imported.dropped["weights of losses"] == 2
 
 

@@ -112,6 +112,8 @@ class StreamPETRConfig(PublishedConfig):
 class Far3DConfig(PublishedConfig):
     """The shape of a Far3D; what is not given is its V2-99 for Argoverse 2.
 
+    Its frame is Argoverse's ``egovehicle``, in the middle of the rear axle, 33 cm above the road.
+
     Attributes:
         strides: pixels per cell of each feature level, finest first.
         groups: of channels that are weighed alike when features are sampled.
@@ -138,7 +140,7 @@ class Far3DConfig(PublishedConfig):
     image_width: int = 960
     image_height: int = 640
     backbone: str = "v2_99_ese"
-    T_ego_model: Range = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    T_ego_model: Range = (0.0, 0.0, 0.33, 0.0, 0.0, 0.0)
     queries: int = 644
     propagated: int = 256
     remembered: int = 256
