@@ -106,6 +106,7 @@ def _config(head: Mapping[str, Tensor], image_head: Mapping[str, Tensor], choice
         propagated=propagated,
         remembered=propagated,
         memory_length=_FRAMES_REMEMBERED * propagated,
+        memory_interval_s=choices.memory_interval_s,
         layers=layers_in(head, _LAYERS),
         feed_forward=len(need(head, f"{_LAYERS}0.ffns.0.layers.0.0.bias", (None,))),
         branch_layers=hidden,

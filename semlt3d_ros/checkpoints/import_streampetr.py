@@ -130,6 +130,7 @@ def _config(head: Mapping[str, Tensor], backbone: str, choices: Choices) -> Stre
         propagated=propagated,
         remembered=propagated,
         memory_length=_FRAMES_REMEMBERED * propagated,
+        memory_interval_s=choices.memory_interval_s,
         layers=layers_in(head, "transformer.decoder.layers."),
         feed_forward=len(need(head, "transformer.decoder.layers.0.ffns.0.layers.0.0.bias", (None,))),
         branch_layers=hidden,

@@ -38,12 +38,14 @@ class Choices:
         T_ego_model: x, y, z in metres, roll, pitch, yaw in degrees.
         classes: in the order of the logits.
         channels: in which the images were fed, ``rgb`` or ``bgr``.
+        memory_interval_s: least time between frames that are remembered, in seconds.
     """
 
     image_size: tuple[int, int] | None = None
     T_ego_model: tuple[float, float, float, float, float, float] | None = None
     classes: ClassList | None = None
     channels: str | None = None
+    memory_interval_s: float = 0.0
 
 
 @dataclass(frozen=True)

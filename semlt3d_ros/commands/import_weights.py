@@ -40,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="class list in the order of its outputs: a file, or the name of one that comes with the package",
     )
     said.add_argument("--channels", choices=("rgb", "bgr"), help="order of the image channels it was trained on")
+    said.add_argument(
+        "--memory-interval",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="image sets that follow sooner are looked at, but not remembered: 0.45 where a model of 2 Hz shall run at "
+        "more (default: all are remembered)",
+    )
     said.add_argument("--name", help="first half of the model's version (default: the published model's)")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
@@ -97,7 +105,8 @@ def read_choices(options: argparse.Namespace) -> Choices:
 
     from semlt3d_ros.checkpoints.import_weights import Choices
 
-    return Choices(size, tuple(options.model_frame) if options.model_frame else None, classes, options.channels)
+    frame = tuple(options.model_frame) if options.model_frame else None
+    return Choices(size, frame, classes, options.channels, options.memory_interval)
 
 
 def _print(out: Path, name: str, imported: Imported, facts: dict[str, Any]) -> None:

@@ -132,8 +132,9 @@ class PublishedDetector:
         output = self._model(views, self._memory, motion)
         if not _finite(output):
             raise InputRejected("not_finite", "outputs of the network are not finite; check calibration and weights")
-        self._memory, self._stamps, self._T_world_ego = output.memory, batch.stamps, batch.T_world_ego
-        self._started = torch.ones_like(self._started)
+        if cause != KEPT or float(motion.elapsed_s[0]) >= config.memory_interval_s:
+            self._memory, self._stamps, self._T_world_ego = output.memory, batch.stamps, batch.T_world_ego
+            self._started = torch.ones_like(self._started)
         self.memory_resets[RESETS[cause]] += 1
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)

@@ -33,7 +33,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def imported(tensors) -> Imported:
-    return convert(tensors, Choices(image_size=SIZE))
+    return convert(tensors, Choices(image_size=SIZE, memory_interval_s=0.45))
 
 
 def test_its_shape_is_read_off_the_tensors(imported) -> None:
@@ -43,7 +43,7 @@ def test_its_shape_is_read_off_the_tensors(imported) -> None:
     assert config.strides == (8, 16, 32, 64) and config.depth_bins == 50
     assert config.pc_range == config.post_center_range == (-152.4, -152.4, -5.0, 152.4, 152.4, 5.0)
     assert config.class_names == load_class_list("argoverse2").names and len(config.class_names) == 26
-    assert (config.image_width, config.image_height) == SIZE
+    assert (config.image_width, config.image_height, config.memory_interval_s) == (*SIZE, 0.45)
     assert config.T_ego_model == (
         0.0,
         0.0,

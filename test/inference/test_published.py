@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -185,3 +186,23 @@ def test_views_of_another_size_are_refused(detector):
     wrong.views[0].image = np.zeros((32, 96, 3), np.uint8)
     with pytest.raises(ConfigurationError, match="prepare it"):
         detector.detect(wrong)
+
+
+def test_frames_in_quick_succession_use_the_memory_but_leave_nothing_in_it(model):
+    """Every fifth frame of 10 Hz gives what it would have given at 2 Hz; those between see what is remembered."""
+    patient = StreamPETR(replace(model.config, memory_interval_s=0.45)).eval()
+    patient.load_state_dict(model.state_dict())
+    slow, quick = (PublishedDetector(network, CLASSES, "published@1") for network in (model, patient))
+    wanted = [slow.detect(frame(index)) for index in range(3)]
+
+    def between(step):
+        index, pose = step / 5, rigid.planar(4.0 * step / 5, 0.0, 0.02 * step / 5)
+        return replace(frame(step // 5, pose=pose), stamp=1_000_000_000 + int(500_000_000 * index))
+
+    found = [quick.detect(between(step)) for step in range(11)]
+    for index in range(3):
+        assert found[5 * index].confidences == pytest.approx(wanted[index].confidences, abs=1e-6)
+        assert found[5 * index].boxes.centers == pytest.approx(wanted[index].boxes.centers, abs=1e-4)
+    alone = PublishedDetector(model, CLASSES, "published@1").detect(between(6))
+    assert not np.allclose(found[6].scores[:10], alone.scores[:10], atol=1e-3)
+    assert quick.memory_resets == Counter(start=1, kept=10)
