@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from semlt3d_ros.core import rigid
 
@@ -57,6 +58,24 @@ class Boxes3D:
     def empty(cls) -> Boxes3D:
         """No boxes."""
         return cls(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)))
+
+    @classmethod
+    def from_poses(
+        cls, poses: Sequence[rigid.Matrix], sizes: ArrayLike, velocity: NDArray[np.float64] | None = None
+    ) -> Boxes3D:
+        """Boxes of N transforms (4, 4), frame <- box with x ahead: their tilt is dropped, since boxes stand upright.
+
+        Args:
+            poses: N transforms.
+            sizes: (N, 3) length, width, height in metres.
+            velocity: (N, 2) m/s; unknown where it is not given.
+        """
+        count = len(poses)
+        placed = np.array(poses, np.float64).reshape(count, 4, 4)
+        yaw = np.arctan2(placed[:, 1, 0], placed[:, 0, 0])
+        unknown = np.full((count, 2), np.nan)
+        lengths = np.array(sizes, np.float64).reshape(count, 3)
+        return cls(placed[:, :3, 3], lengths, yaw, unknown if velocity is None else velocity)
 
     def __len__(self) -> int:
         return len(self.centers)

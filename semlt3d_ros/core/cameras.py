@@ -85,6 +85,11 @@ class CameraModel:
         if not np.isfinite(D).all():
             raise InputRejected("distortion", f"D = {D.tolist()} is not finite; calibrate the camera anew")
 
+    @classmethod
+    def from_numbers(cls, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> CameraModel:
+        """An ideal pinhole of its focal lengths and principal point, all in pixels."""
+        return cls(width, height, np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]))
+
     @property
     def is_pinhole(self) -> bool:
         """Whether the camera has no distortion."""

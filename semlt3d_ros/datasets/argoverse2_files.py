@@ -226,8 +226,8 @@ class Argoverse2Log:
                 if name not in rows or name not in place:
                     raise InputRejected("calibration", "it has no intrinsics or no place on the vehicle")
                 fx, fy, cx, cy, height, width = (inner[key][rows[name]] for key in numbers)
-                K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-                model = CameraModel(int(np.nan_to_num(width)), int(np.nan_to_num(height)), K)
+                size = int(np.nan_to_num(width)), int(np.nan_to_num(height))
+                model = CameraModel.from_numbers(*size, fx, fy, cx, cy)
                 stamps = self._stamps_of(images, "jpg")
                 if not len(stamps):
                     raise InputRejected("missing_file", "there is no image of it")
@@ -250,11 +250,8 @@ class Argoverse2Log:
             self.faults.add(str(path), error.reason, f"{error}; the log has no ground truth")
             return None
         matrices, good = _poses(columns)
-        yaw = np.array([rigid.yaw_from_rotation(matrix[:3, :3]) for matrix in matrices], np.float64)
-        centers = np.array([matrix[:3, 3] for matrix in matrices], np.float64).reshape(-1, 3)
-        lengths = np.stack([columns[name] for name in sizes], axis=1)
-        boxes = Boxes3D(centers, lengths, yaw, np.full((len(yaw), 2), np.nan))
-        good &= boxes.physical() & (lengths > 0).all(axis=1)
+        boxes = Boxes3D.from_poses(matrices, np.stack([columns[name] for name in sizes], axis=1))
+        good &= boxes.physical() & (boxes.sizes > 0).all(axis=1)
         if not good.all():
             text = f"rows whose place or size make no box are left out, first row {np.flatnonzero(~good)[0]}"
             self.faults.add(str(path), "box", text, int((~good).sum()))

@@ -7,7 +7,8 @@ An importer gives a ``Recording``: where its sensors sit, and, instant by instan
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypedDict
 
@@ -193,6 +194,18 @@ class RecordingWriter:
         type_name = topics.default_type(topic)
         assert type_name is not None
         self._sink.write(topic, type_name, message, stamp)
+
+
+@contextmanager
+def recording_to(out: Path | str, overwrite: bool = False) -> Iterator[RecordingWriter]:
+    """A writer of a new bag, for data of one's own; the bag takes its name when the context ends (see ``BagSink``).
+
+    Args:
+        out: ``NAME.mcap``, or the name of a bag folder.
+        overwrite: replace a bag that is there.
+    """
+    with BagSink(out, overwrite=overwrite) as sink:
+        yield RecordingWriter(sink)
 
 
 def write_recording(

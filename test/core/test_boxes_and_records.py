@@ -134,3 +134,12 @@ def test_taxonomy_is_the_protocols():
     assert {CLASSES[i].name for i in classes_of_group("few")} == {
         "emergency_vehicle", "child", "police_officer", "stroller", "personal_mobility", "debris",
     }  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(-3, 3)), max_size=5))
+def test_boxes_of_poses_stand_where_the_poses_are(places):
+    poses = [rigid.planar(x, y, turn, 1.0) for x, y, turn in places]
+    boxes = Boxes3D.from_poses(poses, np.tile([4.0, 2.0, 1.5], (len(poses), 1)))
+    assert len(boxes) == len(places) and np.isnan(boxes.velocity).all()
+    for row, (x, y, turn) in enumerate(places):
+        np.testing.assert_allclose([*boxes.centers[row], boxes.yaw[row]], [x, y, 1.0, turn], atol=1e-9)
