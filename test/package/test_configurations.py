@@ -71,6 +71,7 @@ def loader_of(file: Path):
 def same(loaded: Any, written: Any) -> bool:
     """Whether all that is written is in what was loaded; the rest of that are defaults."""
     if dataclasses.is_dataclass(loaded):
+        written = type(loaded).in_full(written) if hasattr(loaded, "in_full") else written
         return all(same(getattr(loaded, name), value) for name, value in written.items())
     if isinstance(loaded, tuple):
         written = written if isinstance(written, list) else [written]
@@ -156,6 +157,7 @@ LOADED = {name: load(CONFIG / name) for name, load in LOADERS.items()}
 def test_every_wrong_type_is_named_at_once(tmp_path_factory, name, data) -> None:
     loaded = LOADED[name]
     entries = {name_of(path): (path, hint) for path, hint in leaves(loaded)}
+    entries = {name: entry for name, entry in entries.items() if not name.endswith(".bags")}  # a text is a pattern
     chosen = data.draw(st.lists(st.sampled_from(sorted(entries)), min_size=1, max_size=5, unique=True))
     values = copy.deepcopy(plain(loaded))
     for entry in chosen:
@@ -223,8 +225,8 @@ BAD = [
     ({("schedule", "ema"): [1, 2]}, "schedule.ema must be a number, not [1, 2]"),
     ({("schedule", "learning_rate"): "fast"}, "schedule.learning_rate must be a number, not 'fast'"),
     ({("schedule", "save_every"): 0}, "schedule: save_every must be positive, not 0"),
-    ({("train",): []}, "train needs at least one part"),
-    ({("train", 1, "interval_s"): -1.0}, "train[1]: a drive of 2 frames every -1.0 s"),
+    ({("train",): []}, "train needs at least one source"),
+    ({("train", 1, "interval_s"): -1.0}, "train[1].simulate: a drive of 2 frames every -1.0 s"),
     ({("train", 0, "image_size"): [448, 256]}, "give images of [448, 192]"),
     ({("evaluation_range_m",): -3}, "evaluation_range_m must be positive"),
     ({("student", "backbone"): "no_such_net"}, "backbone 'no_such_net' could not be made"),
@@ -267,7 +269,7 @@ def test_faults_of_all_kinds_come_together(tmp_path) -> None:
         "schedule: restart_after is 99999; it must be below 31200",
         "top_crop of what is simulated (0.5) and of the student (0.25) differ",
         "two parts of the data share seed 1",
-        "train[1]: unknown entry 'drvies'; did you mean 'drives'?",
+        "train[1].simulate: unknown entry 'drvies'; did you mean 'drives'?",
         "student: width 96 must be a multiple of heads 7",
         "frozen_images needs an initial checkpoint",
         "unknown entry 'sead'; did you mean 'seed'?",
@@ -313,7 +315,7 @@ def test_an_experiment_names_the_faults_of_all_its_recipes_once(tmp_path) -> Non
     assert line.count("schedule.batch must be a whole number, not '4'") == 1
     assert "sampled, feature-routed MoE: student.block must be one of plain, feature_experts, language_experts" in line
     assert "row '+ semantic routing': trained_as names 'nobody'" in line
-    assert "more_tests.flat.frames must be a whole number, not 2.5" in line
+    assert "more_tests.flat.simulate.frames must be a whole number, not 2.5" in line
     assert "the runs 'sampled-baseline-ffn-0' would overwrite each other" in line
     assert "unknown entry 'titel'; did you mean 'title'?" in line
 
