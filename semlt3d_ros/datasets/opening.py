@@ -15,8 +15,8 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.label_map import LabelMap, columns_for, load_label_map
-from semlt3d_ros.datasets.recorded import jobs_of
-from semlt3d_ros.datasets.recorded_frames import RecordedFrames, decode_all, wait_for
+from semlt3d_ros.datasets.bag_jobs import jobs_of
+from semlt3d_ros.datasets.recorded import RecordedFrames, decode_all, wait_for
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.datasets.simulated import Rendering, SimulatedFrames
 from semlt3d_ros.datasets.source import Clips, FrameSource, Part

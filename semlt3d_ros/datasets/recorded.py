@@ -1,335 +1,147 @@
-"""Recorded frames: bags that are decoded once, to the student's images, into shards.
-
-A bag's shards lie in a folder of their own with ``bag.json``, which says what became of its messages. The folder is
-written as a whole, so that an interrupted run goes on with the bag that it was at, and found again by what decides its
-content: the bag's bytes (its sizes, beginnings and ends stand for them), the images wanted and the topics read.
-"""
+"""The frames of recordings, once they are decoded."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
+import multiprocessing
 import os
-from bisect import bisect_left
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.bags.message import decoded
-from semlt3d_ros.bags.metadata import files_of_bag, read_folder
-from semlt3d_ros.bags.source import BagSource
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
-from semlt3d_ros.core.faults import Fault, FaultLog
-from semlt3d_ros.core.frame import Frame, SampleInfo
-from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.outputs import whole, write_whole
-from semlt3d_ros.datasets.shards import SHARD_SUFFIX, write_shard
-from semlt3d_ros.datasets.specs import DataSpec
-from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_sample, stamp_of
-from semlt3d_ros.sensing.finisher import BuilderConfig
-from semlt3d_ros.sensing.frame_builder import FrameBuilder
-from semlt3d_ros.sensing.rig import Rig, load_rig, rig_from_topics
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.faults import FaultLog
+from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.processes import deaf_to_ctrl_c
+from semlt3d_ros.datasets.bag_decoding import decode_bag
+from semlt3d_ros.datasets.bag_jobs import BagJob
+from semlt3d_ros.datasets.shards import FrameRegions, ShardDataset
+from semlt3d_ros.datasets.source import Clips
 
-INDEX_NAME = "bag.json"
-_FORMAT = 1
-_SHARD_BYTES = 96 << 20
-_LONGEST_GAP_S = 2.0
-_PROBED_BYTES = 1 << 16
-_STORAGES = (".mcap", ".db3", ".zstd")
+_POLL_S = 0.5
 
-Progress = Callable[[float], None]
-"""Called with the share, in [0, 1], of the bag that is done."""
+Progress = Callable[[float, int], None]
+"""Called with how many bags are done, in parts of one, and how many there are."""
 
 
-@dataclass(frozen=True)
-class BagJob:
-    """One bag to decode.
+def decode_all(jobs: Sequence[BagJob], progress: Progress, processes: int | None = None) -> None:
+    """Decode the bags that are not decoded yet; several of them side by side.
+
+    Args:
+        jobs: the bags.
+        progress: told of it.
+        processes: at most so many side by side; None: as many as there are processors.
+
+    Raises:
+        ConfigurationError: a bag cannot be read or holds no ground truth, or there is no room.
+    """
+    todo = [job for job in jobs if not job.is_done]
+    done = len(jobs) - len(todo)
+    count = min(len(todo), processes or os.cpu_count() or 1)
+    if count <= 1:
+        for job in todo:
+            decode_bag(job, lambda share, done=done: progress(done + share, len(jobs)))  # type: ignore[misc]
+            done += 1
+            progress(done, len(jobs))
+        return
+    with deaf_to_ctrl_c():
+        workers = multiprocessing.get_context("spawn").Pool(count)
+    with workers as pool:
+        for _ in pool.imap_unordered(decode_bag, todo):
+            done += 1
+            progress(done, len(jobs))
+
+
+def wait_for(jobs: Sequence[BagJob]) -> None:
+    """Return once another process has decoded all bags."""
+    while not all(job.is_done for job in jobs):
+        time.sleep(_POLL_S)
+
+
+class RecordedFrames:
+    """The frames of decoded bags, one bag after the other.
+
+    Args:
+        jobs: the bags.
+        clip_frames: longest clip to train on.
 
     Attributes:
-        bag: the bag.
-        folder: where its frames go.
-        spec: what of it to take.
-        image_spec: the images wanted.
+        faults: what of the bags could not be used, and what was left out.
+
+    Raises:
+        ConfigurationError: there is no frame in any of them, or what was decoded cannot be read.
     """
 
-    bag: Path
-    folder: Path
-    spec: DataSpec
-    image_spec: ImageSpec
+    def __init__(self, jobs: Sequence[BagJob], clip_frames: int) -> None:
+        self._clip_frames, self._found = clip_frames, [job.index() for job in jobs]
+        self.faults = FaultLog()
+        for job, found in zip(jobs, self._found, strict=True):
+            for fault in found["faults"]:
+                self.faults.add(**fault)
+            for reason, count in found["left_out"].items():
+                self.faults.add(str(job.bag), "left_out", f"frames {reason} are left out", count, harmless=True)
+            if not found["frames"]:
+                self.faults.add(str(job.bag), "no_frames", "no frame of it can be trained on")
+        filled = [job for job, found in zip(jobs, self._found, strict=True) if found["frames"]]
+        if not filled:
+            raise ConfigurationError(
+                f"no frame of {', '.join(str(job.bag) for job in jobs)} can be trained on: {self.faults.reasons()}"
+            )
+        self._shards = ShardDataset([job.folder for job in filled])
+        sizes = [found["frames"] for found in self._found if found["frames"]]
+        self._stretches = stretches(self._shards.sequences, np.cumsum([0, *sizes[:-1]]).tolist())
 
     @property
-    def is_done(self) -> bool:
-        """Whether its frames are there."""
-        return (self.folder / INDEX_NAME).exists()
+    def label_lists(self) -> list[tuple[str, ...]]:
+        """The class names in the bags' ground truth."""
+        return [names for names in self._shards.class_lists if names]
 
-    def index(self) -> dict[str, Any]:
-        """What became of the bag.
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Which recordings, and of which data sets."""
+        sets = Counter(name for found in self._found for name in found["data_sets"])
+        return {
+            "bags": [found["bag"] for found in self._found],
+            "frames": len(self),
+            **({"data_sets": sorted(sets)} if sets else {}),
+        }
 
-        Raises:
-            ConfigurationError: it cannot be read.
-        """
-        path = self.folder / INDEX_NAME
-        try:
-            values: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"{path} cannot be read ({error}); remove its folder to decode the bag anew"
-            ) from error
-        return values
+    def __len__(self) -> int:
+        return len(self._shards)
 
+    def clips(self, whole: bool = False) -> Clips:
+        """Drives without gaps, for training cut evenly into clips."""
+        return [
+            self._stretches if whole else [clip for each in self._stretches for clip in _cut(each, self._clip_frames)]
+        ]
 
-def jobs_of(spec: DataSpec, folder: Path, image_spec: ImageSpec) -> list[BagJob]:
-    """The bags of a source, in the order of their names; each content once.
+    def wait(self, index: int) -> None:
+        """All frames are there."""
 
-    Raises:
-        ConfigurationError: a pattern matches no bag, or a file of one cannot be read.
-    """
-    jobs: dict[Path, BagJob] = {}
-    for bag in sorted({bag for pattern in spec.bags for bag in find_bags(pattern)}):
-        place = folder / "bags" / _digest(bag, spec, image_spec)
-        jobs.setdefault(place, BagJob(bag, place, spec, image_spec))
-    return list(jobs.values())
+    def frame(self, index: int) -> Frame:
+        """Frame ``index``."""
+        return self._shards[index]
 
+    def labels(self, index: int) -> Labels | None:
+        """The labels of frame ``index``; None of one that has none."""
+        return self._shards.labels(index)
 
-def find_bags(pattern: str) -> list[Path]:
-    """The bags that a pattern, relative to the current folder, matches: folders of bags and single files.
+    def regions(self, index: int) -> FrameRegions:
+        """None are stored: regions are cut out of the images."""
+        return self._shards.regions(index)
 
-    A file that is a part of its folder's bag stands for all of it, a folder of bags for the bags in it.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    path = Path(os.path.expanduser(pattern))
-    anchor = Path(path.anchor) if path.anchor else Path()
-    parts = path.relative_to(anchor) if path.anchor else path
-    matches = [path] if path.exists() else sorted(anchor.glob(str(parts)))
-    bags = {bag for match in matches for bag in _bags_at(match)}
-    if not bags:
-        raise ConfigurationError(f"bags '{pattern}': there is no bag (a folder of .mcap or .db3 files, or such a file)")
-    return sorted(bags)
+    def close(self) -> None:
+        """Nothing goes on in the background."""
 
 
-def _bags_at(place: Path) -> Iterator[Path]:
-    if not place.is_dir():
-        if place.suffix in _STORAGES and ".unfinished" not in place.suffixes:
-            own, _ = files_of_bag(place.parent)
-            yield place.parent if place in own else place
-        return
-    own, others = files_of_bag(place)
-    if own:
-        yield place
-    yield from others
-    if not own:
-        yield from (entry for entry in place.iterdir() if entry.is_dir() and any(files_of_bag(entry)))
-
-
-def decode_bag(job: BagJob, progress: Progress = lambda share: None) -> None:
-    """Write the frames of a bag.
-
-    Frames that follow each other share a number, which changes where the memory has to start anew: after a jump or a
-    gap of time, where another scene begins, and for every frame that has no ego pose.
-
-    Raises:
-        ConfigurationError: it is no bag, its cameras are not found, or there is no room.
-    """
-    try:
-        with whole(job.folder, folder=True, durable=False) as draft:
-            if job.is_done:  # another process was faster
-                raise _AlreadyThere
-            with BagSource(job.bag) as source:
-                _decode(job, source, draft, progress)
-    except _AlreadyThere:
-        pass
-
-
-class _AlreadyThere(Exception):
-    pass
-
-
-def _decode(job: BagJob, source: BagSource, folder: Path, progress: Progress) -> None:
-    reading = _Reading(job, source)
-    count = sum(_write_shard(folder, number, part) for number, part in enumerate(reading.parts(progress)))
-    values = {
-        "bag": job.bag.name,
-        "frames": count,
-        "left_out": dict(reading.left_out),
-        "data_sets": sorted({name for name, _ in reading.scenes}),
-        "scenes": [scene for _, scene in reading.scenes],
-        "faults": [fault.to_json() for fault in reading.faults()],
-    }
-    write_whole(folder / INDEX_NAME, json.dumps(values, indent=1))
-
-
-@dataclass
-class _Stretch:
-    """Frames with the number of the stretch that each belongs to."""
-
-    frames: list[Frame] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-
-
-class _Reading:
-    def __init__(self, job: BagJob, source: BagSource) -> None:
-        self._job, self._source = job, source
-        rig = rig_for(job.spec, source)
-        if rig.labels_topic not in source.topics:
-            raise ConfigurationError(
-                f"{job.bag} has no ground truth to learn from: there is no topic {rig.labels_topic}; it has "
-                f"{', '.join(sorted(source.topics)) or 'no topics'}"
-            )
-        self._builder = FrameBuilder(rig, job.image_spec, with_points=True, with_labels=True)
-        self._unread = FaultLog()
-        self._samples = _samples(source, self._unread)
-        self._sample_stamps = sorted(self._samples)
-        self.left_out: Counter[str] = Counter()
-        self.scenes: dict[tuple[str, str], None] = {}
-        self._stretch, self._scene = -1, ("", "")
-        self._last: int | None = None
-        self._tolerance = round(BuilderConfig().labels_tolerance_s * 1e9)
-
-    def parts(self, progress: Progress) -> Iterator[_Stretch]:
-        """All usable frames, as many at a time as a shard holds."""
-        spec, part, size = self._job.image_spec, _Stretch(), 0
-        for frame, number in self._frames(progress):
-            part.frames.append(frame)
-            part.numbers.append(number)
-            size += (len(frame.views) + len(frame.missing)) * spec.width * spec.height * 3
-            if size >= _SHARD_BYTES:
-                yield part
-                part, size = _Stretch(), 0
-        if part.frames:
-            yield part
-
-    def faults(self) -> list[Fault]:
-        """What of the bag could not be used."""
-        found = FaultLog([*self._source.faults, *self._unread, *self._builder.faults])
-        place = str(self._job.bag)
-        for reason, count in self._builder.dropped_sets.items():
-            found.add(place, reason, "sets of images were left out", count)
-        return list(found)
-
-    def _frames(self, progress: Progress) -> Iterator[tuple[Frame, int]]:
-        source, builder = self._source, self._builder
-        length, broken = max(source.end - source.start, 1), False
-        for entry, message in decoded(source.messages(topics=list(builder.topics)), self._unread):
-            progress((entry.stamp - source.start) / length)
-            for frame in builder.add(entry.topic, entry.type_name, message):
-                broken |= bool(builder.reset_before(frame))
-                if self._is_wanted(frame):
-                    yield self._numbered(frame, broken)
-                    broken = False
-        for frame in builder.flush():
-            broken |= bool(builder.reset_before(frame))
-            if self._is_wanted(frame):
-                yield self._numbered(frame, broken)
-                broken = False
-
-    def _is_wanted(self, frame: Frame) -> bool:
-        if frame.labels is None and self._job.spec.key_frames:
-            self.left_out["without ground truth"] += 1
-            return False
-        return True
-
-    def _numbered(self, frame: Frame, broken: bool) -> tuple[Frame, int]:
-        sample = self._sample_of(frame.stamp)
-        if sample is not None:
-            frame = replace(frame, region=sample.region)
-            scene = sample.data_set, sample.scene
-            broken |= scene != self._scene and self._last is not None
-            self._scene = scene
-            self.scenes[scene] = None
-        late = self._last is not None and frame.stamp - self._last > _LONGEST_GAP_S * 1e9
-        if self._last is None or broken or late or frame.T_world_ego is None:
-            self._stretch += 1
-        self._last = frame.stamp
-        return frame, self._stretch
-
-    def _sample_of(self, stamp: int) -> SampleInfo | None:
-        place = bisect_left(self._sample_stamps, stamp - self._tolerance)
-        near = self._sample_stamps[place : place + 1]
-        return self._samples[near[0]] if near and near[0] <= stamp + self._tolerance else None
-
-
-def rig_for(spec: DataSpec, source: BagSource) -> Rig:
-    """The rig that a source's bags are read with.
-
-    Raises:
-        ConfigurationError: the rig file cannot be used, or no camera is found.
-    """
-    try:
-        rig = load_rig(spec.rig) if spec.rig is not None else rig_from_topics(source.topics)
-    except ConfigurationError as error:
-        why = source.faults.reasons()
-        raise ConfigurationError(f"{source.path}: {error}{'; ' + why if why else ''}") from error
-    return replace(rig, labels_topic=spec.labels or rig.labels_topic or topics.TRUTH_LONG_TAIL)
-
-
-def _samples(source: BagSource, faults: FaultLog) -> dict[int, SampleInfo]:
-    """What the bag says about its frames, by stamp."""
-    found: dict[int, SampleInfo] = {}
-    for entry, message in decoded(source.messages(topics=[topics.TRUTH_SAMPLE]), faults):
-        if entry.type_name != topics.SAMPLE_TYPE:
-            faults.add(entry.topic, "type", f"{entry.type_name} is not read here; {topics.SAMPLE_TYPE} is")
-            continue
-        try:
-            found[stamp_of(message)] = decode_sample(message)
-        except InputRejected as error:
-            faults.reject(entry.topic, error)
-    return found
-
-
-def _write_shard(folder: Path, number: int, part: _Stretch) -> int:
-    write_shard(folder / f"{number:05d}{SHARD_SUFFIX}", part.frames, part.numbers)
-    return len(part.frames)
-
-
-def _digest(bag: Path, spec: DataSpec, image_spec: ImageSpec) -> str:
-    """Name of the folder with a bag's frames."""
-    rig = repr(load_rig(spec.rig)) if spec.rig is not None else ""
-    decides = (_FORMAT, identity_of(bag), image_spec, spec.labels, spec.key_frames, rig)
-    return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
-
-
-def identity_of(bag: Path) -> str:
-    """The same for copies of a bag: sizes, beginnings and ends of its files, where a bag counts what is in it.
-
-    Raises:
-        ConfigurationError: a file cannot be read, or there is none.
-    """
-    digest = hashlib.sha256()
-    for file in [bag] if bag.is_file() else read_folder(bag).files:
-        try:
-            with open(file, "rb") as content:
-                size = content.seek(0, os.SEEK_END)
-                digest.update(size.to_bytes(8, "little"))
-                for place in (0, max(0, size - _PROBED_BYTES)):
-                    content.seek(place)
-                    digest.update(content.read(_PROBED_BYTES))
-        except OSError as error:
-            raise ConfigurationError(f"{file} cannot be read ({error.strerror or error})") from error
-    return digest.hexdigest()
-
-
-def refuse_overlap(train: Sequence[DataSpec], validation: Sequence[DataSpec]) -> None:
-    """Refuse recordings that are both learnt from and judged by.
-
-    Raises:
-        ConfigurationError: names them.
-    """
-    learnt, judged = (
-        {identity_of(bag): bag for spec in specs for pattern in spec.bags for bag in find_bags(pattern)}
-        for specs in (train, validation)
-    )
-    both = [str(judged[key]) for key in sorted(learnt.keys() & judged.keys())]
-    if both:
-        raise ConfigurationError(f"{', '.join(both)}: under train as well as under validation; keep them apart")
+def _cut(stretch: range, longest: int) -> list[range]:
+    count = -(-len(stretch) // longest)
+    bounds = [stretch.start + len(stretch) * part // count for part in range(count + 1)]
+    return [range(first, last) for first, last in itertools.pairwise(bounds)]
 
 
 def stretches(sequences: NDArray[np.int64], starts: Sequence[int]) -> list[range]:

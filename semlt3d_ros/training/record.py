@@ -52,6 +52,11 @@ class Record:
             if self._board is not None:
                 self._board.picture(step, name, picture)
 
+    def close(self) -> None:
+        """Nothing more will come."""
+        if self._board is not None:
+            self._board.close()
+
     def _write(self, line: dict[str, Any]) -> None:
         with open(self._folder / LOG_NAME, "a") as file:
             file.write(json.dumps(line) + "\n")

@@ -27,9 +27,9 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
+from semlt3d_ros.datasets.bag_jobs import find_bags, refuse_overlap
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.opening import Progress as SourceProgress
-from semlt3d_ros.datasets.recorded import find_bags, refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.student.student import Student
@@ -162,6 +162,8 @@ def train_recipe(
         if resume:
             engine.resume()
         record = _record(folder, console if progress else None) if ranks.leads else None
+        if record is not None:
+            stack.callback(record.close)
         shown_task = bar.add_task("training", total=engine.steps, completed=engine.step)
 
         def show(step: int, _: int, losses: dict[str, float]) -> None:
@@ -200,7 +202,7 @@ def _record(folder: Path, console: Console | None) -> Record:
     except ConfigurationError as error:
         board, told = None, f"{error}; the run's log and pictures are in {folder}"
     if console is not None:
-        console.print(told, highlight=False, soft_wrap=True)
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
     return Record(folder, board)
 
 

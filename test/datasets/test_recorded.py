@@ -18,9 +18,9 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.rigid import planar
 from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
+from semlt3d_ros.datasets.bag_jobs import find_bags, jobs_of, refuse_overlap
 from semlt3d_ros.datasets.opening import Frames, open_source
-from semlt3d_ros.datasets.recorded import find_bags, jobs_of, refuse_overlap
-from semlt3d_ros.datasets.recorded_frames import RecordedFrames
+from semlt3d_ros.datasets.recorded import RecordedFrames
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_sample
@@ -93,7 +93,7 @@ def test_a_bag_is_decoded_once_and_found_again_when_it_moves(drives, tmp_path, m
     shutil.copy(drives / "a.mcap", tmp_path / "x" / "drive.mcap")
     spec = DataSpec(bags=(str(tmp_path / "x" / "*.mcap"),))
     before = open_source(spec, tmp_path / "data", SPEC).frame(2)
-    monkeypatch.setattr("semlt3d_ros.datasets.recorded_frames.decode_bag", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("semlt3d_ros.datasets.recorded.decode_bag", lambda *_: pytest.fail("decoded again"))
     (tmp_path / "x").rename(tmp_path / "y")
     moved = replace(spec, bags=(str(tmp_path / "y"),), label_map="nuscenes_to_lt3d", clip_frames=2, share=0.5)
     after = open_source(moved, tmp_path / "data", SPEC)
@@ -109,7 +109,7 @@ def test_a_bag_is_decoded_once_and_found_again_when_it_moves(drives, tmp_path, m
 
 
 def test_an_interrupted_run_goes_on_with_the_bag_it_was_at(drives, tmp_path, monkeypatch) -> None:
-    import semlt3d_ros.datasets.recorded_frames as room
+    import semlt3d_ros.datasets.recorded as room
 
     spec, decode, begun = DataSpec(bags=(str(drives),)), room.decode_bag, []
 
