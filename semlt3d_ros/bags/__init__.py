@@ -1,1 +1,1 @@
-"""Where frames come from and go to on disk: bags, imported data sets, training shards."""
+"""Recordings on disk: rosbag2, in mcap and sqlite3."""

@@ -1,1 +1,1 @@
-"""A small simulated world with the 18 long-tail classes: streets, actors, six cameras and a LiDAR, by ray casting."""
+"""A small simulated world with LT3D's 18 classes: streets, actors, six cameras and a LiDAR, by ray casting."""
