@@ -35,6 +35,7 @@ COMMANDS = {
     "view": "view",
     "train": "train",
     "model": "model",
+    "export": "export",
     "train-clip": "train_clip",
     "anchors": "anchors",
     "calibrate": "calibrate",

@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vocabulary", type=to_read, metavar="FILE", help="classes to add or replace, made by 'semlt3d anchors'"
     )
-    parser.add_argument("--device", default="cpu", help="cpu (the default: repeatable) or cuda")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu (the default: repeatable), cuda, or onnxruntime (exported)"
+    )
     parser.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")

@@ -29,6 +29,7 @@ _PACKAGES = (
     ("rerun-sdk", "view", "the viewer"),
     ("trimesh", "simulation", "the simulated world"),
     ("embreex", "simulation", "the simulated world"),
+    ("onnxruntime", "onnx", "exporting published models, and running them there"),
     ("open_clip_torch", "language", "training language anchors; never needed to run"),
     ("pandas", "datasets", "importing PandaSet"),
     ("pyarrow", "datasets", "importing Argoverse 2"),

@@ -232,7 +232,8 @@ def checked_device(device: str) -> torch.device:
     try:
         checked = torch.device(device)
     except RuntimeError as error:
-        raise ConfigurationError(f"'{device}' is not a device; use cpu, or cuda[:N]") from error
+        also = "; onnxruntime is for exported published models" if device == "onnxruntime" else ""
+        raise ConfigurationError(f"'{device}' is not a device; use cpu, or cuda[:N]{also}") from error
     if checked.type == "cuda" and (checked.index or 0) >= torch.cuda.device_count():
         raise ConfigurationError(f"device '{device}' is not available on this machine; use device 'cpu'")
     return checked

@@ -21,6 +21,8 @@ from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.rigid import Matrix, wrap_angle
+from semlt3d_ros.export.runtime import DEVICE as ONNX
+from semlt3d_ros.export.runtime import ExportedStreamPETR, export_folder
 from semlt3d_ros.inference.detector import checked_device
 from semlt3d_ros.student.batch import Batch, collate
 from semlt3d_ros.student.memory import KEPT, RESETS, why_anew
@@ -60,9 +62,17 @@ class PublishedDetector:
     def load(cls, path: Path, device: str = "cpu") -> PublishedDetector:
         """Load a checkpoint that ``semlt3d import-weights`` has written.
 
+        Args:
+            path: the checkpoint.
+            device: ``cpu``, ``cuda[:N]``, or ``onnxruntime`` for what ``semlt3d export`` has made of it.
+
         Raises:
             ConfigurationError: the checkpoint cannot be used, or the device is not there.
         """
+        if device == ONNX:
+            checkpoint = read_published(Path(path))
+            exported = ExportedStreamPETR(checkpoint, export_folder(checkpoint.path))
+            return cls(exported, checkpoint.classes, checkpoint.version)
         checked_device(device)
         checkpoint = read_published(Path(path))
         return cls(checkpoint.model(), checkpoint.classes, checkpoint.version, device)
@@ -85,11 +95,17 @@ class PublishedDetector:
             )
 
     def move_to(self, device: str) -> None:
-        """Move weights and memory to ``"cpu"`` or ``"cuda[:N]"``.
+        """Move weights and memory to ``"cpu"`` or ``"cuda[:N]"``; an exported model stays in onnxruntime.
 
         Raises:
             ConfigurationError: there is no such device.
         """
+        if isinstance(self._model, ExportedStreamPETR):
+            if device not in (ONNX, "cpu"):
+                raise ConfigurationError(
+                    f"a model in {ONNX} runs on the CPU, not on '{device}'; load it again for that"
+                )
+            return
         target = checked_device(device)
         if target == self._device:
             return

@@ -92,6 +92,18 @@ def test_training_with_it_is_refused(imported, refusal, tmp_path):
     assert "published streampetr" in line and "not be trained" in line
 
 
+def test_exported_it_runs_in_onnxruntime(imported, drive, checkpoint, answer, refusal, tmp_path):
+    pytest.importorskip("onnxruntime")
+    words = ["detect", drive, "-o", tmp_path / "there.mcap", "--checkpoint", imported, "--device", "onnxruntime"]
+    assert f"semlt3d export {imported}" in refusal(*words)
+    result = answer("export", imported, "-o", imported.with_suffix(".onnx"))
+    assert max(each["difference"] for each in result["differences"]) < 1e-4
+    assert answer(*words)["sets_processed"] == 4
+    assert "student of this package" in refusal("export", checkpoint, "-o", tmp_path / "own")
+    own = ["detect", drive, "-o", tmp_path / "own.mcap", "--checkpoint", checkpoint, "--device", "onnxruntime"]
+    assert "exported published models" in refusal(*own)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -185,7 +185,14 @@ class Inputs:
     """Runs each command that writes, for as much of it as writes a result to ``out``."""
 
     def __init__(
-        self, drive: Path, checkpoint: Path, detections: Path, pandaset: Path, nuscenes: Path, weights: Path
+        self,
+        drive: Path,
+        checkpoint: Path,
+        detections: Path,
+        pandaset: Path,
+        nuscenes: Path,
+        weights: Path,
+        published: Path,
     ) -> None:
         self.runs: dict[tuple[str, str], Callable[[Path], Any]] = {
             ("simulate", "out"): lambda out: main(
@@ -213,6 +220,7 @@ class Inputs:
             ),
             ("anchors", "out"): lambda out: main(["anchors", "car", "bus", "-o", str(out)]),
             ("import-weights", "out"): lambda out: main(["import-weights", str(weights), "-o", str(out)]),
+            ("export", "out"): lambda out: main(["export", str(published), "-o", str(out), "--cameras", "1"]),
             ("train", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("calibrate", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("train-clip", "out"): saved_clip,
@@ -230,7 +238,9 @@ def writers(
     assert main(["detect", str(drive), "-o", str(detections), "--checkpoint", str(checkpoint)]) == 0
     Drive(scenes=1, samples=2).write(folder / "nuscenes")
     data_sets = small_pandaset(folder / "pandaset"), folder / "nuscenes"
-    return Inputs(drive, checkpoint, detections, *data_sets, published_weights).runs
+    published = folder / "published.safetensors"
+    assert main(["import-weights", str(published_weights), "-o", str(published), "--image-size", "64x32"]) == 0
+    return Inputs(drive, checkpoint, detections, *data_sets, published_weights, published).runs
 
 
 def small_pandaset(folder: Path) -> Path:
