@@ -161,6 +161,16 @@ def test_any_number_of_2d_boxes_becomes_queries(boxes: int) -> None:
 
 
 @torch.inference_mode()
+def test_a_certain_2d_box_spoils_nothing_and_a_broken_feature_is_not_hidden() -> None:
+    head = perturbed(Far3DHead(small()))
+    features, rig, boxes, depth, memory, continues = inputs(head, 3, 2)
+    certain = replace(boxes, scores=torch.tensor([[1.0], [0.5]]))
+    assert head(features, rig, certain, depth, memory, continues).logits.isfinite().all()
+    features[0][0, :, 2, 3] = torch.nan
+    assert not head(features, rig, boxes, depth, memory, continues).logits.isfinite().all()
+
+
+@torch.inference_mode()
 def test_a_missing_camera_is_as_none() -> None:
     head = perturbed(Far3DHead(small()))
     features, rig, boxes, depth, memory, continues = inputs(head, 3, 4)

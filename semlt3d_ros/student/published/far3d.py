@@ -7,6 +7,9 @@ and a cross-attention that samples features at points around each query. Quirks 
 * points behind a camera are not told from those before it: their depth is taken as 0.01 mm;
 * boxes have no velocity, and sine and cosine of yaw are remembered in place of one;
 * the feed-forward networks have 1024 hidden channels: the released config's 2048 does not reach them.
+
+A decoder output that is not a number stays one, where the released code replaces it, and the certainty of a 2D box ends
+at 13.8 (as a logit), where the released code gives up the frame.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from semlt3d_ros.student.published.yolox import Boxes2D, DepthBins, YOLOXHead
 _CODE = 8
 _NEAREST_M = 1e-5
 _FOCAL_UNIT = 1e3
+_CERTAIN = 1e-6
 
 
 @dataclass
@@ -214,7 +218,7 @@ class Far3DHead(StreamHead):
 
         centers = self.in_metres(queries.references[0])
         found = self.transformer["decoder"](queries, centers, older, features, cameras)
-        return self.predicted(found.nan_to_num(), queries.references, memory)
+        return self.predicted(found, queries.references, memory)
 
     def lifted(self, boxes: Boxes2D, depth: Tensor, cameras: Cameras) -> Tensor:
         """(M, 3) centres of 2D boxes at their depth, in the unit cube of ``pc_range``, which they may leave.
@@ -234,7 +238,7 @@ class Far3DHead(StreamHead):
     def _content(self, context: Tensor, scores: Tensor) -> Tensor:
         """(M, C) content of the queries of 2D boxes: the feature (M, C) there, and how far the score is above par."""
         threshold = torch.full_like(scores, self.threshold)
-        content: Tensor = self.context_embed(torch.cat([context, scores.logit() - threshold.logit()], dim=-1))
+        content: Tensor = self.context_embed(torch.cat([context, scores.logit(_CERTAIN) - threshold.logit()], dim=-1))
         return content
 
 
