@@ -27,7 +27,7 @@ class PublishedConfig(Checked):
     Attributes:
         class_names: in the order of the logits.
         image_width, image_height: pixels of each prepared image.
-        backbone: ``resnet50``, or ``vovnet99``, V2-99 with effective squeeze-and-excitation in every block.
+        backbone: ``resnet50``, ``resnet101``, or ``v2_99_ese`` (see ``student.backbone``).
         T_ego_model: the frame of the boxes in ``base_link``: x, y, z in metres, then roll, pitch, yaw in degrees.
         queries: with learnt start points.
         propagated: queries of the last frame that are asked again.
