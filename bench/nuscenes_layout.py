@@ -91,7 +91,7 @@ class Drive:
         truth: with annotations.
         size: of the images.
         image: content of an image file.
-        first_scene: number of the first scene.
+        numbers: of the scenes; from 1 unless given.
         more_categories: names of categories besides those of the boxes.
     """
 
@@ -103,7 +103,7 @@ class Drive:
     truth: bool = True
     size: tuple[int, int] = (64, 36)
     image: Callable[[str, int], bytes] | None = None
-    first_scene: int = 1
+    numbers: tuple[int, ...] = ()
     more_categories: tuple[str, ...] = ()
     version: str = "v1.0-mini"
     points: int = 40
@@ -120,7 +120,7 @@ class Drive:
 
     def name_of(self, number: int) -> str:
         """Name of a scene."""
-        return f"scene-{self.first_scene + number:04d}"
+        return f"scene-{self.numbers[number] if self.numbers else 1 + number:04d}"
 
     def stamp(self, sample: int) -> int:
         """Microseconds of a sample."""
@@ -298,7 +298,7 @@ class Drive:
                     rotation=[float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))],
                     prev=before,
                     next=after,
-                    num_lidar_pts=which * 3 % 8,
+                    num_lidar_pts=which * 3 % 9,
                     num_radar_pts=which % 2,
                 )
 

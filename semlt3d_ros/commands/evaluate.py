@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from semlt3d_ros.commands.evaluate_sources import ego_poses, open_pairs
 from semlt3d_ros.commands.output import came_to_nothing, faults_json, print_faults, print_json, print_table
 from semlt3d_ros.commands.places import (
     file_to_write,
@@ -18,30 +18,49 @@ from semlt3d_ros.commands.places import (
     refuse_losses_of,
     to_read,
 )
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.places import Output
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.classes import ClassList
-    from semlt3d_ros.core.rigid import Matrix
-    from semlt3d_ros.evaluation import Report
+    from semlt3d_ros.core.detections import Detections
+    from semlt3d_ros.evaluation import EvaluationSettings, Report
     from semlt3d_ros.evaluation.bags import BagPairs
-    from semlt3d_ros.sensing.transform_tree import TransformTree
+    from semlt3d_ros.evaluation.evaluator import Pair
+    from semlt3d_ros.evaluation.results_pairs import ResultsPairs
 
-HELP = "measure recorded detections against the ground truth of a bag"
+    Pairs = BagPairs | ResultsPairs
+
+HELP = "measure detections against ground truth: of bags, results files and data sets"
 EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap --out build/evaluation"
 
 REPORT = "report.json"
 """The figures, in the folder of an evaluation."""
-GLOBAL_FRAMES = ("map", "odom")
-"""Fixed frames (REP-105) that results can be given in; the first that is there counts."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("detections", type=to_read, metavar="DETECTIONS", help="bag with the detector's output")
-    parser.add_argument("--truth", type=to_read, required=True, metavar="BAG", help="bag with the ground truth")
+    parser.add_argument(
+        "detections",
+        type=to_read,
+        metavar="DETECTIONS",
+        help="bag with the detector's output, or a nuScenes results file (.json)",
+    )
+    parser.add_argument(
+        "--truth",
+        type=to_read,
+        required=True,
+        metavar="BAG",
+        help="bag with the ground truth; or, for a results file, the data set's own folder",
+    )
+    parser.add_argument("--version", metavar="NAME", help="of a data set's folder: which tables, as v1.0-trainval")
+    parser.add_argument(
+        "--scenes",
+        metavar="NAMES",
+        help="of a data set's folder: only these, named as for import (default: those of which there are results)",
+    )
+    parser.add_argument("--split", metavar="NAME", help="of a data set's folder: the scenes of a split, such as val")
     parser.add_argument(
         "--protocol",
         metavar="NAME",
@@ -92,9 +111,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the figures of all classes and groups, and what they lack; write what is asked for."""
     from semlt3d_ros.core.label_map import load_label_map
     from semlt3d_ros.evaluation import LT3D, EvaluationSettings, evaluate, protocol_named, protocol_of
-    from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
-    from semlt3d_ros.evaluation.results_file import sample_results, write_results
     from semlt3d_ros.evaluation.table import report_table
 
     _refuse_losses(options)
@@ -110,8 +127,8 @@ def run(options: argparse.Namespace) -> int:
         absent_classes="zero" if options.absent_as_zero else "left_out",
         of_no_class="nothing" if benchmark else "ignored",
     )
-    pairs = BagPairs(options.detections, options.truth, classes, label_map)
-    frames = list(pairs)
+    pairs = open_pairs(options, classes, label_map)
+    frames: list[Pair] = list(pairs)
     if benchmark is None:
         settings = replace(settings, protocol=protocol_of(pairs.classes, label_map))
     outcome = {"pairs": pairs.to_json(), **faults_json(pairs.faults, pairs.incomplete)}
@@ -119,13 +136,13 @@ def run(options: argparse.Namespace) -> int:
         what = f"no detections in '{options.detections}' belong to ground truth"
         _fail(what, "neither of them holds a message", pairs, outcome, options)
     left_out = LeftOut()
-    labelled = ((found, truth, pairs.region(found.stamp)) for found, truth in frames)
+    labelled = ((*pair[:2], pairs.region(pair[0].stamp), *pair[2:]) for pair in frames)
     report = evaluate(where_labelled(labelled, left_out), settings)
     outcome["outside_labelled_region"] = vars(left_out)
     _note_unknown(report, pairs, options.detections)
     outcome |= faults_json(pairs.faults, pairs.incomplete)
     if not any(each.truth for each in report.classes):
-        objects = sum(len(labels.boxes) for _, labels in frames)
+        objects = sum(len(pair[1].boxes) for pair in frames)
         if objects:
             what = f"range, visible pixels and LiDAR points leave none of the {objects} objects"
             _fail(what, "give a wider --range, or less --min-pixels", pairs, outcome, options)
@@ -134,16 +151,7 @@ def run(options: argparse.Namespace) -> int:
         what = f"no detection in '{options.detections}' can be held against ground truth"
         _fail(what, "all are out of range", pairs, outcome, options)
     if options.results is not None:
-        poses = _ego_poses(
-            [options.truth, options.detections], pairs.frame_id, [detections.stamp for detections, _ in frames]
-        )
-        tokens = [pairs.sample_tokens.get(detections.stamp, str(detections.stamp)) for detections, _ in frames]
-        samples = (
-            (token, sample_results(token, detections, pose, settings))
-            for token, (detections, _), pose in zip(tokens, frames, poses, strict=True)
-        )
-        write_results(options.results, samples)
-        outcome["results"] = _results_json(pairs, [detections.stamp for detections, _ in frames])
+        outcome["results"] = _write_results(options, pairs, [pair[0] for pair in frames], settings)
     if options.out is not None:
         _write(report, options.out, outcome)
     if options.json:
@@ -169,7 +177,7 @@ def _refuse_losses(options: argparse.Namespace) -> None:
         refuse_losses_of(options, inside + [each for each in outputs_of(options) if each.kind == "file"])
 
 
-def _fail(what: str, otherwise: str, pairs: BagPairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
+def _fail(what: str, otherwise: str, pairs: Pairs, outcome: dict[str, Any], options: argparse.Namespace) -> NoReturn:
     """End without figures: figures of nothing would be taken for those of a bad detector."""
     if options.json:
         print_json({"frames": pairs.answered + pairs.unanswered, **outcome})
@@ -182,7 +190,7 @@ def _fail(what: str, otherwise: str, pairs: BagPairs, outcome: dict[str, Any], o
     )
 
 
-def _note_unknown(report: Report, pairs: BagPairs, detections: Path) -> None:
+def _note_unknown(report: Report, pairs: Pairs, detections: Path) -> None:
     if report.unknown_classes:
         names = ", ".join(report.unknown_classes[:10]) + (", ..." if len(report.unknown_classes) > 10 else "")
         text = (
@@ -192,12 +200,31 @@ def _note_unknown(report: Report, pairs: BagPairs, detections: Path) -> None:
         pairs.faults.add(str(detections), "unknown_classes", text, len(report.unknown_classes))
 
 
+def _write_results(
+    options: argparse.Namespace, pairs: Pairs, detections: Sequence[Detections], settings: EvaluationSettings
+) -> dict[str, int]:
+    from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.evaluation.results_nuscenes import sample_results, write_results
+
+    if not isinstance(pairs, BagPairs):
+        raise ConfigurationError(f"--results: '{options.detections}' is a results file already; give a bag")
+    stamps = [each.stamp for each in detections]
+    poses = ego_poses([options.truth, options.detections], pairs.frame_id, stamps)
+    tokens = [pairs.sample_tokens.get(stamp, str(stamp)) for stamp in stamps]
+    samples = (
+        (token, sample_results(token, each, pose, settings))
+        for token, each, pose in zip(tokens, detections, poses, strict=True)
+    )
+    write_results(options.results, samples)
+    return _results_json(pairs, stamps)
+
+
 def _results_json(pairs: BagPairs, stamps: Sequence[int]) -> dict[str, int]:
     named = sum(stamp in pairs.sample_tokens for stamp in stamps)
     return {"samples": len(stamps), "named_by_data_set": named, "named_by_stamp": len(stamps) - named}
 
 
-def _print_outcome(pairs: BagPairs, outcome: dict[str, Any]) -> None:
+def _print_outcome(pairs: Pairs, outcome: dict[str, Any]) -> None:
     counts = outcome["pairs"]
     print(
         f"{counts['answered']} frames with detections and ground truth, {counts['unanswered']} without detections, "
@@ -223,44 +250,3 @@ def _write(report: Report, folder: Path, outcome: dict[str, Any]) -> None:
     with whole(folder, folder=True) as draft:
         report.save(draft / REPORT, outcome)
         save_plots(report, draft)
-
-
-def _ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> list[Matrix]:
-    """The vehicle's pose in the global frame at each stamp, from the first of the bags that knows it.
-
-    Raises:
-        ConfigurationError: none of them does, or there is a stamp it does not cover.
-    """
-    for bag in bags:
-        tree = _transforms(bag)
-        target = next((frame for frame in GLOBAL_FRAMES if frame in tree.frames), None)
-        if target is None or ego_frame not in tree.frames:
-            continue
-        try:
-            return [tree.lookup(target, ego_frame, stamp) for stamp in stamps]
-        except InputRejected as rejection:
-            raise ConfigurationError(f"bag '{bag}' has no pose of '{ego_frame}' for every frame: {rejection}") from None
-    raise ConfigurationError(
-        f"a results file is in the frame {' or '.join(GLOBAL_FRAMES)}, but no transform places '{ego_frame}' there in "
-        f"{' or '.join(str(bag) for bag in bags)}; record /tf or /localization/odometry, or leave out --results"
-    )
-
-
-def _transforms(bag: Path) -> TransformTree:
-    from semlt3d_ros.bags.source import BagSource
-    from semlt3d_ros.messages import topics
-    from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
-    from semlt3d_ros.sensing.transform_tree import TransformTree
-
-    tree = TransformTree(history_s=1e6)
-    with BagSource(bag) as source:
-        for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
-            with suppress(InputRejected):  # a damaged message leaves a gap, which the look-up reports
-                message = entry.message()
-                odometry = entry.topic == topics.ODOMETRY
-                for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
-                    with suppress(InputRejected):  # so does a transform that makes a loop; its neighbours count
-                        tree.add(
-                            each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC
-                        )
-    return tree

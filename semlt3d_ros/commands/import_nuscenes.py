@@ -19,6 +19,7 @@ FOLDER = "folder with samples/, sweeps/ and a version's tables, or the folder of
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare what only nuScenes has."""
     parser.add_argument("--version", metavar="NAME", help="which tables, where the folder has several: v1.0-mini ...")
+    parser.add_argument("--split", metavar="NAME", help="only scenes of a split: train, val, test, mini_train ...")
     parser.add_argument(
         "--key-frames", action="store_true", help="only what is annotated, twice a second, not every image and sweep"
     )
@@ -26,11 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def open_scenes(options: argparse.Namespace, frames: slice | None) -> Scenes:
     """The scenes that the options ask for; of those whose bags are there already, no table is read."""
-    from semlt3d_ros.datasets.importing import chosen_scenes, pending
-    from semlt3d_ros.datasets.nuscenes_folder import open_folder
+    from semlt3d_ros.datasets.importing import pending
+    from semlt3d_ros.datasets.nuscenes_folder import chosen_by_split, open_folder
 
     folder = open_folder(options.folder, options.version)
-    names = chosen_scenes(list(folder.scenes), options.scenes, options.folder)
+    names = chosen_by_split(folder, options.scenes, options.split)
     wanted = pending(names, options.out, options.overwrite)
 
     from semlt3d_ros.datasets.nuscenes import open_nuscenes

@@ -6,6 +6,7 @@ Frames, stamps and labels are explained in ``docs/nuscenes.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -256,24 +257,37 @@ class NuScenesRecording:
         if found is None:
             writer.sample(stamp, SampleInfo(DATA_SET, self.name, token))
             return
-        labels, visibility, odd = found
-        if odd:
+        if found.odd:
             text = f"{self.name}: boxes without extent, or farther than anything on Earth, are left out"
-            self.faults.add(str(self._tables.folder.table("sample_annotation")), "box", text, odd)
-        writer.truth(stamp, labels, SampleInfo(DATA_SET, self.name, token, labels.attributes, visibility))
+            self.faults.add(str(self._tables.folder.table("sample_annotation")), "box", text, found.odd)
+        info = SampleInfo(DATA_SET, self.name, token, found.labels.attributes, found.visibility)
+        writer.truth(stamp, found.labels, info)
 
 
-def sample_truth(tables: Tables, sample: int, T_ego_world: Matrix) -> tuple[Labels, tuple[float, ...], int] | None:
+@dataclass(frozen=True)
+class SampleTruth:
     """The boxes of a sample, in terms of nuScenes' categories.
+
+    Attributes:
+        labels: the boxes.
+        visibility: share of each that is visible, NaN where unknown.
+        radar_points: (N,) radar returns in each.
+        odd: how many boxes make no sense and were left out.
+    """
+
+    labels: Labels
+    visibility: tuple[float, ...]
+    radar_points: NDArray[np.int64]
+    odd: int
+
+
+def sample_truth(tables: Tables, sample: int, T_ego_world: Matrix) -> SampleTruth | None:
+    """The boxes of a sample; None where the version has no ground truth.
 
     Args:
         tables: of its version.
         sample: its index in them.
         T_ego_world: (4, 4) where the boxes are to be given.
-
-    Returns:
-        The labels, the share of each that is visible, and how many boxes make no sense and were left out; None where
-        the version has no ground truth.
     """
     boxes = tables.annotations
     if boxes is None:
@@ -284,16 +298,22 @@ def sample_truth(tables: Tables, sample: int, T_ego_world: Matrix) -> tuple[Labe
     )
     good = given.physical() & (given.sizes > 0).all(axis=1)
     rows = rows[good]
-    attributes = tuple(boxes.attribute_names[index] if index >= 0 else "" for index in boxes.attributes[rows].tolist())
     labels = Labels(
         given[good].moved(T_ego_world),
         boxes.labels[rows].astype(np.int64),
         tuple(boxes.tokens[index] for index in boxes.instances[rows].tolist()),
         boxes.lidar_points[rows].astype(np.int64),
         class_names=boxes.names,
-        attributes=attributes,
+        attributes=tuple(
+            boxes.attribute_names[index] if index >= 0 else "" for index in boxes.attributes[rows].tolist()
+        ),
     )
-    return labels, tuple(boxes.visibility[rows].tolist()), int((~good).sum())
+    return SampleTruth(
+        labels,
+        tuple(boxes.visibility[rows].tolist()),
+        boxes.radar_points[rows].astype(np.int64),
+        int((~good).sum()),
+    )
 
 
 def _matrix(pose: NDArray[np.float64]) -> Matrix:

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.shipped_files import shipped_file
+from semlt3d_ros.datasets.importing import chosen_scenes
 from semlt3d_ros.datasets.json_table import read_rows
 
 _NEEDED = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
@@ -31,6 +35,35 @@ class NuScenesFolder:
     def table(self, name: str) -> Path:
         """The file of a table."""
         return self.root / self.version / f"{name}.json"
+
+
+def is_folder(folder: Path) -> bool:
+    """Whether a folder is nuScenes', or that of a version's tables."""
+    return (folder / "scene.json").is_file() or any(folder.glob("*/scene.json"))
+
+
+def chosen_by_split(folder: NuScenesFolder, scenes: str | None, split: str | None) -> list[str]:
+    """The scenes asked for.
+
+    Args:
+        folder: the data set.
+        scenes: as of ``chosen_scenes``; None for all.
+        split: name of a split, of whose scenes those that are there are taken; None for all.
+
+    Raises:
+        ConfigurationError: there is no such split, or none of its scenes.
+    """
+    names = chosen_scenes(list(folder.scenes), scenes, folder.root)
+    if split is None:
+        return names
+    splits = yaml.safe_load(shipped_file("splits", "nuscenes").read_text())
+    if split not in splits:
+        raise ConfigurationError(f"--split {split}: nuScenes has no such split; it has {', '.join(splits)}")
+    of_split = {f"scene-{number:04d}" for number in splits[split]}
+    found = [name for name in names if name in of_split]
+    if not found:
+        raise ConfigurationError(f"--split {split}: none of its scenes is in {folder.root / folder.version}")
+    return found
 
 
 def open_folder(folder: Path, version: str | None = None) -> NuScenesFolder:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.labelled_region import LabelledRegion
+from semlt3d_ros.evaluation.attributes import FrameAttributes
+from semlt3d_ros.evaluation.evaluator import Pair
 
 NEAR_M = 2.0
 """A detection outside the region whose centre is nearer than this to that of an object within means the object."""
@@ -27,22 +30,24 @@ class LeftOut:
     objects: int = 0
 
 
-def where_labelled(
-    frames: Iterable[tuple[Detections, Labels, LabelledRegion]], left_out: LeftOut
-) -> Iterator[tuple[Detections, Labels]]:
+Framed = tuple[Detections, Labels, LabelledRegion] | tuple[Detections, Labels, LabelledRegion, FrameAttributes]
+
+
+def where_labelled(frames: Iterable[Framed], left_out: LeftOut) -> Iterator[Pair]:
     """Frames without what lies outside their labelled region.
 
     Objects count whose centre lies within. Detections count whose centre does, or is so near to an object that counts
     that it means that one: of an object at the edge of the view, the detection may lie on the other side.
 
     Args:
-        frames: what was found, what was there, and where everything is labelled; all in the ego frame.
+        frames: what was found, what was there, and where everything is labelled, all in the ego frame; attributes where
+            they are known.
         left_out: gets how many do not count.
     """
     everywhere = LabelledRegion()
-    for detections, labels, region in frames:
+    for detections, labels, region, *attributes in frames:
         if region == everywhere:
-            yield detections, labels
+            yield (detections, labels, *attributes)  # type: ignore[misc]
             continue
         objects = region.contains(labels.boxes.centers)
         found = region.contains(detections.boxes.centers)
@@ -51,4 +56,9 @@ def where_labelled(
             found |= (np.linalg.norm(between, axis=-1) < NEAR_M).any(axis=1)
         left_out.detections += int((~found).sum())
         left_out.objects += int((~objects).sum())
-        yield detections[found], labels[objects]
+        kept = (FrameAttributes(_of(each.predicted, found), _of(each.true, objects)) for each in attributes)
+        yield (detections[found], labels[objects], *kept)  # type: ignore[misc]
+
+
+def _of(names: Sequence[str], mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(name for name, kept in zip(names, mask, strict=True) if kept) if names else ()

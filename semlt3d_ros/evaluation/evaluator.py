@@ -176,15 +176,18 @@ def _joined(outcomes: list[Outcomes], distances: int) -> Outcomes:
     )
 
 
-def evaluate(pairs: Iterable[tuple[Detections, Labels]], settings: EvaluationSettings | None = None) -> Report:
+Pair = tuple[Detections, Labels] | tuple[Detections, Labels, FrameAttributes]
+
+
+def evaluate(pairs: Iterable[Pair], settings: EvaluationSettings | None = None) -> Report:
     """Evaluate frames of detections against their ground truth.
 
     Args:
         pairs: one pair for each frame with ground truth, both in the ego frame; a frame without an answer is a pair
-            with empty detections.
+            with empty detections. Attributes go with them where they are known.
         settings: LT3D's unless given.
     """
     evaluator = Evaluator(settings)
-    for detections, labels in pairs:
-        evaluator.add(detections, labels)
+    for pair in pairs:
+        evaluator.add(*pair)
     return evaluator.report()

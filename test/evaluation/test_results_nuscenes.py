@@ -15,7 +15,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.evaluation import NUSCENES, EvaluationSettings
 from semlt3d_ros.evaluation.attributes import attributes_from_motion
-from semlt3d_ros.evaluation.results_file import sample_results, write_results
+from semlt3d_ros.evaluation.results_nuscenes import sample_results, write_results
 
 SETTINGS = EvaluationSettings(NUSCENES)
 

@@ -1,0 +1,158 @@
+"""What ``semlt3d evaluate`` reads: detections and ground truth of bags, of results files, of data sets' folders."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semlt3d_ros.commands.output import for_people, progress_bar
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.faults import FaultLog
+
+if TYPE_CHECKING:
+    from semlt3d_ros.core.classes import ClassList
+    from semlt3d_ros.core.label_map import LabelMap
+    from semlt3d_ros.core.rigid import Matrix
+    from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.evaluation.results_pairs import ResultsFile, ResultsPairs
+    from semlt3d_ros.evaluation.truth import Truth, TruthFrame
+    from semlt3d_ros.sensing.transform_tree import TransformTree
+
+GLOBAL_FRAMES = ("map", "odom")
+"""Fixed frames (REP-105) that results can be given in; the first that is there counts."""
+
+
+def open_pairs(
+    options: argparse.Namespace, classes: ClassList | None, label_map: LabelMap | None
+) -> BagPairs | ResultsPairs:
+    """Detections, paired with ground truth.
+
+    Raises:
+        ConfigurationError: they cannot be read, or do not go together.
+    """
+    from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.evaluation.results_pairs import ResultsPairs
+
+    results = _results(options.detections)
+    truth = _folder_truth(options, results)
+    if results is not None:
+        return ResultsPairs(results, truth or BagTruth(options.truth), classes, label_map)
+    if truth is not None:
+        raise ConfigurationError(
+            f"'{options.detections}' is a bag, '{options.truth}' a data set's folder; give the bag that was imported "
+            "from it as --truth, or a results file as the detections"
+        )
+    return BagPairs(options.detections, options.truth, classes, label_map)
+
+
+def _results(path: Path) -> ResultsFile | None:
+    """The results file that a path is; None for a bag."""
+    if path.suffix != ".json":
+        return None
+    from semlt3d_ros.evaluation.results_nuscenes import NuScenesResults
+
+    return NuScenesResults(path)
+
+
+def _folder_truth(options: argparse.Namespace, results: ResultsFile | None) -> Truth | None:
+    """The ground truth of the data set whose folder the truth is; None for a bag."""
+    from semlt3d_ros.datasets.nuscenes_folder import chosen_by_split, is_folder, open_folder
+
+    if not is_folder(options.truth):
+        for name in ("version", "scenes", "split"):
+            if getattr(options, name) is not None:
+                raise ConfigurationError(f"--{name} is of a data set's folder, and '{options.truth}' is none")
+        return None
+    folder = open_folder(options.truth, options.version)
+    scenes = chosen_by_split(folder, options.scenes, options.split)
+    from semlt3d_ros.evaluation.nuscenes_truth import NuScenesTruth
+
+    chosen = options.scenes is not None or options.split is not None
+    with progress_bar("reading the tables", for_people(options)) as progress:
+        return NuScenesTruth(folder, scenes, None if chosen or results is None else results.tokens, progress)
+
+
+class BagTruth:
+    """The ground truth of a bag, in its order, with the vehicle's poses; frames without a key go by their stamps."""
+
+    def __init__(self, bag: Path) -> None:
+        self._bag = bag
+        self.place = str(bag)
+        self.faults = FaultLog()
+
+    def frames(self) -> Iterator[TruthFrame]:
+        """Frame after frame.
+
+        Raises:
+            ConfigurationError: it has no ground truth, or does not place the vehicle.
+        """
+        from semlt3d_ros.bags.source import BagSource
+        from semlt3d_ros.core.labelled_region import LabelledRegion
+        from semlt3d_ros.evaluation.bags import read_samples, read_truth
+        from semlt3d_ros.evaluation.truth import TruthFrame
+
+        self.faults = FaultLog()
+        with BagSource(self._bag) as source:
+            samples = read_samples(source, self.faults)
+            found = list(read_truth(source, self.faults))
+            self.faults.extend(source.faults)
+        if not found:
+            why = f": {self.faults.reasons()}" if len(self.faults) else ""
+            raise ConfigurationError(f"bag '{self._bag}' has no ground truth{why}")
+        frame_id = found[0][2]
+        poses = ego_poses([self._bag], frame_id, [stamp for stamp, _, _ in found])
+        seen: set[int] = set()
+        for (stamp, labels, _), pose in zip(found, poses, strict=True):
+            if stamp in seen:
+                continue
+            seen.add(stamp)
+            sample = samples.get(stamp)
+            token = sample.token if sample else ""
+            if sample is not None and len(sample.attributes) == len(labels.boxes):
+                labels.attributes = sample.attributes
+            region = sample.region if sample else LabelledRegion()
+            yield TruthFrame(stamp, token or str(stamp), labels, pose, region)
+
+
+def ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> list[Matrix]:
+    """The vehicle's pose in the global frame at each stamp, from the first of the bags that knows it.
+
+    Raises:
+        ConfigurationError: none of them does, or there is a stamp it does not cover.
+    """
+    for bag in bags:
+        tree = _transforms(bag)
+        target = next((frame for frame in GLOBAL_FRAMES if frame in tree.frames), None)
+        if target is None or ego_frame not in tree.frames:
+            continue
+        try:
+            return [tree.lookup(target, ego_frame, stamp) for stamp in stamps]
+        except InputRejected as rejection:
+            raise ConfigurationError(f"bag '{bag}' has no pose of '{ego_frame}' for every frame: {rejection}") from None
+    raise ConfigurationError(
+        f"a results file is in the frame {' or '.join(GLOBAL_FRAMES)}, but no transform places '{ego_frame}' there in "
+        f"{' or '.join(str(bag) for bag in bags)}; record /tf or /localization/odometry, or leave out --results"
+    )
+
+
+def _transforms(bag: Path) -> TransformTree:
+    from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
+    from semlt3d_ros.sensing.transform_tree import TransformTree
+
+    tree = TransformTree(history_s=1e6)
+    with BagSource(bag) as source:
+        for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
+            with suppress(InputRejected):  # a damaged message leaves a gap, which the look-up reports
+                message = entry.message()
+                odometry = entry.topic == topics.ODOMETRY
+                for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
+                    with suppress(InputRejected):  # so does a transform that makes a loop; its neighbours count
+                        tree.add(
+                            each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC
+                        )
+    return tree
