@@ -8,7 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from semlt3d_ros.commands.evaluate_sources import ego_poses, open_pairs
+from semlt3d_ros.commands.evaluate_sources import (
+    detections_of,
+    ego_poses,
+    is_folder_of_data_set,
+    open_pairs,
+    unlabelled_samples,
+)
 from semlt3d_ros.commands.output import came_to_nothing, faults_json, print_faults, print_json, print_table
 from semlt3d_ros.commands.places import (
     file_to_write,
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 HELP = "measure detections against ground truth: of bags, results files and data sets"
 EXAMPLE = "semlt3d evaluate build/detections.mcap --truth build/drive.mcap --out build/evaluation"
 
+BASE_FRAME = "base_link"
 REPORT = "report.json"
 """The figures, in the folder of an evaluation."""
 
@@ -127,6 +134,10 @@ def run(options: argparse.Namespace) -> int:
         absent_classes="zero" if options.absent_as_zero else "left_out",
         of_no_class="nothing" if benchmark else "ignored",
     )
+    if options.results is not None and options.truth.exists() and not is_folder_of_data_set(options.truth):
+        samples = unlabelled_samples(options.truth)
+        if samples:
+            return _write_results_alone(options, samples, settings, classes)
     pairs = open_pairs(options, classes, label_map)
     frames: list[Pair] = list(pairs)
     if benchmark is None:
@@ -198,6 +209,41 @@ def _note_unknown(report: Report, pairs: Pairs, detections: Path) -> None:
             "or a --label-map that knows them"
         )
         pairs.faults.add(str(detections), "unknown_classes", text, len(report.unknown_classes))
+
+
+def _write_results_alone(
+    options: argparse.Namespace, samples: dict[int, str], settings: EvaluationSettings, classes: ClassList | None
+) -> int:
+    """Write the results of a test split, which has no ground truth to measure them with."""
+    from semlt3d_ros.core.faults import FaultLog
+    from semlt3d_ros.evaluation import protocol_of
+    from semlt3d_ros.evaluation.bags import classes_of_detections
+    from semlt3d_ros.evaluation.results_nuscenes import sample_results, write_results
+
+    faults = FaultLog()
+    found = detections_of(options.detections, faults)
+    answered = sorted(samples.keys() & found.keys())
+    if not answered:
+        what = f"no detections in '{options.detections}' belong to a sample of '{options.truth}'"
+        raise came_to_nothing(what, faults, "their stamps differ")
+    if options.protocol is None:
+        names = (name for stamp in answered for name in found[stamp].class_names)
+        settings = replace(settings, protocol=protocol_of(classes or classes_of_detections(names, complete=True)))
+    poses = dict(zip(answered, ego_poses([options.truth], BASE_FRAME, answered), strict=True))
+
+    def results(stamp: int) -> list[dict[str, Any]]:
+        detections: Detections | None = found.get(stamp)
+        return [] if detections is None else sample_results(samples[stamp], detections, poses[stamp], settings)
+
+    write_results(options.results, ((token, results(stamp)) for stamp, token in sorted(samples.items())))
+    outcome = {"results": {"samples": len(samples), "answered": len(answered)}, **faults_json(faults)}
+    if options.json:
+        print_json(outcome)
+    else:
+        print(f"{len(samples)} samples in {options.results}, {len(answered)} of them with detections")
+        print("nothing is measured: there is no ground truth")
+        print_faults(faults)
+    return 0
 
 
 def _write_results(

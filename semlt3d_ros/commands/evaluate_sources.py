@@ -14,6 +14,7 @@ from semlt3d_ros.core.faults import FaultLog
 
 if TYPE_CHECKING:
     from semlt3d_ros.core.classes import ClassList
+    from semlt3d_ros.core.detections import Detections
     from semlt3d_ros.core.label_map import LabelMap
     from semlt3d_ros.core.rigid import Matrix
     from semlt3d_ros.evaluation.bags import BagPairs
@@ -57,11 +58,18 @@ def _results(path: Path) -> ResultsFile | None:
     return NuScenesResults(path)
 
 
+def is_folder_of_data_set(path: Path) -> bool:
+    """Whether the truth is a data set's own folder, and no bag."""
+    from semlt3d_ros.datasets.nuscenes_folder import is_folder
+
+    return is_folder(path)
+
+
 def _folder_truth(options: argparse.Namespace, results: ResultsFile | None) -> Truth | None:
     """The ground truth of the data set whose folder the truth is; None for a bag."""
-    from semlt3d_ros.datasets.nuscenes_folder import chosen_by_split, is_folder, open_folder
+    from semlt3d_ros.datasets.nuscenes_folder import chosen_by_split, open_folder
 
-    if not is_folder(options.truth):
+    if not is_folder_of_data_set(options.truth):
         for name in ("version", "scenes", "split"):
             if getattr(options, name) is not None:
                 raise ConfigurationError(f"--{name} is of a data set's folder, and '{options.truth}' is none")
@@ -73,6 +81,27 @@ def _folder_truth(options: argparse.Namespace, results: ResultsFile | None) -> T
     chosen = options.scenes is not None or options.split is not None
     with progress_bar("reading the tables", for_people(options)) as progress:
         return NuScenesTruth(folder, scenes, None if chosen or results is None else results.tokens, progress)
+
+
+def unlabelled_samples(path: Path) -> dict[int, str]:
+    """Stamp -> key of the samples in a bag that has no ground truth, as one of a test split; else none."""
+    from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.evaluation.bags import read_samples
+    from semlt3d_ros.messages import topics
+
+    with BagSource(path) as source:
+        if topics.TRUTH_LONG_TAIL in source.topics or topics.TRUTH_SAMPLE not in source.topics:
+            return {}
+        return {stamp: sample.token for stamp, sample in read_samples(source, FaultLog()).items() if sample.token}
+
+
+def detections_of(bag: Path, faults: FaultLog) -> dict[int, Detections]:
+    """The detections in a bag by their stamps."""
+    from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.evaluation.bags import read_detections
+
+    with BagSource(bag) as source:
+        return {found.stamp: found for found, _ in read_detections(source, faults)}
 
 
 class BagTruth:

@@ -274,6 +274,25 @@ def test_results_of_a_bag_read_back_give_the_same_figures(
     assert tables["map"]["all"] == pytest.approx(first["map"]["all"], abs=0.05)
 
 
+def test_results_of_a_test_split_are_written_without_truth(
+    tmp_path: Path, answer: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive = Drive(scenes=1, samples=4, objects=20, sweeps=False, files=1, numbers=(77,))
+    drive.write(tmp_path / "labelled")
+    unlabelled = Drive(scenes=1, samples=4, truth=False, sweeps=False, numbers=(77,), version="v1.0-test")
+    unlabelled.write(tmp_path / "in")
+    for name in ("labelled", "in"):
+        answer("import", "nuscenes", tmp_path / name, tmp_path / f"{name}.mcap")
+    detections = detected(tmp_path / "labelled.mcap", tmp_path / "found.mcap")
+    truth, protocol = tmp_path / "in.mcap", ["--protocol", "nuscenes"]
+    told = answer("evaluate", detections, "--truth", truth, *protocol, "--results", tmp_path / "r.json")
+    assert told["results"] == {"samples": 4, "answered": 4}
+    truth = tmp_path / "labelled.mcap"
+    answer("evaluate", detections, "--truth", truth, *protocol, "--results", tmp_path / "l.json")
+    assert json.loads((tmp_path / "r.json").read_text()) == json.loads((tmp_path / "l.json").read_text())
+    assert "no ground truth" in refusal(capsys, "evaluate", detections, "--truth", tmp_path / "in.mcap", *protocol)
+
+
 def detected(bag: Path, out: Path) -> Path:
     """A bag of detections near the truth of another."""
     from semlt3d_ros.bags.sink import BagSink
