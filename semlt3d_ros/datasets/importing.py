@@ -18,6 +18,7 @@ Scenes = Mapping[str, Callable[[], Recording]]
 
 _COUNTS = ("frames", "images", "sweeps", "points", "labelled", "frames_lost", "boxes_duplicate")
 _STEPS = 1_000
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def import_scenes(
     if single and len(scenes) != 1:
         names = ", ".join(list(scenes)[:5]) + (", ..." if len(scenes) > 5 else "")
         raise ConfigurationError(f"{out} is one bag, but these are {len(scenes)} recordings ({names}); give a folder")
-    bags, skipped, faults, failure = [], [], FaultLog(), None
+    bags, skipped, faults = [], [], FaultLog()
+    failed: dict[str, list[str]] = {}
     for number, (name, open_recording) in enumerate(scenes.items()):
         place = bag_of(name, out)
         if not pending([name], out, overwrite):
@@ -84,14 +86,16 @@ def import_scenes(
             except ConfigurationError as error:
                 if len(scenes) == 1:
                     raise
-                failure = error
-                faults.add(name, "scene", f"{error}; it has no bag")
+                failed.setdefault(str(error), []).append(name)
             finally:
                 if recording is not None:
                     faults.extend(recording.faults)
         progress((number + 1) * _STEPS, len(scenes) * _STEPS)
-    if failure is not None and not bags and not skipped:
-        raise failure
+    if failed and not bags and not skipped:
+        raise ConfigurationError("; ".join(list(failed)[:_NAMED]))
+    for text, lost in failed.items():
+        which = ", ".join(lost[:_NAMED]) + (", ..." if len(lost) > _NAMED else "")
+        faults.add(which, "scene", f"{text}; there is no bag of it", len(lost))
     return Imported(tuple(bags), tuple(skipped), faults)
 
 

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, PointCloud, SampleInfo
 from semlt3d_ros.core.plausibility import check_intrinsics
@@ -110,7 +110,16 @@ class NuScenesRecording:
         self._doubts: set[tuple[int, int, int]] = set()
 
     def instants(self) -> Iterator[Instant]:
-        """Poses before what they place."""
+        """Poses before what they place.
+
+        Raises:
+            ConfigurationError: no file of the scene is there.
+        """
+        if self._rows and not any(self._path(row).is_file() for row in self._rows):
+            for row in self._rows:
+                self._missing.add(self._tables.file_name(row), self.faults)
+            text = "none of the files of the scene is there; download the part of the data set that has it"
+            raise ConfigurationError(f"{self.place}: {text}")
         stamps: set[int] = set()
         for row in self._rows:
             stamp = int(self._tables.data_stamps[row])

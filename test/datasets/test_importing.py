@@ -67,7 +67,7 @@ def test_a_sequence_that_cannot_be_used_does_not_take_the_others_along(
     summary = answer(capsys, sequences, tmp_path / "out")
     assert [bag["scene"] for bag in summary["bags"]] == ["001", "003"]
     (fault,) = summary["faults"]
-    assert (fault["place"], fault["reason"]) == ("002", "scene") and "it has no bag" in fault["text"]
+    assert (fault["place"], fault["reason"]) == ("002", "scene") and "there is no bag of it" in fault["text"]
 
 
 def test_one_bag_for_many_sequences_is_refused(

@@ -91,15 +91,24 @@ def test_without_the_front_camera_truth_goes_with_the_next(root: Path, tmp_path:
     assert truth == right and len(truth) == SAMPLES
 
 
-def test_a_scene_without_files_has_no_bag(root: Path, tmp_path: Path) -> None:
-    for path in root.glob("samples/*/*scene-0001*"):
-        path.unlink()
-    change(root, "sample_annotation", list.clear)
-    change(root, "instance", list.clear)
+def test_scenes_without_files_have_no_bags_and_are_told_together(tmp_path: Path) -> None:
+    """As when one of the ten parts of trainval is there, and the tables of all."""
+    root = tmp_path / "data"
+    Drive(scenes=6, samples=2, sweeps=False, files=1).write(root)
     bags, faults = imported(root, tmp_path / "out")
-    assert [bag["scene"] for bag in bags] == ["scene-0002"]
-    (fault,) = (fault for fault in faults if fault.reason == "scene")
-    assert fault.place == "scene-0001" and "nothing could be imported" in fault.text
+    assert [bag["scene"] for bag in bags] == ["scene-0001"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene-0001.mcap"]
+    told = {fault.place: fault for fault in faults if fault.reason == "scene"}
+    (fault,) = told.values()
+    assert fault.place == "scene-0002, scene-0003, scene-0004, ..." and fault.count == 5
+    missing = [fault for fault in faults if fault.reason == "missing_file"]
+    assert len(missing) == 7 and all(fault.count == 10 for fault in missing)
+
+
+def test_without_any_file_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Drive(scenes=2, samples=2, sweeps=False, files=0).write(tmp_path / "data")
+    assert main(["import", "nuscenes", str(tmp_path / "data"), str(tmp_path / "out")]) == 2
+    assert "none of the files of the scene is there" in capsys.readouterr().err
 
 
 def _cut(path: Path) -> None:
