@@ -136,23 +136,6 @@ class SampleInfo:
     region: LabelledRegion = field(default_factory=LabelledRegion)
 
 
-@dataclass(frozen=True)
-class TrueFrame:
-    """Ground truth of one frame alone, without what the sensors saw.
-
-    Attributes:
-        stamp: integer nanoseconds.
-        labels: in the ego frame, in terms of the data set's own labels.
-        sample: what the data set says of it besides; None where there is no more.
-        T_world_ego: (4, 4) ego pose in the data set's global frame, or None where nobody asked.
-    """
-
-    stamp: int
-    labels: Labels
-    sample: SampleInfo | None = None
-    T_world_ego: Matrix | None = None
-
-
 @dataclass
 class Frame:
     """A synchronized set: at most one view per camera, optionally points and labels.

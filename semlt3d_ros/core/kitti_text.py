@@ -21,6 +21,12 @@ from semlt3d_ros.core.rigid import Matrix
 LEFT_OUT = "DontCare"
 """The type of rectangles of the image in which objects were not labelled; their 3D numbers mean nothing."""
 
+T_BASE_CAMERA0: Matrix = rigid.transform(
+    (1.08, 0.0, 1.65), np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+)
+"""``base_link`` <- rectified camera 0: 1.65 m above the road and 1.08 m before the inertial unit, which stands over the
+rear axle. With the axes of that camera, in which KITTI's boxes are upright, they stay exactly what they are."""
+
 _NUMBERS = 14
 _ALPHA_UNKNOWN = -10.0
 

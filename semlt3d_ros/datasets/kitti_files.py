@@ -17,14 +17,9 @@ from scipy.spatial.transform import Rotation
 
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.kitti_text import T_BASE_CAMERA0
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.datasets.pickles import read_file
-
-T_BASE_CAMERA0: Matrix = rigid.transform(
-    (1.08, 0.0, 1.65), np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-)
-"""``base_link`` <- rectified camera 0: 1.65 m above the road and 1.08 m before the inertial unit, which stands over the
-rear axle. With the axes of that camera, in which KITTI's boxes are upright, they stay exactly what they are."""
 
 _T_VELO_IMU: Matrix = rigid.transform((-0.81, 0.32, -0.80))
 """Where a calibration lacks it: the mounting plan's."""

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.core.kitti_text import KittiObject, boxes_from, parse_line
+from semlt3d_ros.core.kitti_text import T_BASE_CAMERA0, KittiObject, boxes_from, parse_line
 from semlt3d_ros.core.rigid import Matrix
-from semlt3d_ros.datasets.kitti_files import T_BASE_CAMERA0
 from semlt3d_ros.datasets.pickles import read_file
 from semlt3d_ros.datasets.recording import UNKNOWN_LABEL
 

@@ -145,8 +145,8 @@ class RawDrive:
         return int(self._stamps[frame])
 
     def token(self, frame: int) -> str:
-        """Drive and frame."""
-        return f"{self.name}/{frame:010d}"
+        """The frame's number as its files have it."""
+        return f"{frame:010d}"
 
     def calibration(self, frame: int) -> KittiCalibration:
         """The day's."""

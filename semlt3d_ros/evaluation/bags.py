@@ -1,4 +1,4 @@
-"""Detections of a bag or of results, paired with the ground truth of a bag or of a data set's folder."""
+"""Detections of one bag, paired with the ground truth of another."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.core.frame import Labels, SampleInfo, TrueFrame
+from semlt3d_ros.core.frame import Labels, SampleInfo
 from semlt3d_ros.core.label_map import LabelMap, columns_for
 from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.taxonomy import LT3D, OWN, class_list_of
-from semlt3d_ros.evaluation.results import Results, TruthFolder
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import (
     decode_detection3d,
@@ -133,9 +132,9 @@ class BagPairs:
     that are evaluated; those that are none of them are ``ABSENT``. Iterating fills the counts.
 
     Args:
-        detections: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``, which may be the one
-            of the truth; or results, which are found by the keys of the frames.
-        truth: bag with ``/ground_truth/long_tail``, or a data set's folder.
+        detections_bag: bag with detections, on ``/semlt3d/long_tail``, else ``/semlt3d/detections``; it may be the same
+            as ``truth_bag``.
+        truth_bag: bag with ``/ground_truth/long_tail``.
         classes: what the truth's labels become; the detector's own classes unless given.
         label_map: how they become it; as ``columns_for`` has it unless given.
 
@@ -152,15 +151,13 @@ class BagPairs:
 
     def __init__(
         self,
-        detections: Path | Results,
-        truth: Path | TruthFolder,
+        detections_bag: Path,
+        truth_bag: Path,
         classes: ClassList | None = None,
         label_map: LabelMap | None = None,
     ) -> None:
-        self._detections = detections
-        self._truth = truth
-        self._detections_bag = detections if isinstance(detections, Path) else detections.place
-        self._truth_bag = truth if isinstance(truth, Path) else truth.place
+        self._detections_bag = Path(detections_bag)
+        self._truth_bag = Path(truth_bag)
         self._given_classes = classes
         self._label_map = label_map
         self._reset()
@@ -185,31 +182,27 @@ class BagPairs:
         found = self._read_answers()
         paired: set[int] = set()
         frames = {frame_id for _, frame_id in found.values()}
-        for frame, frame_id in self._true_frames():
-            if frame.stamp in paired:
-                text = f"ground truth of stamp {_seconds(frame.stamp)} comes twice; the first counts"
-                self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
-                continue
-            self._check_frames(frames, frame_id)
-            labels = frame.labels.as_classes(self._columns(frame.labels.class_names), self.classes.names)
-            paired.add(frame.stamp)
-            self.frame_id = frame_id
-            if not isinstance(self._detections, Path):
-                answer = self._detections.find(frame)
-                if answer is not None:
-                    found[frame.stamp] = answer, frame_id
-            if frame.stamp in found:
-                self.answered += 1
-                yield found[frame.stamp][0], labels
-            else:
-                self.unanswered += 1
-                nothing = np.zeros((0, len(self.classes)), np.float32)
-                yield Detections(frame.stamp, Boxes3D.empty(), nothing, self.classes.names), labels
-        if isinstance(self._detections, Path):
-            self.without_truth = len(found.keys() - paired)
-        else:
-            self.without_truth = self._detections.count - self.answered
-            self.faults.extend(self._detections.faults)
+        with BagSource(self._truth_bag) as source:
+            _require(source, self._truth_bag, (topics.TRUTH_LONG_TAIL,), "ground truth")
+            self.samples |= read_samples(source, self.faults)
+            for stamp, truth, frame_id in read_truth(source, self.faults):
+                if stamp in paired:
+                    text = f"ground truth of stamp {_seconds(stamp)} comes twice; the first counts"
+                    self.faults.add(topics.TRUTH_LONG_TAIL, "duplicate", text)
+                    continue
+                self._check_frames(frames, frame_id)
+                labels = truth.as_classes(self._columns(truth.class_names), self.classes.names)
+                paired.add(stamp)
+                self.frame_id = frame_id
+                if stamp in found:
+                    self.answered += 1
+                    yield found[stamp][0], labels
+                else:
+                    self.unanswered += 1
+                    nothing = np.zeros((0, len(self.classes)), np.float32)
+                    yield Detections(stamp, Boxes3D.empty(), nothing, self.classes.names), labels
+            self._note_incomplete(source)
+        self.without_truth = len(found.keys() - paired)
         self._note_pairing(sorted(found), sorted(paired))
 
     @property
@@ -236,32 +229,10 @@ class BagPairs:
             "rejected": dict(self.rejected),
         }
 
-    def _true_frames(self) -> Iterator[tuple[TrueFrame, str]]:
-        """The frames with ground truth, each with the name of the frame its boxes are given in."""
-        if not isinstance(self._truth, Path):
-            try:
-                for frame in self._truth.frames():
-                    if frame.sample is not None:
-                        self.samples[frame.stamp] = frame.sample
-                    yield frame, topics.BASE_FRAME
-            finally:
-                self.incomplete.extend(self._truth.faults)
-            return
-        with BagSource(self._truth) as source:
-            _require(source, self._truth, (topics.TRUTH_LONG_TAIL,), "ground truth")
-            self.samples |= read_samples(source, self.faults)
-            for stamp, truth, frame_id in read_truth(source, self.faults):
-                yield TrueFrame(stamp, truth, self.samples.get(stamp)), frame_id
-            self._note_incomplete(source)
-
     def _read_answers(self) -> dict[int, tuple[Detections, str]]:
         found: dict[int, tuple[Detections, str]] = {}
         names: dict[str, None] = {}
         groups: dict[str, str] = {}
-        if not isinstance(self._detections, Path):
-            if self._given_classes is None:
-                self.classes = classes_of_detections(self._detections.class_names, complete=False)
-            return found
         with BagSource(self._detections_bag) as source:
             _require(source, self._detections_bag, DETECTION_TOPICS, "detections")
             self.samples = read_samples(source, self.faults)

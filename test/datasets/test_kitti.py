@@ -20,11 +20,10 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.frame import Frame, SampleInfo
-from semlt3d_ros.core.kitti_text import parse_line
+from semlt3d_ros.core.kitti_text import T_BASE_CAMERA0, parse_line
 from semlt3d_ros.core.label_map import columns_for
 from semlt3d_ros.core.taxonomy import LT3D
 from semlt3d_ros.datasets.kitti import import_kitti
-from semlt3d_ros.datasets.kitti_files import T_BASE_CAMERA0
 from semlt3d_ros.datasets.kitti_labels import LABELS
 from semlt3d_ros.datasets.kitti_layouts import BETWEEN_FRAMES
 from semlt3d_ros.messages import topics
@@ -234,7 +233,7 @@ def test_tracking_labels_say_what_was_left_out_and_where_they_end(drive: Written
     assert labels is not None and labels.track_ids == ("7",)
     np.testing.assert_allclose(labels.boxes.yaw, 0.0, atol=1e-6)
     sample = samples_of(tmp_path / "out.mcap")[0]
-    assert (sample.data_set, sample.token) == ("KITTI", "2011_09_26_drive_0777_sync/0000000000")
+    assert (sample.data_set, sample.token) == ("KITTI", "0000000000")
     assert sample.visibility == (1.0,)
     inside = sample.region.contains
     T_base_camera = frames[0].views[0].T_ego_camera
