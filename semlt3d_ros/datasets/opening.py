@@ -53,7 +53,9 @@ def _open(
         decode_all(everything, lambda done, of: progress("decoding bags", done, of))
     else:
         wait_for(everything)
-    recorded = {number: RecordedFrames(each, specs[number].clip_frames) for number, each in jobs.items()}
+    recorded = {
+        number: RecordedFrames(each, specs[number].clip_frames, specs[number].part) for number, each in jobs.items()
+    }
     rendering = Rendering(folder, [spec.simulate for spec in specs if spec.simulate is not None], here=here)
     return [
         recorded[number] if spec.simulate is None else SimulatedFrames(folder, spec.simulate, rendering)

@@ -68,6 +68,7 @@ class RecordedFrames:
     Args:
         jobs: the bags.
         clip_frames: longest clip to train on.
+        part: of the frames of each drive, from and to as shares; others are there, but in no clip.
 
     Attributes:
         faults: what of the bags could not be used, and what was left out.
@@ -76,7 +77,7 @@ class RecordedFrames:
         ConfigurationError: there is no frame in any of them, or what was decoded cannot be read.
     """
 
-    def __init__(self, jobs: Sequence[BagJob], clip_frames: int) -> None:
+    def __init__(self, jobs: Sequence[BagJob], clip_frames: int, part: tuple[float, float] = (0.0, 1.0)) -> None:
         self._clip_frames, self._found = clip_frames, [job.index() for job in jobs]
         self.faults = FaultLog()
         for job, found in zip(jobs, self._found, strict=True):
@@ -93,7 +94,12 @@ class RecordedFrames:
             )
         self._shards = ShardDataset([job.folder for job in filled])
         sizes = [found["frames"] for found in self._found if found["frames"]]
-        self._stretches = stretches(self._shards.sequences, np.cumsum([0, *sizes[:-1]]).tolist())
+        everything = stretches(self._shards.sequences, np.cumsum([0, *sizes[:-1]]).tolist())
+        self._stretches = [drive for drive in (_part_of(each, part) for each in everything) if len(drive)]
+        if not self._stretches:
+            raise ConfigurationError(
+                f"{', '.join(str(job.bag) for job in jobs)}: no drive is long enough to have a frame in part {[*part]}"
+            )
 
     @property
     def label_lists(self) -> list[tuple[str, ...]]:
@@ -106,7 +112,7 @@ class RecordedFrames:
         sets = Counter(name for found in self._found for name in found["data_sets"])
         return {
             "bags": [found["bag"] for found in self._found],
-            "frames": len(self),
+            "frames": sum(map(len, self._stretches)),
             **({"data_sets": sorted(sets)} if sets else {}),
         }
 
@@ -136,6 +142,11 @@ class RecordedFrames:
 
     def close(self) -> None:
         """Nothing goes on in the background."""
+
+
+def _part_of(stretch: range, part: tuple[float, float]) -> range:
+    first, last = (stretch.start + round(len(stretch) * end) for end in part)
+    return range(first, last)
 
 
 def _cut(stretch: range, longest: int) -> list[range]:

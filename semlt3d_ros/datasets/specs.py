@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from semlt3d_ros.core.checks import Checked, Checks, positive, rule
 from semlt3d_ros.simulation.generation import GenerationRecipe
 
-_OF_BAGS = ("labels", "key_frames", "rig", "clip_frames")
+_OF_BAGS = ("labels", "key_frames", "rig", "clip_frames", "part")
 
 
 def _of_bags(spec: DataSpec) -> bool:
@@ -34,6 +34,8 @@ class DataSpec(Checked):
             nothing is learnt from them.
         rig: rig file of the bags; None finds cameras by the names of their topics.
         clip_frames: longest clip that training plays in one go; validation plays drives from beginning to end.
+        part: of each drive, from and to as shares of its frames: a single drive may be learnt from at its beginning and
+            judged by at its end.
         share: of the frames played in training. Sources without one divide the rest by their numbers of frames.
     """
 
@@ -42,6 +44,7 @@ class DataSpec(Checked):
         rule(lambda s: (s.simulate is None) != (not s.bags), "give either simulate or bags"),
         rule(_of_bags, f"{', '.join(_OF_BAGS)} are entries of bags"),
         rule(lambda s: s.share is None or 0 < s.share <= 1, "share must be above 0 and not above 1, not {0.share}"),
+        rule(lambda s: 0 <= s.part[0] < s.part[1] <= 1, "part must be from and to, in [0, 1], not {0.part}"),
         *positive("clip_frames"),
     )
 
@@ -52,6 +55,7 @@ class DataSpec(Checked):
     key_frames: bool = True
     rig: Path | None = None
     clip_frames: int = 10
+    part: tuple[float, float] = (0.0, 1.0)
     share: float | None = None
 
     @classmethod

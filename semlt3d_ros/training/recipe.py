@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from semlt3d_ros.checkpoints.shipped import default_checkpoint
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
-from semlt3d_ros.core.classes import ClassList, load_class_list
-from semlt3d_ros.core.config import load
+from semlt3d_ros.core.classes import ClassList, load_class_list, shipped_list_of
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
+from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.samplers import Sampling
 
 _MOST_WORKERS = 8
+SHIPPED = "shipped"
+"""As ``initial``, the checkpoint that comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +218,11 @@ class Recipe(Checked):
         validation: what to calibrate and evaluate on; nothing of it is learnt from, and no two parts share a seed.
         classes: the class list that is learnt: a file, or the name of one that comes with the package. None takes the
             student's ``class_names`` and what is known by them, LT3D's list by default.
-        student: the model; its ``class_names`` are those of ``classes``, where that is given.
+        student: the model; its ``class_names`` are those of ``classes``, where that is given. Without it, the model of
+            ``initial``.
         language: the CLIP that a student with language takes its anchors and its region semantics from.
-        initial: a checkpoint to start from; tensors are taken over where name and shape fit.
+        initial: a checkpoint to start from, ``shipped`` for the one that comes with the package; tensors are taken over
+            where name and shape fit, heads by the names of their classes (``checkpoints.adoption``).
         initial_parts: what to take over of it, as beginnings of tensor names; nothing given takes everything.
         frozen_images: keep backbone, pyramid and 2D head of ``initial`` as they are and learn the rest, on feature maps
             that are computed once and stored; goes with an augmentation that leaves the pixels alone.
@@ -275,7 +283,25 @@ class Recipe(Checked):
         Raises:
             ConfigurationError: there is no such list.
         """
-        return class_list_of(self.student.class_names) if self.classes is None else load_class_list(self.classes)
+        if self.classes is not None:
+            return load_class_list(self.classes)
+        known = class_list_of(self.student.class_names)
+        if self.start is None or shipped_list_of(known.names) is not None:
+            return known
+        return _of_checkpoint(self.start, known)
+
+    @property
+    def start(self) -> Path | None:
+        """The checkpoint to start from."""
+        return None if self.initial is None else start_of(self.initial)
+
+
+def _of_checkpoint(path: Path, known: ClassList) -> ClassList:
+    """What a checkpoint says of its classes, where they are those that are known by their names alone."""
+    from semlt3d_ros.checkpoints.checkpoint import read_classes  # imports torch
+
+    kept = read_classes(path)
+    return kept if kept.names == known.names else known
 
 
 def settings_of(recipe: Recipe) -> EvaluationSettings:
@@ -287,10 +313,34 @@ def settings_of(recipe: Recipe) -> EvaluationSettings:
     )
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, given: Given | None = None) -> Recipe:
     """Read a recipe from YAML.
+
+    Args:
+        path: the file.
+        given: in place of some of its entries.
 
     Raises:
         ConfigurationError: the file is absent or no YAML, or entries are unknown, missing or do not fit; all are named.
     """
-    return load(Recipe, path, "recipe")
+    place = f"recipe '{path}'"
+    values = read_yaml(path, "recipe")
+    if given is not None:
+        values = given.applied(values, place)
+    return parse(Recipe, _with_student(values), place)
+
+
+def _with_student(values: Any) -> Any:
+    """The entries of a recipe with the student of the checkpoint that it starts from, unless they have one."""
+    if not isinstance(values, Mapping) or "student" in values or not isinstance(values.get("initial"), str):
+        return values
+    # Only here, since it imports torch: most mistakes are told without.
+    from semlt3d_ros.checkpoints.checkpoint import read_config
+
+    config = read_config(start_of(Path(values["initial"])))
+    return {**values, "student": json.loads(json.dumps(config.to_dict()))}
+
+
+def start_of(initial: Path) -> Path:
+    """The file that a recipe's ``initial`` means."""
+    return default_checkpoint() if str(initial) == SHIPPED else initial

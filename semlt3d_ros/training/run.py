@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 import semlt3d_ros
+from semlt3d_ros.checkpoints.adoption import Adoption
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
@@ -36,6 +37,7 @@ from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
+from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.ranks import Ranks, joined
 from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
@@ -60,6 +62,7 @@ class Trained:
         checkpoint: the file that was written.
         steps: optimisation steps.
         parameters: of the student.
+        adopted: what was taken over of the checkpoint that it started from.
         report: figures of the calibrated student on validation; None where it was neither calibrated nor evaluated.
         calibration: those of ``Fitted.summary``; empty without calibration.
         faults: what of recordings could not be used.
@@ -68,6 +71,7 @@ class Trained:
     checkpoint: Path
     steps: int
     parameters: int
+    adopted: Adoption | None
     report: Report | None
     calibration: dict[str, Any]
     faults: FaultLog
@@ -81,13 +85,18 @@ class Trained:
             "steps": self.steps,
             **figures,
             **self.calibration,
+            **({} if self.adopted is None else _classes(self.adopted)),
             "parameters": self.parameters,
             "faults": self.faults.to_json(),
         }
 
 
 def train(
-    recipe_path: Path, out: Path | None = None, resume: bool = False, progress: bool = True
+    recipe_path: Path,
+    out: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    given: Given | None = None,
 ) -> dict[str, Any] | None:
     """Train by a recipe: simulate or decode what data is missing, train, calibrate, evaluate, write the checkpoint.
 
@@ -99,6 +108,7 @@ def train(
             beside it.
         resume: go on where an interrupted run of the same recipe stopped.
         progress: show progress bars, and where the run can be followed.
+        given: in place of entries of the recipe.
 
     Returns:
         ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters``, ``faults`` and those of
@@ -107,14 +117,14 @@ def train(
     Raises:
         ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
     """
-    recipe = load_recipe(recipe_path)
+    recipe = load_recipe(recipe_path, given)
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
     refuse_overlap(recipe.train, recipe.validation)
     rehearse(recipe)
     with joined() as ranks:
-        trained = train_recipe(recipe, out, provenance(recipe_path, recipe), resume, progress, ranks=ranks)
+        trained = train_recipe(recipe, out, provenance(recipe_path, recipe, given), resume, progress, ranks=ranks)
     return None if trained is None else trained.to_json()
 
 
@@ -189,6 +199,7 @@ def train_recipe(
         out,
         engine.step,
         sum(parameter.numel() for parameter in student.parameters()),
+        task.adopted,
         None if fitted is None else fitted.report,
         {} if fitted is None else fitted.summary(),
         FaultLog(fault for each in opened_frames for fault in each.faults),
@@ -206,6 +217,12 @@ def _record(folder: Path, console: Console | None) -> Record:
     return Record(folder, board)
 
 
+def _classes(adopted: Adoption) -> dict[str, Any]:
+    """What became of the classes of the checkpoint that training started from, where they are others."""
+    told = {"begun": dict(adopted.begun), "dropped": list(adopted.dropped)}
+    return {f"classes_{name}": value for name, value in told.items() if value}
+
+
 def _shown(bar: Progress) -> SourceProgress:
     """Shows the decoding of recordings as a task of a progress bar."""
     tasks: dict[str, TaskID] = {}
@@ -220,7 +237,7 @@ def _shown(bar: Progress) -> SourceProgress:
 
 def reads(recipe_path: Path, recipe: Recipe) -> list[Input]:
     """The files that training by a recipe begins with."""
-    files: dict[str, Path | None] = {"the recipe": recipe_path, "the initial checkpoint": recipe.initial}
+    files: dict[str, Path | None] = {"the recipe": recipe_path, "the initial checkpoint": recipe.start}
     if recipe.language.pretrained is not None:
         files["the language model"] = Path(recipe.language.pretrained)
     bags = {bag for spec in (*recipe.train, *recipe.validation) for pattern in spec.bags for bag in find_bags(pattern)}
@@ -228,12 +245,14 @@ def reads(recipe_path: Path, recipe: Recipe) -> list[Input]:
     return given + [Input("the bag", bag) for bag in sorted(bags)]
 
 
-def provenance(recipe_path: Path, recipe: Recipe) -> dict[str, Any]:
+def provenance(recipe_path: Path, recipe: Recipe, given: Given | None = None) -> dict[str, Any]:
     """Where a checkpoint comes from: enough to make it again, with the steps and the data that are added."""
+    told = {} if given is None else given.to_json()
     return {
         "recipe": recipe_path.name,
         "recipe_text": recipe_path.read_text(),
         "seed": recipe.seed,
         "package_version": semlt3d_ros.__version__,
         "torch_version": torch.__version__,
+        **({"given": told} if told else {}),
     }

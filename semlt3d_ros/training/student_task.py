@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from semlt3d_ros.checkpoints.adoption import adopt
+from semlt3d_ros.checkpoints.adoption import Adoption, adopt
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.datasets.opening import Frames
@@ -58,8 +58,8 @@ def rehearse(recipe: Recipe) -> None:
         ConfigurationError: there is no such backbone, or the checkpoint to start from cannot be used.
     """
     student = Student(replace(recipe.student, pretrained=False))
-    if recipe.initial is not None:
-        adopt(student, recipe.initial, recipe.initial_parts)
+    if recipe.start is not None:
+        adopt(student, recipe.start, recipe.initial_parts)
 
 
 class StudentTask(Task[StudentSample]):
@@ -90,8 +90,10 @@ class StudentTask(Task[StudentSample]):
         config, device = recipe.student, self.ranks.device
         self.student = Student(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.denoiser = Denoiser(len(config.class_names), config.width, recipe.denoising).to(device)
-        if recipe.initial is not None:
-            adopt(self.student, recipe.initial, recipe.initial_parts, None if semantics is None else semantics.anchors)
+        self.adopted: Adoption | None = None
+        if recipe.start is not None:
+            worded = None if semantics is None else semantics.anchors
+            self.adopted = adopt(self.student, recipe.start, recipe.initial_parts, worded)
         projection, anchors = None, None
         if config.language_width:
             if semantics is None:

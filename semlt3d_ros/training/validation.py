@@ -32,9 +32,11 @@ def evaluated(
 
 
 def first_frames(drives: Sequence[range], limit: int | None) -> list[range]:
-    """The drives with frames numbered below ``limit`` only."""
-    cut = [range(drive.start, drive.stop if limit is None else min(drive.stop, limit)) for drive in drives]
-    return [drive for drive in cut if drive]
+    """The first ``limit`` frames of drives, drive by drive."""
+    if limit is None:
+        return list(drives)
+    starts = itertools.accumulate(map(len, drives), initial=0)
+    return [drive[: max(0, limit - start)] for drive, start in zip(drives, starts, strict=False) if start < limit]
 
 
 def detected(detector: Detector, frames: Frames, drives: Sequence[range]) -> Iterator[tuple[Detections, Labels]]:
