@@ -47,6 +47,8 @@ class Schedule(Checked):
         restart_rate: peak of the second cycle relative to ``learning_rate``.
         weight_decay: of AdamW.
         clip: largest gradient norm.
+        keep_statistics: leave the means and deviations of batch normalisation as they are in the checkpoint that is
+            started from, instead of taking those of each batch: few recordings, all much alike, say little of others.
         ema: decay of the averaged weights, which are what is evaluated and saved.
         evaluate_every: steps between evaluations on validation frames; 0 evaluates only at the end.
         save_every: steps between saved training states.
@@ -79,6 +81,7 @@ class Schedule(Checked):
     restart_rate: float = 0.35
     weight_decay: float = 0.01
     clip: float = 5.0
+    keep_statistics: bool = False
     ema: float = 0.999
     evaluate_every: int = 500
     save_every: int = 200

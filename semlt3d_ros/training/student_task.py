@@ -165,11 +165,15 @@ class StudentTask(Task[StudentSample]):
         return Memory(**{name: values.to(self.ranks.device) for name, values in tensors.items()}) if tensors else None
 
     def begin_step(self) -> None:
-        """Training mode, but for frozen images."""
+        """Training mode, but for frozen images and statistics that are kept."""
         self.student.train()
         if self.recipe.frozen_images:
             for module in self._image_modules:
                 module.eval()
+        if self.recipe.schedule.keep_statistics:
+            for each in self.student.modules():
+                if isinstance(each, nn.modules.batchnorm._BatchNorm):
+                    each.eval()
 
     def losses(self, sample: StudentSample, carried: Memory | None) -> tuple[dict[str, Tensor], Memory | None]:
         """Losses of the student on the augmented frames, and its memory of them."""
@@ -181,7 +185,8 @@ class StudentTask(Task[StudentSample]):
         batch, targets = batch.to(device), targets.to(device)
         precision = recipe.schedule.precision
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
-            output = self.student(batch, self.denoiser(targets), carried)
+            noised = self.denoiser(targets) if recipe.loss_weights.denoising else None
+            output = self.student(batch, noised, carried)
         if recipe.frozen_images:
             output.image = None  # nothing of it learns
         return self.criterion(output, targets, batch), output.memory

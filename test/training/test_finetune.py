@@ -89,7 +89,9 @@ def test_other_classes_are_learnt_from_a_bag(recipe, files, tmp_path, capsys) ->
     made, origin = read_checkpoint(out), read_checkpoint(start)
     assert made.config.class_names == ("adult", "lorry", "car") and made.classes.classes[2].range_m == 45
     given = made.header["provenance"]["given"]
-    assert given["seed"] == 5 and given["classes"].endswith("mine.yaml") and given["bags"] == [str(files / "drive.mcap")]
+    assert (
+        given["seed"] == 5 and given["classes"].endswith("mine.yaml") and given["bags"] == [str(files / "drive.mcap")]
+    )
     assert made.header["provenance"]["data"][0]["frames"] == 4  # the last fifth is kept to judge by
     # The whole model has learnt, from the weights it was given: a few steps away, not anew.
     steps = {

@@ -117,6 +117,31 @@ def test_the_state_of_random_generators_comes_back() -> None:
     assert torch.equal(drawn[0], again[0]) and np.array_equal(drawn[1], again[1]) and drawn[2] == again[2]
 
 
+def test_statistics_are_kept_where_that_is_asked_for(recipe_path, tmp_path) -> None:
+    recipe = load_recipe(recipe_path)
+    for keep in (False, True):
+        kept = replace(recipe, schedule=replace(recipe.schedule, keep_statistics=keep, frames=2))
+        with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+            task = StudentTask(kept, frames)
+            before = {key: value.clone() for key, value in task.student.named_buffers() if "running" in key}
+            weights = {key: value.clone() for key, value in task.student.named_parameters()}
+            Engine(task, kept.schedule, tmp_path / str(keep)).run()
+        same = [torch.equal(value, before[key]) for key, value in task.student.named_buffers() if key in before]
+        assert same and all(same) == keep and any(same) == keep
+        assert any(not torch.equal(value, weights[key]) for key, value in task.student.named_parameters())
+
+
+def test_without_a_weight_nothing_is_denoised(recipe_path) -> None:
+    recipe = load_recipe(recipe_path)
+    for weight in (0.0, 1.0):
+        changed = replace(recipe, loss_weights=replace(recipe.loss_weights, denoising=weight))
+        with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+            task = StudentTask(changed, frames)
+            task.begin_step()
+            losses, _ = task.losses(task.load([StreamFrame(1, True, 0), StreamFrame(2, True, 1)]), None)
+        assert ("denoising_boxes" in losses) == (weight > 0)
+
+
 def test_learning_rate_warms_up_and_decays() -> None:
     schedule = Schedule(frames=200, batch=2, warmup=0.1)
     rates = [rate_at(step, schedule) for step in range(100)]
