@@ -231,13 +231,34 @@ def test_what_cannot_be_learnt_from_is_told(drives, tmp_path) -> None:
         refuse_overlap(specs[:1], specs[1:2])
 
 
+def test_the_parts_of_a_drive_are_kept_apart(drives, tmp_path) -> None:
+    def spec(*part: float) -> DataSpec:
+        return DataSpec(bags=(str(drives / "a.mcap"),), part=part)
+
+    whole = open_source(spec(0.0, 1.0), tmp_path, SPEC)
+    parts = [open_source(spec(*part), tmp_path, SPEC) for part in ((0.0, 0.6), (0.6, 1.0))]
+    frames = [[index for block in part.clips() for clip in block for index in clip] for part in parts]
+    count = len(whole)
+    kept = round(0.6 * count)
+    assert frames == [list(range(kept)), list(range(kept, count))]
+    assert [part.provenance["frames"] for part in parts] == [len(each) for each in frames]
+    assert len({folder.name for folder in (tmp_path / "bags").iterdir()}) == 1  # decoded once for both
+    refuse_overlap([spec(0.0, 0.6)], [spec(0.6, 1.0)])
+    with pytest.raises(ConfigurationError, match="keep them, or their parts, apart"):
+        refuse_overlap([spec(0.0, 0.7)], [spec(0.6, 1.0)])
+    with pytest.raises(ConfigurationError, match="no drive is long enough"):
+        open_source(spec(0.0, 0.01), tmp_path, SPEC)
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
         ({}, "give either simulate or bags"),
         ({"bags": ("x",), "share": 0.0}, "share must be above 0"),
         ({"bags": ("x",), "clip_frames": 0}, "clip_frames must be positive"),
-        ({"labels": "/x"}, "labels, key_frames, rig, clip_frames are entries of bags"),
+        ({"bags": ("x",), "part": (0.5, 0.5)}, "part must be from and to"),
+        ({"bags": ("x",), "part": (0.0, 1.2)}, "part must be from and to"),
+        ({"labels": "/x"}, "labels, key_frames, rig, clip_frames, part are entries of bags"),
     ],
 )
 def test_sources_name_what_is_wrong(entries, message) -> None:
