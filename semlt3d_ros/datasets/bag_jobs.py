@@ -137,15 +137,21 @@ def identity_of(bag: Path) -> str:
 
 
 def refuse_overlap(train: Sequence[DataSpec], validation: Sequence[DataSpec]) -> None:
-    """Refuse recordings that are both learnt from and judged by.
+    """Refuse recordings, or parts of them, that are both learnt from and judged by.
 
     Raises:
         ConfigurationError: names them.
     """
     learnt, judged = (
-        {identity_of(bag): bag for spec in specs for pattern in spec.bags for bag in find_bags(pattern)}
+        [(identity_of(bag), bag, spec.part) for spec in specs for pattern in spec.bags for bag in find_bags(pattern)]
         for specs in (train, validation)
     )
-    both = [str(judged[key]) for key in sorted(learnt.keys() & judged.keys())]
+    both = [
+        str(bag)
+        for key, bag, (first, last) in judged
+        if any(other == key and first < end and start < last for other, _, (start, end) in learnt)
+    ]
     if both:
-        raise ConfigurationError(f"{', '.join(both)}: under train as well as under validation; keep them apart")
+        raise ConfigurationError(
+            f"{', '.join(sorted(set(both)))}: under train as well as under validation; keep them, or their parts, apart"
+        )
