@@ -182,26 +182,34 @@ def _subsampled(points: PointCloud | None, limit: int) -> NDArray[np.float16]:
 
 
 class _Shard:
+    """One shard. Its arrays are opened when they are read: a file stays open as long as its memory map does, and a data
+    set has more shards than a process may have files."""
+
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
-            self.images = np.load(path / "images.npy", mmap_mode="r")
-            self.points = np.load(path / "points.npy", mmap_mode="r")
+            self._count = len(self._opened("images.npy"))
+            self._opened("points.npy")
             with np.load(path / "frames.npz") as archive:
                 self.rest: dict[str, Any] = {key: archive[key] for key in archive.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ConfigurationError(f"{path} is not a readable shard ({error}); write it anew") from error
         self.names = [str(name) for name in self.rest["names"]]
-        self._regions: tuple[NDArray, NDArray, NDArray] | None = None
+        self._regions: tuple[NDArray, NDArray] | None = None
         if (path / "regions.npz").exists():
             with np.load(path / "regions.npz") as archive:
-                self._regions = np.load(path / "regions.npy", mmap_mode="r"), archive["ends"], archive["labels"]
+                self._regions = archive["ends"], archive["labels"]
+
+    def _opened(self, name: str) -> NDArray:
+        array: NDArray = np.load(self._path / name, mmap_mode="r")
+        return array
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self._count
 
     def frame(self, index: int) -> Frame:
         rest = self.rest
-        images = np.array(self.images[index])
+        images = np.array(self._opened("images.npy")[index])
         height, width = images.shape[1:3]
         stamps = rest["stamps"][index]
         present = rest["present"][index] if "present" in rest else np.ones(len(self.names), np.bool_)
@@ -218,7 +226,7 @@ class _Shard:
         )
         missing = tuple(name for name, there in zip(self.names, present, strict=True) if not there)
         first, last = _span(rest["point_ends"], index)
-        points = PointCloud(np.asarray(self.points[first:last], np.float32))
+        points = PointCloud(np.array(self._opened("points.npy")[first:last], np.float32))
         pose = rest["T_world_ego"][index]
         ego = pose if np.isfinite(pose).all() else None
         return Frame(int(stamps[0]), views, missing, ego, points, self.labels(index), self.region(index))
@@ -237,9 +245,9 @@ class _Shard:
     def regions(self, index: int) -> FrameRegions:
         if self._regions is None:
             return FrameRegions(np.zeros((0, 1, 1, 3), np.uint8), np.zeros(0, np.int64))
-        crops, ends, labels = self._regions
+        ends, labels = self._regions
         first, last = _span(ends, index)
-        return FrameRegions(np.array(crops[first:last]), labels[first:last])
+        return FrameRegions(np.array(self._opened("regions.npy")[first:last]), labels[first:last])
 
     @property
     def class_names(self) -> tuple[str, ...]:

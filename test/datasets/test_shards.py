@@ -1,3 +1,6 @@
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -163,3 +166,20 @@ def test_shards_from_before_are_read_as_what_they_were(tmp_path):
     read = ShardDataset([tmp_path])[0]
     _assert_same(read, frame)
     assert read.labels.class_names == CLASS_NAMES and read.region == LabelledRegion() and read.missing == ()
+
+
+def test_a_data_set_may_have_more_shards_than_a_process_may_have_files(tmp_path):
+    rng = np.random.default_rng(8)
+    frames = [_frame(rng) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        write_shard(tmp_path / f"{number}.shard", [frame], [number])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(list(Path("/proc/self/fd").iterdir()))
+    paths = [tmp_path / f"{number % 3}.shard" for number in range(40)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 20, hard))
+    try:
+        dataset = ShardDataset(paths)
+        for index in range(len(dataset)):
+            _assert_same(dataset[index], frames[index % 3])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
