@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from semlt3d_ros.commands.evaluate_kitti import write_kitti
 from semlt3d_ros.commands.evaluate_sources import (
     detections_of,
     ego_poses,
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "detections",
         type=to_read,
         metavar="DETECTIONS",
-        help="bag with the detector's output, or a nuScenes results file (.json)",
+        help="bag with the detector's output, a nuScenes results file (.json), or a folder in KITTI's format",
     )
     parser.add_argument(
         "--truth",
@@ -111,6 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the detections as a nuScenes results file (global frame)",
     )
+    parser.add_argument(
+        "--kitti",
+        type=folder_to_write,
+        metavar="FOLDER",
+        help="write the detections in KITTI's format, a text file for each frame",
+    )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
 
 
@@ -163,6 +170,8 @@ def run(options: argparse.Namespace) -> int:
         _fail(what, "all are out of range", pairs, outcome, options)
     if options.results is not None:
         outcome["results"] = _write_results(options, pairs, [pair[0] for pair in frames], settings)
+    if options.kitti is not None:
+        outcome["kitti"] = {"frames": _write_kitti(options, pairs, [pair[0] for pair in frames], settings)}
     if options.out is not None:
         _write(report, options.out, outcome)
     if options.json:
@@ -263,6 +272,16 @@ def _write_results(
     )
     write_results(options.results, samples)
     return _results_json(pairs, stamps)
+
+
+def _write_kitti(
+    options: argparse.Namespace, pairs: Pairs, detections: Sequence[Detections], settings: EvaluationSettings
+) -> int:
+    from semlt3d_ros.evaluation.bags import BagPairs
+
+    if not isinstance(pairs, BagPairs):
+        raise ConfigurationError(f"--kitti: '{options.detections}' holds results already; give a bag")
+    return write_kitti(options.kitti, options.truth, detections, pairs.sample_tokens, settings)
 
 
 def _results_json(pairs: BagPairs, stamps: Sequence[int]) -> dict[str, int]:

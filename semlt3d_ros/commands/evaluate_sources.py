@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semlt3d_ros.commands.bag_transforms import transforms_of
+from semlt3d_ros.commands.evaluate_kitti import is_kitti_folder, kitti_results, kitti_truth
 from semlt3d_ros.commands.output import for_people, progress_bar
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.evaluation.results_pairs import ResultsFile, ResultsPairs
     from semlt3d_ros.evaluation.truth import Truth, TruthFrame
-    from semlt3d_ros.sensing.transform_tree import TransformTree
 
 GLOBAL_FRAMES = ("map", "odom")
 """Fixed frames (REP-105) that results can be given in; the first that is there counts."""
@@ -35,12 +35,14 @@ def open_pairs(
         ConfigurationError: they cannot be read, or do not go together.
     """
     from semlt3d_ros.evaluation.bags import BagPairs
+    from semlt3d_ros.evaluation.results_kitti import KittiResults
     from semlt3d_ros.evaluation.results_pairs import ResultsPairs
 
-    results = _results(options.detections)
+    results = _results(options.detections) or kitti_results(options.detections, options.truth)
     truth = _folder_truth(options, results)
     if results is not None:
-        return ResultsPairs(results, truth or BagTruth(options.truth), classes, label_map)
+        bag_truth = BagTruth(options.truth, posed=not isinstance(results, KittiResults))
+        return ResultsPairs(results, truth or bag_truth, classes, label_map)
     if truth is not None:
         raise ConfigurationError(
             f"'{options.detections}' is a bag, '{options.truth}' a data set's folder; give the bag that was imported "
@@ -62,13 +64,16 @@ def is_folder_of_data_set(path: Path) -> bool:
     """Whether the truth is a data set's own folder, and no bag."""
     from semlt3d_ros.datasets.nuscenes_folder import is_folder
 
-    return is_folder(path)
+    return is_folder(path) or is_kitti_folder(path)
 
 
 def _folder_truth(options: argparse.Namespace, results: ResultsFile | None) -> Truth | None:
     """The ground truth of the data set whose folder the truth is; None for a bag."""
     from semlt3d_ros.datasets.nuscenes_folder import chosen_by_split, open_folder
 
+    truth = kitti_truth(options.truth, options.scenes)
+    if truth is not None:
+        return truth
     if not is_folder_of_data_set(options.truth):
         for name in ("version", "scenes", "split"):
             if getattr(options, name) is not None:
@@ -105,10 +110,16 @@ def detections_of(bag: Path, faults: FaultLog) -> dict[int, Detections]:
 
 
 class BagTruth:
-    """The ground truth of a bag, in its order, with the vehicle's poses; frames without a key go by their stamps."""
+    """The ground truth of a bag, in its order; frames without a key go by their stamps.
 
-    def __init__(self, bag: Path) -> None:
+    Args:
+        bag: the bag.
+        posed: with the vehicle's poses, for results that are given in the global frame.
+    """
+
+    def __init__(self, bag: Path, posed: bool = True) -> None:
         self._bag = bag
+        self._posed = posed
         self.place = str(bag)
         self.faults = FaultLog()
 
@@ -118,6 +129,8 @@ class BagTruth:
         Raises:
             ConfigurationError: it has no ground truth, or does not place the vehicle.
         """
+        import numpy as np
+
         from semlt3d_ros.bags.source import BagSource
         from semlt3d_ros.core.labelled_region import LabelledRegion
         from semlt3d_ros.evaluation.bags import read_samples, read_truth
@@ -132,7 +145,8 @@ class BagTruth:
             why = f": {self.faults.reasons()}" if len(self.faults) else ""
             raise ConfigurationError(f"bag '{self._bag}' has no ground truth{why}")
         frame_id = found[0][2]
-        poses = ego_poses([self._bag], frame_id, [stamp for stamp, _, _ in found])
+        stamps = [stamp for stamp, _, _ in found]
+        poses = ego_poses([self._bag], frame_id, stamps) if self._posed else [np.eye(4)] * len(stamps)
         seen: set[int] = set()
         for (stamp, labels, _), pose in zip(found, poses, strict=True):
             if stamp in seen:
@@ -153,7 +167,7 @@ def ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> li
         ConfigurationError: none of them does, or there is a stamp it does not cover.
     """
     for bag in bags:
-        tree = _transforms(bag)
+        tree = transforms_of(bag)
         target = next((frame for frame in GLOBAL_FRAMES if frame in tree.frames), None)
         if target is None or ego_frame not in tree.frames:
             continue
@@ -165,23 +179,3 @@ def ego_poses(bags: Sequence[Path], ego_frame: str, stamps: Sequence[int]) -> li
         f"a results file is in the frame {' or '.join(GLOBAL_FRAMES)}, but no transform places '{ego_frame}' there in "
         f"{' or '.join(str(bag) for bag in bags)}; record /tf or /localization/odometry, or leave out --results"
     )
-
-
-def _transforms(bag: Path) -> TransformTree:
-    from semlt3d_ros.bags.source import BagSource
-    from semlt3d_ros.messages import topics
-    from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
-    from semlt3d_ros.sensing.transform_tree import TransformTree
-
-    tree = TransformTree(history_s=1e6)
-    with BagSource(bag) as source:
-        for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
-            with suppress(InputRejected):  # a damaged message leaves a gap, which the look-up reports
-                message = entry.message()
-                odometry = entry.topic == topics.ODOMETRY
-                for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
-                    with suppress(InputRejected):  # so does a transform that makes a loop; its neighbours count
-                        tree.add(
-                            each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC
-                        )
-    return tree

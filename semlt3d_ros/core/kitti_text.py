@@ -27,6 +27,9 @@ T_BASE_CAMERA0: Matrix = rigid.transform(
 """``base_link`` <- rectified camera 0: 1.65 m above the road and 1.08 m before the inertial unit, which stands over the
 rear axle. With the axes of that camera, in which KITTI's boxes are upright, they stay exactly what they are."""
 
+Window = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
 _NUMBERS = 14
 _ALPHA_UNKNOWN = -10.0
 
@@ -49,7 +52,7 @@ class KittiObject:
     """
 
     type: str
-    window: tuple[float, float, float, float]
+    window: Window
     size: tuple[float, float, float]
     location: tuple[float, float, float]
     rotation_y: float
@@ -170,12 +173,12 @@ def objects_from(
         image_size: width and height in pixels.
     """
     found = []
-    corners = rigid.apply(T_camera_source, boxes.corners())
+    windows = windows_of(boxes, T_camera_source, projection, image_size)
     centers = rigid.apply(T_camera_source, boxes.centers)
     forward = np.stack([np.cos(boxes.yaw), np.sin(boxes.yaw), np.zeros(len(boxes))], axis=1)
     heading = forward @ T_camera_source[:3, :3].T
     for row, (name, score) in enumerate(zip(types, scores, strict=True)):
-        window = _window(corners[row], projection, image_size)
+        window = windows[row]
         if window is None:
             continue
         (x, y, z), (length, width, height) = centers[row], boxes.sizes[row]
@@ -187,9 +190,17 @@ def objects_from(
     return found
 
 
+def windows_of(
+    boxes: Boxes3D, T_camera_source: Matrix, projection: NDArray[np.float64], image_size: tuple[int, int]
+) -> list[Window | None]:
+    """Bounds of what the image shows of each box; None where it shows nothing. Arguments as of ``objects_from``."""
+    corners = rigid.apply(T_camera_source, boxes.corners())
+    return [_window(each, projection, image_size) for each in corners]
+
+
 def _window(
     corners: NDArray[np.float64], projection: NDArray[np.float64], image_size: tuple[int, int]
-) -> tuple[float, float, float, float] | None:
+) -> Window | None:
     """Bounds of what the image shows of a box; None where it shows nothing. What is behind the camera is cut off."""
     nearest = 0.1
     points = [corner for corner in corners if corner[2] >= nearest]

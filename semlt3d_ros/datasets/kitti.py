@@ -123,7 +123,7 @@ class KittiRecording:
         cameras = tuple(number for number in layout.cameras if number in calibration.projections)
         if not layout.mounts:
             writer.moving_mounts(stamp, mounts_of(calibration, cameras))
-        points = self._points(frame, calibration, writer)
+        points = self._points(frame, writer)
         for camera in cameras:
             self._image(frame, camera, calibration, writer)
         self._truth(frame, calibration, points, writer)
@@ -141,8 +141,16 @@ class KittiRecording:
         writer.image(camera_name(camera), self._layout.stamp(frame), content, model)
         self._used[frame] += 1
 
-    def _points(self, frame: int, calibration: KittiCalibration, writer: RecordingWriter) -> NDArray[np.float64] | None:
-        """Write the sweep; gives its points (P, 3) in ``base_link``."""
+    def _points(self, frame: int, writer: RecordingWriter) -> NDArray[np.float32] | None:
+        """Write the sweep; gives its points (P, 3) in the LiDAR's frame."""
+        points = self._read_points(frame)
+        if points is None:
+            return None
+        writer.sweep(self._layout.stamp(frame), PointCloud(*points))
+        self._used[frame] += 1
+        return points[0]
+
+    def _read_points(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         path = self._layout.points_path(frame)
         if path is None:
             return None
@@ -154,37 +162,55 @@ class KittiRecording:
         if odd:
             text = f"frame {self._layout.token(frame)}: points whose place cannot be are left out"
             self.faults.add(str(path), "point", text, odd)
-        writer.sweep(self._layout.stamp(frame), PointCloud(xyz, intensity))
-        self._used[frame] += 1
-        return rigid.apply(calibration.T_base_lidar, xyz)
+        return xyz, intensity
+
+    def truth(self) -> Iterator[tuple[int, Labels, SampleInfo]]:
+        """The ground truth alone, frame after frame: stamp, labels in ``base_link``, what KITTI says besides."""
+        for frame in self._frames:
+            try:
+                calibration = self._layout.calibration(frame)
+            except InputRejected as error:
+                self._reject(self._layout.place / "calib", frame, error)
+                continue
+            points = self._read_points(frame)
+            found = self._frame_truth(frame, calibration, None if points is None else points[0])
+            if found is not None:
+                yield self._layout.stamp(frame), found[0], found[1]
 
     def _truth(
-        self,
-        frame: int,
-        calibration: KittiCalibration,
-        points: NDArray[np.float64] | None,
-        writer: RecordingWriter,
+        self, frame: int, calibration: KittiCalibration, points: NDArray[np.float32] | None, writer: RecordingWriter
     ) -> None:
+        found = self._frame_truth(frame, calibration, points)
+        if found is not None:
+            writer.truth(self._layout.stamp(frame), *found)
+            self._used[frame] += 1
+
+    def _frame_truth(
+        self, frame: int, calibration: KittiCalibration, points: NDArray[np.float32] | None
+    ) -> tuple[Labels, SampleInfo, tuple[str, ...]] | None:
+        """Labels, what else is said, and types that are none of KITTI's; None where nothing was labelled."""
         layout = self._layout
         if not layout.labelled:
-            return
+            return None
         try:
             objects = layout.objects(frame)
             velocity = layout.velocities(frame)
         except InputRejected as error:
             self._reject(layout.labels_path(frame), frame, error)
-            return
+            return None
         if objects is None:
-            return
+            return None
         boxes = replace(objects.boxes, velocity=velocity)
-        counts = [-1] * len(boxes) if points is None else [len(found) for found in points_in_boxes(boxes, points)]
+        counts = [-1] * len(boxes)
+        if points is not None:
+            placed = rigid.apply(calibration.T_base_lidar, points)
+            counts = [len(inside) for inside in points_in_boxes(boxes, placed)]
         labels = Labels(boxes, objects.class_ids, lidar_points=np.array(counts, np.int64), class_names=LABELS)
         if any(objects.track_ids):
             labels.track_ids = objects.track_ids
         region = _labelled_region(objects, calibration, self._size)
         sample = SampleInfo("KITTI", self.name, layout.token(frame), visibility=objects.visibility, region=region)
-        writer.truth(layout.stamp(frame), labels, sample, objects.unknown)
-        self._used[frame] += 1
+        return labels, sample, objects.unknown
 
     def _reject(self, path: Path, frame: int, error: InputRejected) -> None:
         self.faults.add(str(path), error.reason, f"frame {self._layout.token(frame)}: {error}; it is left out")

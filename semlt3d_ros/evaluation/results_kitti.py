@@ -15,7 +15,15 @@ from semlt3d_ros.core.classes import ClassList, list_of_names, load_class_list
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.core.kitti_text import T_BASE_CAMERA0, KittiObject, boxes_from, format_line, objects_from, parse_line
+from semlt3d_ros.core.kitti_text import (
+    T_BASE_CAMERA0,
+    KittiObject,
+    boxes_from,
+    format_line,
+    objects_from,
+    parse_line,
+    windows_of,
+)
 from semlt3d_ros.core.label_map import load_label_map
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.rigid import Matrix
@@ -83,6 +91,8 @@ def sample_results(
         settings: protocol and filters; LT3D unless given.
     """
     settings = settings or EvaluationSettings()
+    windows = windows_of(detections.boxes, view.T_camera0_ego, view.projection, view.image_size)
+    detections = detections[np.array([window is not None for window in windows], np.bool_)]
     _, predictions = select_predictions([detections], [()], settings)
     best = np.argsort(-predictions.scores, kind="stable")
     types = types_of(settings.protocol.class_names)

@@ -191,6 +191,8 @@ class Inputs:
         detections: Path,
         pandaset: Path,
         nuscenes: Path,
+        kitti: Path,
+        argoverse2: Path,
         weights: Path,
         published: Path,
     ) -> None:
@@ -204,6 +206,10 @@ class Inputs:
             ("import nuscenes", "out"): lambda out: main(
                 ["import", "nuscenes", str(nuscenes), str(out), "--overwrite"]
             ),
+            ("import kitti", "out"): lambda out: main(["import", "kitti", str(kitti), str(out), "--overwrite"]),
+            ("import argoverse2", "out"): lambda out: main(
+                ["import", "argoverse2", str(argoverse2), str(out), "--overwrite"]
+            ),
             ("detect", "out"): lambda out: main(
                 ["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint), "--overwrite"]
             ),
@@ -212,6 +218,9 @@ class Inputs:
             ),
             ("evaluate", "results"): lambda out: main(
                 ["evaluate", str(detections), "--truth", str(drive), "--results", str(out)]
+            ),
+            ("evaluate", "kitti"): lambda out: main(
+                ["evaluate", str(detections), "--truth", str(drive), "--kitti", str(out)]
             ),
             ("view", "save"): lambda out: main(["view", str(drive), "--save", str(out)]),
             ("check", "picture"): lambda out: main(["check", str(drive), "--picture", str(out)]),
@@ -238,9 +247,36 @@ def writers(
     assert main(["detect", str(drive), "-o", str(detections), "--checkpoint", str(checkpoint)]) == 0
     Drive(scenes=1, samples=2).write(folder / "nuscenes")
     data_sets = small_pandaset(folder / "pandaset"), folder / "nuscenes"
+    data_sets += small_kitti(folder / "training"), small_argoverse2(folder / "log")
     published = folder / "published.safetensors"
     assert main(["import-weights", str(published_weights), "-o", str(published), "--image-size", "64x32"]) == 0
     return Inputs(drive, checkpoint, detections, *data_sets, published_weights, published).runs
+
+
+def small_kitti(folder: Path) -> Path:
+    """A frame of the object benchmark that KITTI's importer begins to write: a sweep."""
+    (folder / "calib").mkdir(parents=True)
+    (folder / "velodyne").mkdir()
+    rotation = "1 0 0 0 1 0 0 0 1"
+    lines = ["P2: 700 0 300 40 0 700 100 0 0 0 1 0", f"R0_rect: {rotation}"]
+    lines.append("Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0")
+    (folder / "calib" / "000000.txt").write_text("\n".join(lines))
+    np.ones((1000, 4), "<f4").tofile(folder / "velodyne" / "000000.bin")
+    return folder
+
+
+def small_argoverse2(folder: Path) -> Path:
+    """A log that Argoverse 2's importer begins to write: a sweep."""
+    pyarrow, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    (folder / "calibration").mkdir(parents=True)
+    (folder / "sensors" / "lidar").mkdir(parents=True)
+    zeros = {name: [0.0, 0.0] for name in ("qx", "qy", "qz", "tx_m", "ty_m", "tz_m")}
+    poses = {"timestamp_ns": [10**9, 2 * 10**9], "qw": [1.0, 1.0], **zeros}
+    feather.write_feather(pyarrow.table(poses), str(folder / "city_SE3_egovehicle.feather"))
+    names = ("x", "y", "z", "intensity", "laser_number", "offset_ns")
+    points = {name: np.random.default_rng(1).uniform(1, 9, 1000) for name in names}
+    feather.write_feather(pyarrow.table(points), str(folder / "sensors" / "lidar" / f"{10**9}.feather"))
+    return folder
 
 
 def small_pandaset(folder: Path) -> Path:
