@@ -18,6 +18,7 @@ from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.processes import deaf_to_ctrl_c
+from semlt3d_ros.datasets.bag_jobs import refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.inference.detector import Detector
@@ -199,7 +200,9 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
         (missing if _tests_to_do(experiment, folder, run) else finished).append(run)
     for run in missing:
         if run[2] == experiment.seeds[0] and not checkpoint_path(folder, run).exists():
-            rehearse(experiment.recipe_of(*run))
+            recipe = experiment.recipe_of(*run)
+            refuse_overlap(recipe.train, (*recipe.validation, experiment.test, *experiment.more_tests.values()))
+            rehearse(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     for run in finished:
         done(run_name(*run))

@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from semlt3d_ros.core.errors import ConfigurationError
+
 _PATIENCE = timedelta(days=1)
 """How long processes wait for each other: for the first one's rendering, decoding and evaluating."""
 
@@ -70,18 +72,25 @@ def joined() -> Iterator[Ranks]:
     """This process among those that torchrun has started; alone where it has started none.
 
     Each takes the GPU of its number on its machine; without GPUs all compute on the CPU.
+
+    Raises:
+        ConfigurationError: there are more processes on this machine than GPUs.
     """
-    with_gpu = torch.cuda.is_available()
+    gpus = torch.cuda.device_count()
     size, rank, local = (int(os.environ.get(name, default)) for name, default in _ENVIRONMENT.items())
-    if size <= 1:
-        yield Ranks(device="cuda" if with_gpu else "cpu")
+    if size <= 1 or "MASTER_ADDR" not in os.environ:  # without an address nobody else is there to be met
+        yield Ranks(device="cuda" if gpus else "cpu")
         return
-    if with_gpu:
+    if gpus and local >= gpus:
+        raise ConfigurationError(
+            f"process {local} of this machine has no GPU, there are {gpus}; start as many processes"
+        )
+    if gpus:
         torch.cuda.set_device(local)
     # What is no tensor goes by gloo, whatever tensors go by.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if with_gpu else "gloo", timeout=_PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_PATIENCE)
     try:
-        yield Ranks(rank, size, f"cuda:{local}" if with_gpu else "cpu", local == 0)
+        yield Ranks(rank, size, f"cuda:{local}" if gpus else "cpu", local == 0)
     finally:
         dist.destroy_process_group()
 

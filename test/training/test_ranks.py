@@ -119,6 +119,21 @@ def test_a_batch_that_cannot_be_divided_is_refused(recipe_path, tmp_path) -> Non
         Engine(StudentTask(recipe, []), recipe.schedule, tmp_path, Ranks(0, 3))
 
 
+def test_a_process_that_was_started_alone_trains_alone(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")  # as a cluster sets it, without anybody to meet
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with joined() as ranks:
+        assert (ranks.rank, ranks.size, ranks.leads, ranks.prepares) == (0, 1, True, True)
+
+
+def test_a_machine_with_fewer_gpus_than_processes_is_told(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="process 1 of this machine has no GPU, there are 1"), joined():
+        pass
+
+
 def test_processes_divide_everything_once() -> None:
     for size in (1, 2, 3, 5):
         for count in (1, 4, 7):
