@@ -73,7 +73,7 @@ def write(root: Path, scenes: int) -> None:
 
 
 def measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What a piece of work answers, in a process of its own, with its seconds and its peak of memory."""
+    """What a piece of work answers, in a process of its own, with its time and its peak of memory."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return dict(pool.apply(_timed, (work, arguments)))
@@ -83,6 +83,7 @@ def _timed(work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> d
     began = time.perf_counter()
     answer = work(*arguments)
     answer["seconds"] = round(time.perf_counter() - began, 1)
+    answer["cpu_seconds"] = round(time.process_time(), 1)
     answer["peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return answer
 
