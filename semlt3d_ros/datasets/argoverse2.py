@@ -23,7 +23,7 @@ from semlt3d_ros.core.frame import Labels, PointCloud, SampleInfo
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.datasets.argoverse2_files import Annotations, Argoverse2Log
 from semlt3d_ros.datasets.argoverse2_folder import RING, STEREO
-from semlt3d_ros.datasets.image_reading import read_image
+from semlt3d_ros.datasets.image_files import read_image
 from semlt3d_ros.datasets.recording import (
     UNKNOWN_LABEL,
     ImportSummary,

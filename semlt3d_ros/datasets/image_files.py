@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
+from semlt3d_ros.datasets.pickles import read_file
 from semlt3d_ros.messages.decode_images import compressed_image_size, decode_compressed_image
 
 _END_OF_JPEG = b"\xff\xd9"
@@ -38,3 +40,13 @@ def whole_image_size(content: bytes, frame_id: str) -> tuple[int, int]:
     if not (content.startswith(b"\xff\xd8") and content.endswith(_END_OF_JPEG)):
         decode_compressed_image(message, at_least=(1, 1))
     return size
+
+
+def read_image(path: Path) -> tuple[bytes, int, int]:
+    """A JPEG or PNG as it is, with its width and height.
+
+    Raises:
+        InputRejected: it is missing, or one that this package's reader refuses.
+    """
+    content = read_file(path)
+    return content, *whole_image_size(content, path.name)

@@ -20,7 +20,7 @@ from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, PointCloud, SampleInfo
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
-from semlt3d_ros.datasets.image_reading import read_image
+from semlt3d_ros.datasets.image_files import read_image
 from semlt3d_ros.datasets.kitti_files import KittiCalibration, read_points
 from semlt3d_ros.datasets.kitti_folder import is_drive
 from semlt3d_ros.datasets.kitti_labels import LABELS, FrameObjects
