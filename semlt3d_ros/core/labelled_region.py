@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.rigid import Matrix, apply, inverse
 
+NEAR_M = 2.0
+"""A detection outside the region whose centre is nearer than this to that of an object within means the object."""
 _NEAREST_M = 0.1
 
 
@@ -62,6 +64,22 @@ class LabelledRegion:
             inside &= np.any([window.contains(points) for window in self.windows], axis=0)
         for window in self.left_out:
             inside &= ~window.contains(points)
+        return inside
+
+    def judges(self, found: NDArray[np.float64], objects: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) whether detections can be right or wrong: nothing is said of what lies outside.
+
+        Those within can, and those so near to an object within that they mean that one: of an object at the edge of the
+        view, the detection may lie on the other side.
+
+        Args:
+            found: (N, 3) their centres, metres in the ego frame.
+            objects: (M, 3) the centres of the true objects.
+        """
+        inside, objects = self.contains(found), objects[self.contains(objects)]
+        if len(objects) and not inside.all():
+            between = found[:, None, :2] - objects[None, :, :2]
+            inside |= (np.linalg.norm(between, axis=-1) < NEAR_M).any(axis=1)
         return inside
 
     def moved(self, T_new_ego: Matrix) -> LabelledRegion:

@@ -14,9 +14,6 @@ from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.evaluation.attributes import FrameAttributes
 from semlt3d_ros.evaluation.evaluator import Pair
 
-NEAR_M = 2.0
-"""A detection outside the region whose centre is nearer than this to that of an object within means the object."""
-
 
 @dataclass
 class LeftOut:
@@ -36,8 +33,7 @@ Framed = tuple[Detections, Labels, LabelledRegion] | tuple[Detections, Labels, L
 def where_labelled(frames: Iterable[Framed], left_out: LeftOut) -> Iterator[Pair]:
     """Frames without what lies outside their labelled region.
 
-    Objects count whose centre lies within. Detections count whose centre does, or is so near to an object that counts
-    that it means that one: of an object at the edge of the view, the detection may lie on the other side.
+    Objects count whose centre lies within, and detections that ``LabelledRegion.judges``.
 
     Args:
         frames: what was found, what was there, and where everything is labelled, all in the ego frame; attributes where
@@ -50,10 +46,7 @@ def where_labelled(frames: Iterable[Framed], left_out: LeftOut) -> Iterator[Pair
             yield (detections, labels, *attributes)  # type: ignore[misc]
             continue
         objects = region.contains(labels.boxes.centers)
-        found = region.contains(detections.boxes.centers)
-        if objects.any() and not found.all():
-            between = detections.boxes.centers[:, None, :2] - labels.boxes.centers[None, objects, :2]
-            found |= (np.linalg.norm(between, axis=-1) < NEAR_M).any(axis=1)
+        found = region.judges(detections.boxes.centers, labels.boxes.centers)
         left_out.detections += int((~found).sum())
         left_out.objects += int((~objects).sum())
         kept = (FrameAttributes(_of(each.predicted, found), _of(each.true, objects)) for each in attributes)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame, Labels
-from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -54,7 +54,6 @@ def detected(detector: Detector, frames: Frames, drives: Sequence[range]) -> Ite
 
 
 def judged(found: Detections, labels: Labels, frame: Frame) -> tuple[Detections, Labels]:
-    """Detections and truth within the part of the world in which a frame's ground truth is complete."""
-    if frame.region == LabelledRegion():
-        return found, labels
-    return found[frame.region.contains(found.boxes.centers)], labels[frame.region.contains(labels.boxes.centers)]
+    """Detections and truth that count in an evaluation: where a frame's ground truth is complete."""
+    [(found, labels, *_)] = where_labelled([(found, labels, frame.region)], LeftOut())
+    return found, labels

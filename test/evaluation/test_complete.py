@@ -11,10 +11,10 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
-from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
+from semlt3d_ros.core.labelled_region import NEAR_M, LabelledRegion, ViewWindow
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation import evaluate
-from semlt3d_ros.evaluation.complete import NEAR_M, LeftOut, where_labelled
+from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
 
 AHEAD = rigid.transform((1.0, 0.0, 1.5), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
 REGION = LabelledRegion((ViewWindow(AHEAD, -0.5, -0.3, 0.5, 0.3),), (ViewWindow(AHEAD, 0.2, -0.3, 0.4, 0.3),))
