@@ -229,6 +229,7 @@ def test_endpoints_that_do_not_fit_are_named(graph: Any, detector: Start) -> Non
 
 def test_calibration_of_another_size_is_told(graph: Any, detector: Start) -> None:
     detector()
+    graph.until(lambda: graph.value("lifecycle", "state") == "active")
     graph.listen_to_answers()
     back = graph.recording.cameras[1]
     transforms, front_info, back_info = graph.recording.static_messages()
