@@ -117,9 +117,9 @@ def _own_camera(truth: Path) -> Matrix | None:
 def _camera_of(bag: Path) -> tuple[str, bool, dict[int, CameraModel]]:
     """The camera's name, whether the bag is KITTI's, and its calibration by stamp."""
     from semlt3d_ros.bags.message import decoded
+    from semlt3d_ros.bags.samples import read_samples
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.core.faults import FaultLog
-    from semlt3d_ros.evaluation.bags import read_samples
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.decode import decode_calibration, stamp_of
     from semlt3d_ros.sensing.rig import rig_from_topics

@@ -90,8 +90,8 @@ def _folder_truth(options: argparse.Namespace, results: ResultsFile | None) -> T
 
 def unlabelled_samples(path: Path) -> dict[int, str]:
     """Stamp -> key of the samples in a bag that has no ground truth, as one of a test split; else none."""
+    from semlt3d_ros.bags.samples import read_samples
     from semlt3d_ros.bags.source import BagSource
-    from semlt3d_ros.evaluation.bags import read_samples
     from semlt3d_ros.messages import topics
 
     with BagSource(path) as source:
@@ -131,9 +131,10 @@ class BagTruth:
         """
         import numpy as np
 
+        from semlt3d_ros.bags.samples import read_samples
         from semlt3d_ros.bags.source import BagSource
         from semlt3d_ros.core.labelled_region import LabelledRegion
-        from semlt3d_ros.evaluation.bags import read_samples, read_truth
+        from semlt3d_ros.evaluation.bags import read_truth
         from semlt3d_ros.evaluation.truth import TruthFrame
 
         self.faults = FaultLog()

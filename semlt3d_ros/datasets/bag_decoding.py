@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from semlt3d_ros.bags.message import decoded
+from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.frame import Frame, SampleInfo
 from semlt3d_ros.core.outputs import whole, write_whole
@@ -23,7 +24,6 @@ from semlt3d_ros.datasets.bag_jobs import INDEX_NAME, BagJob
 from semlt3d_ros.datasets.shards import SHARD_SUFFIX, write_shard
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_sample, stamp_of
 from semlt3d_ros.sensing.finisher import BuilderConfig
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, load_rig, rig_from_topics
@@ -91,7 +91,7 @@ class _Reading:
             )
         self._builder = FrameBuilder(rig, job.image_spec, with_points=True, with_labels=True)
         self._unread = FaultLog()
-        self._samples = _samples(source, self._unread)
+        self._samples = read_samples(source, self._unread)
         self._sample_stamps = sorted(self._samples)
         self.left_out: Counter[str] = Counter()
         self.scenes: dict[tuple[str, str], None] = {}
@@ -174,20 +174,6 @@ def rig_for(spec: DataSpec, source: BagSource) -> Rig:
         why = source.faults.reasons()
         raise ConfigurationError(f"{source.path}: {error}{'; ' + why if why else ''}") from error
     return replace(rig, labels_topic=spec.labels or rig.labels_topic or topics.TRUTH_LONG_TAIL)
-
-
-def _samples(source: BagSource, faults: FaultLog) -> dict[int, SampleInfo]:
-    """What the bag says about its frames, by stamp."""
-    found: dict[int, SampleInfo] = {}
-    for entry, message in decoded(source.messages(topics=[topics.TRUTH_SAMPLE]), faults):
-        if entry.type_name != topics.SAMPLE_TYPE:
-            faults.add(entry.topic, "type", f"{entry.type_name} is not read here; {topics.SAMPLE_TYPE} is")
-            continue
-        try:
-            found[stamp_of(message)] = decode_sample(message)
-        except InputRejected as error:
-            faults.reject(entry.topic, error)
-    return found
 
 
 def _write_shard(folder: Path, number: int, part: _Stretch) -> int:

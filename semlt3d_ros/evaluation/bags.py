@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from semlt3d_ros.bags.message import decoded
+from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError, InputRejected
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, SampleInfo
 from semlt3d_ros.core.label_map import LabelMap, columns_for
@@ -27,8 +28,6 @@ from semlt3d_ros.messages.decode import (
     decode_detection3d,
     decode_labels,
     decode_long_tail,
-    decode_sample,
-    stamp_of,
 )
 from semlt3d_ros.messages.encode_detections import TRUTH_VERSION
 
@@ -78,20 +77,6 @@ def read_truth(source: BagSource, faults: FaultLog) -> Iterator[tuple[int, Label
             continue
         labels, stamp = decode_labels(message, faults)
         yield stamp, labels, message.header.frame_id.lstrip("/")
-
-
-def read_samples(source: BagSource, faults: FaultLog) -> dict[int, SampleInfo]:
-    """What the data set says of the frames in a bag, by stamp in nanoseconds; empty where its importer wrote none."""
-    samples: dict[int, SampleInfo] = {}
-    for entry, message in decoded(source.messages(topics=[topics.TRUTH_SAMPLE]), faults):
-        if entry.type_name != topics.SAMPLE_TYPE:
-            _refuse_type(entry.type_name, entry.topic, faults)
-            continue
-        try:
-            samples[stamp_of(message)] = decode_sample(message)
-        except InputRejected as error:
-            faults.reject(entry.topic, error)
-    return samples
 
 
 def read_class_names(source: BagSource, faults: FaultLog) -> tuple[str, ...]:
