@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
@@ -147,7 +146,7 @@ class Survey:
                 )
             )
             if labels is not None:
-                self.classes.update("" if row == ABSENT else labels.class_names[row] for row in labels.class_ids)
+                self.classes.update(labels.names)
             if self.sample is None or _content(frame) >= _content(self.sample):
                 self.sample = frame
 

@@ -68,6 +68,8 @@ class Labels:
         class_names: the names of the classes.
         attributes: (N,) what objects do or are, such as ``vehicle.parked``, ``""`` where unknown; empty where nobody
             knows any.
+        own_names: (N,) what their recording calls objects, where ``class_names`` are names that it does not use itself;
+            empty otherwise.
     """
 
     boxes: Boxes3D
@@ -77,6 +79,7 @@ class Labels:
     visible_pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     class_names: tuple[str, ...] = CLASS_NAMES
     attributes: tuple[str, ...] = ()
+    own_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
@@ -89,8 +92,14 @@ class Labels:
         for name in ("class_ids", "track_ids", "lidar_points", "visible_pixels"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"Labels.{name} has {len(getattr(self, name))} entries for {count} boxes")
-        if self.attributes and len(self.attributes) != count:
-            raise ValueError(f"Labels.attributes has {len(self.attributes)} entries for {count} boxes")
+        for name in ("attributes", "own_names"):
+            if len(getattr(self, name)) not in (0, count):
+                raise ValueError(f"Labels.{name} has {len(getattr(self, name))} entries for {count} boxes")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """(N,) the name of each object's class; ``""`` of what is of none."""
+        return tuple("" if index == ABSENT else self.class_names[index] for index in self.class_ids)
 
     def as_classes(self, columns: Sequence[int], class_names: tuple[str, ...]) -> Labels:
         """The same objects in terms of other classes.
@@ -100,7 +109,8 @@ class Labels:
             class_names: the new names.
         """
         table = np.array([*columns, ABSENT], np.int64)  # the last is what ABSENT itself becomes
-        return replace(self, class_ids=table[self.class_ids], class_names=class_names)
+        own_names = self.own_names or self.names
+        return replace(self, class_ids=table[self.class_ids], class_names=class_names, own_names=own_names)
 
     def __getitem__(self, mask: NDArray) -> Labels:
         """The labels chosen by an integer array or a boolean mask."""
@@ -113,6 +123,7 @@ class Labels:
             self.visible_pixels[index],
             self.class_names,
             tuple(self.attributes[i] for i in index) if self.attributes else (),
+            tuple(self.own_names[i] for i in index) if self.own_names else (),
         )
 
 

@@ -183,7 +183,7 @@ class RecordingWriter:
         self._write(topics.TRUTH_OBJECTS, encode_labels_detection3d(labels, stamp, frame), stamp)
         self.sample(stamp, sample)
         self.labelled += 1
-        self.boxes.update(labels.class_names[index] for index in labels.class_ids)
+        self.boxes.update(name or "of no class" for name in labels.names)
         self.boxes_unknown.update(unknown)
 
     def sample(self, stamp: int, sample: SampleInfo) -> None:

@@ -86,7 +86,11 @@ def test_labels_take_other_classes_and_keep_what_is_ignored():
     assert labels.as_classes((1, ABSENT), ("x", "y")).class_names == ("x", "y")
     boxes = Boxes3D(np.zeros((3, 3)), np.ones((3, 3)), np.zeros(3), np.zeros((3, 2)))
     mapped = Labels(boxes, np.array([0, 1, ABSENT]), class_names=("a", "b")).as_classes((1, ABSENT), ("x", "y"))
-    assert mapped.class_ids.tolist() == [1, ABSENT, ABSENT]
+    assert mapped.class_ids.tolist() == [1, ABSENT, ABSENT] and mapped.names == ("y", "", "")
+    assert mapped.own_names == ("a", "b", "") == mapped.as_classes((0, 1), ("x", "y")).own_names
+    assert mapped[np.array([1, 0])].own_names == ("b", "a")
+    with pytest.raises(ValueError, match="own_names has 1 entries for 3 boxes"):
+        Labels(boxes, np.zeros(3), own_names=("a",))
 
 
 FRONT = rigid.transform((1.0, 0.0, 1.5))
