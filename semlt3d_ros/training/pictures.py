@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.viewing.picture import draw_frame
@@ -23,7 +22,7 @@ def drawn(detector: Detector, frames: Frames, range_m: float) -> Iterator[tuple[
 
     Args:
         detector: what it finds is drawn if its confidence is 0.2 or more.
-        frames: truth is drawn where it is of the classes.
+        frames: with truth.
         range_m: metres from the vehicle to the edge of the view from above.
     """
     drives = frames.drives()
@@ -33,5 +32,4 @@ def drawn(detector: Detector, frames: Frames, range_m: float) -> Iterator[tuple[
         for index in drive[: 1 + min(len(drive) // 2, _MOST_FRAMES)]:
             frame = frames.frame(index)
             found = detector.detect(frame)
-        labels = None if frame.labels is None else frame.labels[frame.labels.class_ids != ABSENT]
-        yield f"drive_{number}", draw_frame(frame, found, labels, _THRESHOLD, range_m=range_m)
+        yield f"drive_{number}", draw_frame(frame, found, None, _THRESHOLD, range_m=range_m)

@@ -51,17 +51,18 @@ def draw_layer(image: Image, view: CameraView, layer: Layer, thickness: int, wit
     Args:
         image: (H, W, 3) uint8 RGB, contiguous.
         view: the camera that belongs to ``image``.
-        layer: boxes in the ego frame, with colours and texts.
-        thickness: of lines, in pixels.
-        with_texts: write the texts above the boxes.
+        layer: boxes in the ego frame, with colours and texts; faint ones get lines of one pixel.
+        thickness: of the others' lines, in pixels.
+        with_texts: write the texts above the boxes; faint ones have theirs in any case.
     """
     outlines = project_outlines(layer.boxes, view)
-    for outline, color, text in list(zip(outlines, layer.colors, layer.texts, strict=True))[::-1]:
+    for index in range(len(outlines))[::-1]:
+        outline, color, faint = outlines[index], layer.colors[index], index in layer.faint
         if outline:
-            draw_lines(image, outline, color, thickness)
-            if with_texts:
+            draw_lines(image, outline, color, 1 if faint else thickness)
+            if with_texts or faint:
                 left, top = np.concatenate(outline).min(axis=0)
-                draw_text(image, text, (left, top - 3), color)
+                draw_text(image, layer.texts[index], (left, top - 3), color)
 
 
 def draw_lines(image: Image, polylines: list[NDArray[np.float64]], color: Color, thickness: int) -> None:

@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from rich.console import Console
 from rich.progress import track
 
 from semlt3d_ros.bags.message import decoded
+from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.outputs import resolved
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
@@ -70,6 +73,7 @@ class BagFrames:
             sources = [stack.enter_context(BagSource(bag)) for bag in self._bags]
             there = {topic: kind for source in sources for topic, kind in source.topics.items()}
             found, truth = self._read_detections(sources), self._read_truth(sources)
+            regions = self._read_regions(sources)
             if self._rig or any(topics.camera_of(topic) for topic in there):
                 frames = self._sensor_frames(sources, self._rig or rig_from_topics(there))
             elif found or truth:
@@ -84,7 +88,8 @@ class BagFrames:
             try:
                 for frame in frames:
                     shown.add(frame.stamp)
-                    yield frame, found.get(frame.stamp), truth.get(frame.stamp)
+                    region = regions.get(frame.stamp, frame.region)
+                    yield replace(frame, region=region), found.get(frame.stamp), truth.get(frame.stamp)
                 for what, stamps in (("detections", found.keys()), ("ground truth", truth.keys())):
                     self._note_unmatched(what, len(stamps - shown), len(stamps))
             finally:
@@ -112,6 +117,12 @@ class BagFrames:
     def _read_truth(self, sources: list[BagSource]) -> dict[int, Labels]:
         messages = self._messages(sources, topics.TRUTH_LONG_TAIL, (topics.LONG_TAIL_TYPE,))
         return {stamp: labels for labels, stamp in (decode_labels(message, self.faults) for _, message in messages)}
+
+    def _read_regions(self, sources: list[BagSource]) -> dict[int, LabelledRegion]:
+        before = tuple(self.faults)
+        samples = [each for source in sources for each in read_samples(source, self.faults).items()]
+        self.drops += Counter({fault.reason: fault.count for fault in self.faults.since(before)})
+        return {stamp: sample.region for stamp, sample in samples}
 
     def _messages(self, sources: list[BagSource], topic: str, types: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         """The messages of a topic that have one of the types, each with its type."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import Semlt3dError
+from semlt3d_ros.core.errors import InputRejected, Semlt3dError
 from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_labels, decode_long_tail
+from semlt3d_ros.messages.decode import decode_labels, decode_long_tail, decode_sample, stamp_of
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig
 from semlt3d_ros.viewing.rerun_sink import RerunSink
@@ -48,6 +50,7 @@ class LiveFrames:
         self._waiting_since: dict[int, int] = {}
         self._found: OrderedDict[int, Detections] = OrderedDict()
         self._truth: OrderedDict[int, Labels] = OrderedDict()
+        self._regions: OrderedDict[int, LabelledRegion] = OrderedDict()
         self._last_stamp = 0
         self.faults = FaultLog()
 
@@ -57,6 +60,7 @@ class LiveFrames:
         wanted = {**self._builder.topics, topics.LONG_TAIL: topics.LONG_TAIL_TYPE}
         if self._labels_topic:
             wanted[self._labels_topic] = topics.LONG_TAIL_TYPE
+            wanted[topics.TRUTH_SAMPLE] = topics.SAMPLE_TYPE
         return wanted
 
     @property
@@ -82,6 +86,11 @@ class LiveFrames:
         elif topic == self._labels_topic:
             labels, stamp = decode_labels(message, self.faults, topic)
             _remember(self._truth, stamp, labels)
+        elif topic == topics.TRUTH_SAMPLE:
+            try:
+                _remember(self._regions, stamp_of(message), decode_sample(message).region)
+            except InputRejected as error:
+                self.faults.reject(topic, error)
         else:
             self._wait(self._builder.add(topic, type_name, message))
         return self._ready()
@@ -127,6 +136,7 @@ class LiveFrames:
         for _ in range(count):
             stamp, frame = self._waiting.popitem(last=False)
             self._waiting_since.pop(stamp, None)
+            frame = replace(frame, region=self._regions.pop(stamp, frame.region))
             given_out.append((frame, self._found.pop(stamp, None), self._truth.pop(stamp, None)))
         return given_out
 

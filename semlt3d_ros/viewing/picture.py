@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.viewing.annotate import Image, draw_layer, draw_lines, draw_text
+from semlt3d_ros.viewing.region import lines_from_above, lines_in_image
 from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
 
 _BACKGROUND = 24
@@ -26,9 +28,10 @@ def draw_frame(
     """Draw one frame for documents and reports, without a viewer.
 
     Args:
-        frame: images of any size, and points if there are any.
+        frame: images of any size, and points if there are any. Borders of its labelled region are drawn; what lies
+            outside is paler, thin and ``"(not judged)"``.
         detections: drawn in the colour of their frequency group, with class and confidence.
-        labels: ground truth, drawn thin and green; the frame's own unless given.
+        labels: ground truth, drawn thin and green, what is of no class grey; the frame's own unless given.
         score_threshold: detections with a lower confidence are left out.
         image_width: width of each camera's picture in pixels.
         range_m: metres from the ego vehicle to the edge of the view from above.
@@ -38,12 +41,12 @@ def draw_frame(
     """
     labels = frame.labels if labels is None else labels
     # Truth first, so that detections are drawn over it.
-    layers = [] if labels is None else [(truth_layer(labels), 1)]
+    layers = [] if labels is None else [(truth_layer(labels, frame.region), 1)]
     if detections is not None:
-        layers.append((detection_layer(detections, score_threshold), 2))
+        layers.append((detection_layer(detections, score_threshold, frame, labels), 2))
     by_name = {view.name: view for view in frame.views}
     rows = [[by_name[name] for name in names] for names in camera_rows(frame.views) if names]
-    drawn = [[_draw_camera(view, layers, image_width) for view in row] for row in rows]
+    drawn = [[_draw_camera(view, frame.region, layers, image_width) for view in row] for row in rows]
     height = sum(max(image.shape[0] for image in row) for row in drawn) + _GAP * max(len(drawn) - 1, 0)
     above = _draw_from_above(frame, layers, height or image_width, range_m)
     if not drawn:
@@ -61,10 +64,12 @@ def draw_frame(
     return canvas
 
 
-def _draw_camera(view: CameraView, layers: list[tuple[Layer, int]], width: int) -> Image:
+def _draw_camera(view: CameraView, region: LabelledRegion, layers: list[tuple[Layer, int]], width: int) -> Image:
     height = round(view.image.shape[0] * width / view.image.shape[1])
     image = cv2.resize(view.image, (width, height), interpolation=cv2.INTER_AREA)
     small = CameraView(view.name, view.stamp, image, view.camera.resized(width, height), view.T_ego_camera)
+    for line in lines_in_image(region, small):
+        draw_lines(image, [line.points], line.color, 1)
     for rank, (layer, thickness) in enumerate(layers):
         draw_layer(image, small, layer, thickness, with_texts=rank == len(layers) - 1)
     draw_text(image, view.name, (4, 12), (255, 255, 255))
@@ -86,13 +91,15 @@ def _draw_from_above(frame: Frame, layers: list[tuple[Layer, int]], size: int, r
         column, row = np.floor(place(frame.points.xyz)).astype(np.int64).T
         inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
         canvas[row[inside], column[inside]] = 150
-    for (boxes, colors, _), thickness in layers:
+    for line in lines_from_above(frame.region, 2 * range_m):
+        draw_lines(canvas, [place(line.points)], line.color, 1)
+    for (boxes, colors, _, faint), thickness in layers:
         corners = boxes.corners()[:, :4]
         nose = boxes.centers + np.stack([np.cos(boxes.yaw), np.sin(boxes.yaw), 0 * boxes.yaw], 1) * boxes.sizes[:, :1]
         for index, color in enumerate(colors):
             ring = place(corners[index][[0, 1, 2, 3, 0]])
             heading = place(np.stack([boxes.centers[index], nose[index]]))
-            draw_lines(canvas, [ring, heading], color, thickness)
+            draw_lines(canvas, [ring, heading], color, 1 if index in faint else thickness)
     ego = np.array([[2.0, 0.0], [-1.0, 1.0], [-1.0, -1.0], [2.0, 0.0]])
     draw_lines(canvas, [place(ego)], (255, 255, 255), 2)
     return canvas

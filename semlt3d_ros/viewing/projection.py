@@ -29,15 +29,29 @@ def project_outlines(boxes: Boxes3D, view: CameraView) -> list[list[NDArray[np.f
         outline.
     """
     usable = np.flatnonzero(np.isfinite(np.column_stack([boxes.centers, boxes.sizes, boxes.yaw])).all(axis=1))
-    corners = rigid.apply(rigid.inverse(view.T_ego_camera), boxes[usable].corners())
     edges = np.array(EDGES)
-    segments = corners[:, edges].reshape(-1, 2, 3)
-    owners = np.repeat(usable, len(edges))
-    project = _straight if view.camera.is_pinhole else _bent
+    segments = boxes[usable].corners()[:, edges].reshape(-1, 2, 3)
     outlines: list[list[NDArray[np.float64]]] = [[] for _ in range(len(boxes))]
-    for owner, polyline in project(segments, owners, view.camera):
+    for owner, polyline in project_segments(segments, np.repeat(usable, len(edges)), view):
         outlines[owner].append(polyline)
     return outlines
+
+
+def project_segments(
+    segments: NDArray[np.float64], owners: NDArray[np.int64], view: CameraView
+) -> list[tuple[int, NDArray[np.float64]]]:
+    """The visible parts of straight lines in the image of one camera.
+
+    Args:
+        segments: (M, 2, 3) the ends of each, metres in the ego frame, finite.
+        owners: (M,) what each belongs to.
+        view: the camera; its image is not read.
+
+    Returns:
+        The owner and a polyline as of ``project_outlines`` for each part that is seen.
+    """
+    project = _straight if view.camera.is_pinhole else _bent
+    return project(rigid.apply(rigid.inverse(view.T_ego_camera), segments), owners, view.camera)
 
 
 def clip_segments(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.outputs import Draft
 from semlt3d_ros.core.rigid import quaternion_from_yaw
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.projection import project_outlines
+from semlt3d_ros.viewing.region import lines_from_above, lines_in_image
 from semlt3d_ros.viewing.server import INSTALL_HINT
 from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
 
@@ -37,6 +39,8 @@ _SLOWEST_ARROW = 0.5
 _MOST_POINTS = 60_000
 """Denser clouds are thinned: a browser has to draw them, and a recording to hold them."""
 _TRAIL_FRAMES = 500
+_FAR_M = 100.0
+"""Length of borders that have no end."""
 _COLORED_HEIGHTS_M = (-1.5, 4.0)
 """Between these heights points run through all colours; the ground is not at the dark end."""
 
@@ -48,7 +52,8 @@ class RerunSink:
     and what was recorded so far keeps its unfinished name, which is logged.
 
     Entities: ``cameras/<name>`` (image) with ``detections`` and ``truth`` (outlines) below, ``world/ego`` with
-    ``points``, ``detections``, ``velocities`` and ``truth``, ``world/trajectory``, ``confidences``; all on the timeline
+    ``points``, ``detections``, ``velocities`` and ``truth``, ``world/trajectory``, ``confidences``; where ground truth
+    is not complete all around, ``labelled`` below cameras and ``world/ego`` has the borders. All are on the timeline
     ``time`` at the frames' stamps. The layout is sent with the first frame, when the cameras are known.
     """
 
@@ -80,6 +85,7 @@ class RerunSink:
         self._score_threshold = score_threshold
         self._image_width = image_width
         self._laid_out, self._ended = False, False
+        self._bordered: set[str] = set()
         self._named = file
         self._trajectory: deque[NDArray[np.float64]] = deque(maxlen=_TRAIL_FRAMES)
         if file is None and server_url is None:
@@ -115,11 +121,12 @@ class RerunSink:
             self._log(f"cameras/{name}", self._rr.Clear(recursive=True))
         self._log_pose(frame)
         self._log_points(frame)
-        found = None if detections is None else detection_layer(detections, self._score_threshold)
+        labels = frame.labels if labels is None else labels
+        self._log_region(frame.region, views)
+        found = None if detections is None else detection_layer(detections, self._score_threshold, frame, labels)
         self._log_layer("detections", found, views, labelled=True)
         self._log_velocities(found)
-        labels = frame.labels if labels is None else labels
-        self._log_layer("truth", None if labels is None else truth_layer(labels), views, labelled=False)
+        self._log_layer("truth", None if labels is None else truth_layer(labels, frame.region), views, labelled=False)
         page = confidence_page(frame, detections, self._score_threshold)
         self._log("confidences", self._rr.TextDocument(page, media_type="text/markdown"))
 
@@ -206,6 +213,30 @@ class RerunSink:
         colors = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_TURBO).reshape(-1, 3)[:, ::-1]
         self._log("world/ego/points", self._rr.Points3D(xyz, colors=colors, radii=self._rr.Radius.ui_points(1.0)))
 
+    def _log_region(self, region: LabelledRegion, views: list[CameraView]) -> None:
+        """Borders of what is labelled, in every image and on the ground."""
+        flat = {f"cameras/{view.name}/labelled": lines_in_image(region, view) for view in views}
+        drawn = {entity: lines for entity, lines in flat.items() if lines}
+        for entity, lines in drawn.items():
+            strips = [line.points for line in lines]
+            self._log(
+                entity,
+                self._rr.LineStrips2D(
+                    strips, colors=[line.color for line in lines], radii=self._rr.Radius.ui_points(0.6)
+                ),
+            )
+        above = lines_from_above(region, _FAR_M)
+        if above:
+            strips = [np.column_stack([line.points, np.zeros(len(line.points))]) for line in above]
+            colors = [line.color for line in above]
+            self._log(
+                "world/ego/labelled", self._rr.LineStrips3D(strips, colors=colors, radii=self._rr.Radius.ui_points(0.6))
+            )
+        there = {*drawn, *(["world/ego/labelled"] if above else ())}
+        for entity in self._bordered - there:
+            self._log(entity, self._rr.Clear(recursive=False))
+        self._bordered = there
+
     def _log_layer(self, name: str, layer: Layer | None, views: list[CameraView], labelled: bool) -> None:
         """Boxes in space, and their outlines in every image."""
         if layer is None or not layer.texts:
@@ -235,7 +266,9 @@ class RerunSink:
         strips = self._rr.LineStrips2D(
             [line for outline in outlines for line in outline],
             colors=[layer.colors[index] for index in owners],
-            radii=self._rr.Radius.ui_points(1.0 if labelled else 0.6),
+            radii=self._rr.Radius.ui_points(
+                [1.0 if labelled and index not in layer.faint else 0.6 for index in owners]
+            ),
         )
         self._log(entity, strips)
 

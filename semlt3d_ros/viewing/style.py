@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections, groups_of
-from semlt3d_ros.core.frame import CameraView, Labels
+from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.messages.encode_markers import class_colors
 
@@ -21,14 +21,21 @@ TRUTH_COLOR: Color = (60, 220, 90)
 """RGB of ground truth."""
 IGNORED = "(ignored)"
 """What is written beside true objects of no class."""
+NOT_JUDGED = "(not judged)"
+"""What is written beside boxes where ground truth is not complete."""
+_GREY: Color = (150, 150, 150)
 
 
 class Layer(NamedTuple):
-    """Boxes to draw, each with its colour (RGB in 0..255) and its text."""
+    """Boxes to draw, each with its colour (RGB in 0..255) and its text.
+
+    ``faint`` has the indices of those that take no part in an evaluation: they are drawn thin, and say why.
+    """
 
     boxes: Boxes3D
     colors: list[Color]
     texts: list[str]
+    faint: frozenset[int] = frozenset()
 
 
 def best_detections(detections: Detections, score_threshold: float) -> NDArray[np.int64]:
@@ -38,8 +45,17 @@ def best_detections(detections: Detections, score_threshold: float) -> NDArray[n
     return order[scores[order] >= score_threshold]
 
 
-def detection_layer(detections: Detections, score_threshold: float) -> Layer:
-    """Detections that reach the threshold, best first, with texts such as ``"stroller 0.87"``."""
+def detection_layer(
+    detections: Detections, score_threshold: float, frame: Frame | None = None, labels: Labels | None = None
+) -> Layer:
+    """Detections that reach the threshold, best first, with texts such as ``"stroller 0.87"``.
+
+    Args:
+        detections: boxes in the ego frame.
+        score_threshold: those with a lower confidence are left out.
+        frame: what lies outside its labelled region, and on none of its true objects, is paler and ``NOT_JUDGED``.
+        labels: those objects.
+    """
     order = best_detections(detections, score_threshold)
     class_ids = detections.class_ids[order]
     texts = [
@@ -47,14 +63,39 @@ def detection_layer(detections: Detections, score_threshold: float) -> Layer:
         for index, score in zip(class_ids, detections.scores[order], strict=True)
     ]
     colors = [_in_bytes(color) for color in class_colors(detections.class_names, detections.class_groups)]
-    return Layer(detections.boxes[order], [colors[index] for index in class_ids], texts)
+    boxes = detections.boxes[order]
+    layer = Layer(boxes, [colors[index] for index in class_ids], texts)
+    if frame is None or frame.region == LabelledRegion():
+        return layer
+    objects = np.zeros((0, 3)) if labels is None else labels.boxes.centers
+    return _with_faint(layer, ~frame.region.judges(boxes.centers, objects))
 
 
-def truth_layer(labels: Labels) -> Layer:
-    """Ground truth with the names of its classes; what is of none of them is ``IGNORED``."""
-    count = len(labels.boxes)
-    names = [IGNORED if index == ABSENT else labels.class_names[index] for index in labels.class_ids]
-    return Layer(labels.boxes, [TRUTH_COLOR] * count, names)
+def truth_layer(labels: Labels, region: LabelledRegion | None = None) -> Layer:
+    """Ground truth with the names of its classes.
+
+    What is of none of them is grey and ``IGNORED``, with what its recording calls it where that is known; what lies
+    outside the labelled region is paler and ``NOT_JUDGED``.
+    """
+    names, own_names = labels.names, labels.own_names or labels.names
+    ignored = frozenset(index for index, name in enumerate(names) if not name)
+    texts = [name or f"{own} {IGNORED}".strip() for name, own in zip(names, own_names, strict=True)]
+    colors = [_GREY if index in ignored else TRUTH_COLOR for index in range(len(names))]
+    layer = Layer(labels.boxes, colors, texts, ignored)
+    return layer if region is None else _with_faint(layer, ~region.contains(labels.boxes.centers))
+
+
+def _with_faint(layer: Layer, faint: NDArray[np.bool_]) -> Layer:
+    """The layer with more boxes that are not judged."""
+    added = frozenset(np.flatnonzero(faint).tolist()) - layer.faint
+    colors = [_paler(color) if index in added else color for index, color in enumerate(layer.colors)]
+    texts = [f"{text} {NOT_JUDGED}" if index in added else text for index, text in enumerate(layer.texts)]
+    return Layer(layer.boxes, colors, texts, layer.faint | added)
+
+
+def _paler(color: Color) -> Color:
+    red, green, blue = ((shade + grey) // 2 for shade, grey in zip(color, _GREY, strict=True))
+    return red, green, blue
 
 
 def class_color(name: str, class_names: tuple[str, ...] = CLASS_NAMES) -> Color:

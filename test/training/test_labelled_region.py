@@ -9,6 +9,7 @@ import torch
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core import rigid
+from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.frame import SampleInfo
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.datasets.specs import DataSpec
@@ -22,9 +23,12 @@ from semlt3d_ros.simulation.simulate import simulate
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.frames import open_frames
+from semlt3d_ros.training.pictures import drawn
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.recipe import load_recipe, settings_of
 from semlt3d_ros.training.validation import evaluated
+from semlt3d_ros.viewing.picture import draw_frame
+from semlt3d_ros.viewing.region import LEFT_OUT_COLOR
 
 AHEAD = rigid.transform((1.0, 0.0, 1.5), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
 REGION = LabelledRegion((ViewWindow(AHEAD, -0.7, -0.5, 0.7, 0.5),), (ViewWindow(AHEAD, 0.1, -0.5, 0.3, 0.5),))
@@ -73,3 +77,20 @@ def test_what_is_not_labelled_does_not_count(recipe, student) -> None:
             (result.truth, result.predictions) for result in counted.classes
         ]
         assert 0 < sum(result.truth for result in each.classes) <= sum(len(labels.boxes) for labels in within)
+
+
+def test_pictures_show_what_is_ignored_and_where_it_is_not_labelled(recipe, student) -> None:
+    config = replace(recipe.student, class_names=("car", "adult"))
+    detector = Detector(Student(config).eval(), "x", "cpu")
+    with open_frames(recipe.validation, recipe.data_folder, config) as frames:
+        labels = frames.labels(1)
+        names = set(labels.own_names) - {"car", "adult"}
+        assert names and all(name in ("car", "adult", "") for name in labels.names)
+        ((_, picture),) = drawn(detector, frames, 45.0)
+        frame = frames.frame(1)
+        found = detector.detect(frame)
+    unmarked = draw_frame(replace(frame, region=LabelledRegion()), found, frame.labels, 0.2)
+    silent = draw_frame(frame, found, frame.labels[frame.labels.class_ids != ABSENT], 0.2)
+    for other in (unmarked, silent):
+        assert (picture != other).any(axis=2).sum() > 100
+    assert (np.abs(picture.astype(int) - LEFT_OUT_COLOR).max(axis=2) < 40).any()

@@ -10,6 +10,10 @@ import pytest
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import SampleInfo
+from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.encode import encode_sample
 from semlt3d_ros.viewing import view_bags
 from semlt3d_ros.viewing.bags import BagFrames
 from semlt3d_ros.viewing.rerun_sink import RerunSink
@@ -25,6 +29,18 @@ def test_frames_meet_their_detections_and_truth_by_stamp(drive_bag, detections_b
         assert len(each.points) == len(frame.points)
         assert each.T_world_ego is not None
     np.testing.assert_allclose(shown[0][0].views[0].T_ego_camera, frame.views[0].T_ego_camera, atol=1e-6)
+
+
+def test_what_a_recording_leaves_out_is_known_frame_by_frame(tmp_path, drive_bag, frame):
+    region = LabelledRegion((ViewWindow(frame.views[0].T_ego_camera, -0.5, -0.4, 0.5, 0.4),), range_m=40.0)
+    part = tmp_path / "part.mcap"
+    with BagSink(part) as sink:
+        for stamp, entry in ((frame.stamp, region), (5, LabelledRegion(range_m=3.0))):
+            sample = encode_sample(SampleInfo("own", "s", region=entry), stamp, "base_link")
+            sink.write(topics.TRUTH_SAMPLE, topics.SAMPLE_TYPE, sample, stamp)
+    regions = [each.region for each, _, _ in BagFrames([drive_bag, part])]
+    np.testing.assert_allclose(regions[0].windows[0].T_ego_camera, region.windows[0].T_ego_camera, atol=1e-9)
+    assert regions[0].range_m == 40.0 and regions[1:] == [LabelledRegion()] * 2
 
 
 def test_bags_without_cameras_show_their_boxes(detections_bag):

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from semlt3d_ros.bags.source import BagSource
+from semlt3d_ros.core.frame import SampleInfo
+from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.encode import encode_long_tail
+from semlt3d_ros.messages.encode import encode_long_tail, encode_sample
 from semlt3d_ros.messages.typestore import deserialize
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.middleware.port import LATCHED, RELIABLE
@@ -46,7 +48,7 @@ def play(live, entries):
 
 def test_a_frame_is_shown_when_its_answer_is_there(entries, rig, frame, answer):
     live = LiveFrames(rig)
-    assert set(live.topics) == {entry.topic for entry in entries} | {topics.LONG_TAIL}
+    assert set(live.topics) == {entry.topic for entry in entries} | {topics.LONG_TAIL, topics.TRUTH_SAMPLE}
     assert play(live, entries) == []
     (shown,) = live.add(*answer(frame.stamp))
     assert shown[0].stamp == shown[1].stamp == frame.stamp
@@ -54,6 +56,17 @@ def test_a_frame_is_shown_when_its_answer_is_there(entries, rig, frame, answer):
     # An answer to the third frame means that the second has none.
     later = live.add(*answer(frame.stamp + 2 * PERIOD_NS))
     assert [(f.stamp - frame.stamp, d is not None) for f, d, _ in later] == [(PERIOD_NS, False), (2 * PERIOD_NS, True)]
+
+
+def test_what_is_labelled_is_known(entries, rig, frame, answer):
+    live = LiveFrames(rig)
+    sample = encode_sample(SampleInfo("own", "s", region=LabelledRegion(range_m=30.0)), frame.stamp, "base_link")
+    broken = encode_sample(SampleInfo("own", "s", region=LabelledRegion(range_m=-1.0)), frame.stamp, "base_link")
+    for message in (sample, broken):
+        assert live.add(topics.TRUTH_SAMPLE, topics.SAMPLE_TYPE, message) == []
+    play(live, entries)
+    (shown,) = live.add(*answer(frame.stamp))
+    assert shown[0].region.range_m == 30.0 and live.rejected == {"sample": 1}
 
 
 def test_an_answer_before_its_frame_waits_for_it(entries, rig, frame, answer):

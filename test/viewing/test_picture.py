@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from semlt3d_ros.core.classes import ABSENT
+from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.viewing.picture import draw_frame
+from semlt3d_ros.viewing.region import LEFT_OUT_COLOR
 from semlt3d_ros.viewing.style import camera_rows, class_color
 
 
@@ -71,3 +74,23 @@ def test_points_and_the_frames_own_labels_are_drawn(frame, labels):
     assert green(with_labels) > green(without) + 200
     shade = (150, 150, 150)
     assert count(without, shade) > count(draw_frame(replace(frame, points=None)), shade) + 500
+
+
+def test_what_is_not_judged_is_pale_and_ignored_objects_are_grey(frame, detections, labels):
+    window = ViewWindow(frame.views[0].T_ego_camera, -0.5, -0.4, 0.5, 0.4)
+    part = replace(frame, points=None, region=LabelledRegion((window,), (replace(window, left=0.3),)))
+    whole = draw_frame(replace(part, region=LabelledRegion()), detections, image_width=448)
+    picture = draw_frame(part, detections, image_width=448)
+    assert count(picture, class_color("car")) > 50
+    for name in ("bus", "child"):
+        assert count(picture, class_color(name)) < 0.2 * count(whole, class_color(name)), name
+    assert count(picture, LEFT_OUT_COLOR) > 20 and count(whole, LEFT_OUT_COLOR) == 0
+    # Two of three objects are of none of the classes.
+    columns = [0 if name == "car" else ABSENT for name in labels.class_names]
+    mapped = labels.as_classes(columns, ("auto",))
+    plain = replace(frame, points=None)
+    all_green, some = (draw_frame(plain, None, each, image_width=448) for each in (labels, mapped))
+    assert 0 < green(some) < 0.7 * green(all_green)
+    grey = (150, 150, 150)
+    assert count(some, grey) > count(all_green, grey) + 100
+    assert (draw_frame(plain, detections, mapped) != draw_frame(plain, detections, replace(mapped, own_names=()))).any()

@@ -14,9 +14,10 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels, PointCloud
+from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.rerun_sink import RerunSink
-from semlt3d_ros.viewing.style import IGNORED
+from semlt3d_ros.viewing.style import IGNORED, NOT_JUDGED
 
 
 @pytest.fixture
@@ -138,6 +139,31 @@ def test_boxes_of_other_classes_are_drawn_with_their_names_and_colours(record, f
     assert [text.split()[0] for text in shown["Boxes3D:labels"]] == ["deer", "tram", "person"]
     assert len(set(shown["Boxes3D:colors"])) == 3
     assert rows["/world/ego/truth"][0]["Boxes3D:labels"] == ["tram", IGNORED, "deer"]
+    mapped = record((frame, own, true.as_classes((1, ABSENT, 0), ("wagon", "elk"))))["/world/ego/truth"][0]
+    assert mapped["Boxes3D:labels"] == ["wagon", IGNORED, "elk"], "nobody knows what it is"
+    mapped = record((frame, own, true.as_classes((1, 0, ABSENT), ("wagon", "elk"))))["/world/ego/truth"][0]
+    assert mapped["Boxes3D:labels"] == [f"tram {IGNORED}", IGNORED, "elk"]
+    assert mapped["Boxes3D:colors"][0] == mapped["Boxes3D:colors"][1] != mapped["Boxes3D:colors"][2]
+
+
+def test_where_ground_truth_is_not_complete_is_seen(record, frame, detections, labels):
+    window = ViewWindow(frame.views[0].T_ego_camera, -0.5, -0.4, 0.5, 0.4)
+    part = replace(frame, region=LabelledRegion((window,), (replace(window, left=0.3),)))
+    later = replace(frame, stamp=frame.stamp + 10**9)
+    plain, rows = record((frame, detections, labels)), record((part, detections, labels), (later, detections, labels))
+    assert not any("labelled" in entity for entity in plain)
+    # The car lies within; the bus lies behind, and the child beside the window.
+    found = rows["/world/ego/detections"]
+    assert found[0]["Boxes3D:labels"] == ["car 0.90", f"bus 0.80 {NOT_JUDGED}", f"child 0.60 {NOT_JUDGED}"]
+    assert rows["/world/ego/truth"][0]["Boxes3D:labels"] == ["car", f"child {NOT_JUDGED}", f"bus {NOT_JUDGED}"]
+    usual = plain["/world/ego/detections"][0]
+    assert [a == b for a, b in zip(found[0]["Boxes3D:colors"], usual["Boxes3D:colors"], strict=True)] == [1, 0, 0]
+    assert found[1]["Boxes3D:labels"] == usual["Boxes3D:labels"]
+    for entity in ("/world/ego/labelled", "/cameras/CAM_FRONT/labelled"):
+        shown, gone = rows[entity]
+        assert len(set(shown[next(key for key in shown if key.endswith("colors"))])) == 2, entity
+        assert gone["Clear:is_recursive"] == [False], entity
+    assert "/cameras/CAM_BACK/labelled" not in rows
 
 
 def test_dense_clouds_are_thinned_and_empty_ones_are_none(record, frame):
