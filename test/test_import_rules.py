@@ -43,7 +43,7 @@ MAY_IMPORT = {
         "viewing",
     },
     "viewing": {"core", "messages", "sensing", "bags"},
-    "checking": {"core", "messages", "sensing"},
+    "checking": {"core", "messages", "sensing", "viewing"},
 }
 """Rooms to the rooms they may import besides themselves. ``nodes``, ``commands`` and ``cli`` may import everything."""
 

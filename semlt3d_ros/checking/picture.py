@@ -11,6 +11,7 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame
 from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.viewing.region import lines_in_image
 
 _COLUMNS = 3
 _REACH_M = 2.0
@@ -23,7 +24,7 @@ def save_picture(frame: Frame, path: Path) -> None:
     """Draw one frame of a rig.
 
     Left: cameras from above, with their fields of view and heights. Right: the images with the LiDAR
-    points in them, coloured by distance.
+    points in them, coloured by distance, and with the borders of what is labelled where that is not everything.
 
     Args:
         frame: images, and points if there are any.
@@ -85,6 +86,9 @@ def _draw_image(axes: Any, frame: Frame, view: CameraView) -> None:
     axes.set_title(view.name, fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.set_autoscale_on(False)
+    for points, color in lines_in_image(frame.region, view):
+        axes.plot(*points.T, color=np.array(color) / 255, linewidth=1)
     if frame.points is None:
         return
     points = rigid.apply(rigid.inverse(view.T_ego_camera), frame.points.xyz)

@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_bag(options: argparse.Namespace, rig: Rig | None) -> tuple[Survey, list[Verdict]]:
     from semlt3d_ros.bags.message import decoded
+    from semlt3d_ros.bags.samples import read_samples
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.checking.checks import verdicts_of
     from semlt3d_ros.checking.survey import Survey
@@ -89,6 +90,9 @@ def _check_bag(options: argparse.Namespace, rig: Rig | None) -> tuple[Survey, li
             progress(entry.stamp - source.start, end - source.start)
             survey.add(entry.topic, entry.type_name, message, entry.stamp)
         survey.finish()
+        if options.picture is not None and survey.sample is not None:
+            sample = read_samples(source, survey.faults).get(survey.sample.stamp)
+            survey.sample.region = survey.sample.region if sample is None else sample.region
         verdicts = verdicts_of(survey, source.topics)
         remedy = "what could be read is used; copy or record it again"
         recording = [Verdict("recording", "note", str(fault), remedy) for fault in source.faults if not fault.harmless]

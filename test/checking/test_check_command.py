@@ -7,11 +7,19 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 
 from semlt3d_ros.bags.sink import BagSink
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
+from semlt3d_ros.core import rigid
+from semlt3d_ros.core.frame import SampleInfo
+from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode_geometry import stamp_of
+from semlt3d_ros.messages.encode import encode_sample
+from semlt3d_ros.viewing.region import LEFT_OUT_COLOR
 
 
 def test_the_command_prints_a_table_and_draws_a_picture(drive, tmp_path, capsys):
@@ -23,6 +31,26 @@ def test_the_command_prints_a_table_and_draws_a_picture(drive, tmp_path, capsys)
     # Points in the colours of their distance lie in the images, which are at the right of the drawing.
     hsv = cv2.cvtColor(image[:, image.shape[1] // 3 :], cv2.COLOR_BGR2HSV)
     assert ((hsv[..., 1] > 200) & (hsv[..., 2] > 150)).mean() > 0.01
+
+
+def test_the_picture_shows_where_ground_truth_is_complete(drive, tmp_path, capsys):
+    plain, bag = tmp_path / "plain.png", tmp_path / "part.mcap"
+    assert main(["check", str(drive), "--picture", str(plain)]) == 0
+    pose = rigid.transform((1.5, 0.0, 1.5), np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]))
+    window = ViewWindow(pose, -0.4, -0.3, 0.4, 0.3)
+    region = LabelledRegion((window,), (ViewWindow(pose, -0.2, -0.2, 0.1, 0.0),))
+    with BagSource(drive) as source, BagSink(bag) as sink:
+        for entry in source.messages():
+            sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
+            if entry.topic == topics.TRUTH_LONG_TAIL:
+                sample = encode_sample(SampleInfo("own", "s", region=region), stamp_of(entry.message()), "base_link")
+                sink.write(topics.TRUTH_SAMPLE, topics.SAMPLE_TYPE, sample, entry.stamp)
+    picture = tmp_path / "part.png"
+    assert main(["check", str(bag), "--picture", str(picture)]) == 0
+    before, after = (cv2.imread(str(path))[..., ::-1].astype(int) for path in (plain, picture))
+    assert before.shape == after.shape
+    changed = after[(before != after).any(axis=2)]
+    assert (np.abs(changed - LEFT_OUT_COLOR).max(axis=1) < 30).sum() > 20
 
 
 def test_exit_status_and_json_tell_scripts(messages, tmp_path, capsys):
