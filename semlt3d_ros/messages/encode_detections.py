@@ -44,9 +44,13 @@ def encode_detection3d(detections: Detections, frame_id: str, top_k: int = 3) ->
 
 
 def encode_labels_detection3d(labels: Labels, stamp: int, frame_id: str) -> Serialized:
-    """``vision_msgs/Detection3DArray`` of ground truth: one hypothesis of score 1 each, the track id as ``id``."""
-    confidences = _one_hot(labels)
-    return _detection3d_array(labels.boxes, confidences, labels.class_names, labels.track_ids, (stamp, frame_id), 1)
+    """``vision_msgs/Detection3DArray`` of ground truth: one hypothesis of score 1 each, the track id as ``id``.
+
+    What is of none of the classes has a hypothesis without a name.
+    """
+    names = (*labels.class_names, "")
+    confidences = np.eye(len(names), dtype=np.float32)[labels.class_ids]
+    return _detection3d_array(labels.boxes, confidences, names, labels.track_ids, (stamp, frame_id), 1)
 
 
 def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:

@@ -167,6 +167,10 @@ def test_objects_of_no_class_travel_without_a_name() -> None:
     back, _ = decode_labels(message)
     np.testing.assert_array_equal(back.class_ids, labels.class_ids)
     assert back.class_names == ("deer", "stag")
+    for names, ids, told in ((("deer", "stag"), [1, ABSENT, 0], ["stag", "", "deer"]), ((), [ABSENT] * 3, [""] * 3)):
+        message = read(encode_labels_detection3d(Labels(labels.boxes, ids, class_names=names), STAMP, "base_link"))
+        hypotheses = [item.results[0].hypothesis for item in message.detections]
+        assert [each.class_id for each in hypotheses] == told and all(each.score == 1.0 for each in hypotheses)
 
 
 def test_classes_added_by_language_travel_beside_the_trained_ones() -> None:
