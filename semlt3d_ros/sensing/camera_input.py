@@ -227,7 +227,8 @@ class CameraInput:
         if compressed:
             camera = self._camera_of(*decode.compressed_image_size(message))
             at_least = self.preparation.required_size(camera) if self.preparation else None
-            image = decode.decode_compressed_image(message, at_least, self._depth)
+            exact = self.preparation is not None and self.preparation.exact
+            image = decode.decode_compressed_image(message, at_least, self._depth, exact)
         else:
             image = decode.decode_image(message, self._depth)
             camera = self._camera_of(image.shape[1], image.shape[0])

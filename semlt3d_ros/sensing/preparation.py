@@ -59,6 +59,11 @@ class ImagePreparation:
         self.spec = spec
         self._plans: OrderedDict[tuple, _Plan] = OrderedDict()
 
+    @property
+    def exact(self) -> bool:
+        """Whether JPEGs must be decoded to the last bit as the models' authors do, and not as fast as can be."""
+        return self.spec.resampling == "bicubic"
+
     def required_size(self, camera: CameraModel) -> tuple[int, int]:
         """(width, height) that a decoded image of ``camera`` needs at least, for a decoder that can scale."""
         if self.spec.resampling == "bicubic":
