@@ -157,6 +157,15 @@ def test_the_lidar_frame_of_nuscenes_looks_forward_along_y():
     assert boxes.sizes[0] == pytest.approx([4.0, 2.0, 1.5])
 
 
+def test_a_nuscenes_model_thinks_in_the_frame_of_its_lidar_tilt_included():
+    """The calibration of LIDAR_TOP as nuScenes gives it, with a quaternion w, x, y, z; the road rises 1.4 degrees."""
+    w, x, y, z = 0.7077955119163518, -0.006492242056004365, 0.010646214713995808, -0.7063073142877817
+    expected = rigid.transform((0.943713, 0.0, 1.84023), rigid.rotation_from_quaternion((x, y, z, w)))
+    T = frame_of(StreamPETRConfig(class_names=("car",)).T_ego_model)
+    np.testing.assert_allclose(T, expected, atol=1e-5)
+    assert np.degrees(np.arcsin(-T[2, 1])) == pytest.approx(1.388, abs=1e-3)
+
+
 def test_numbers_that_are_not_finite_are_refused_and_leave_the_memory(model):
     network = StreamPETR(model.config).eval()
     network.load_state_dict(model.state_dict())

@@ -10,6 +10,11 @@ from semlt3d_ros.core.checks import Checked, Checks, positive, rule
 
 Range = tuple[float, float, float, float, float, float]
 """Lowest x, y, z, then highest, metres in the model's frame."""
+NUSCENES_LIDAR_TOP = (0.943713, 0.0, 1.84023, -1.3884, 0.338, -89.8835)
+"""A LiDAR of nuScenes in ``base_link``: x, y, z in metres, roll, pitch, yaw in degrees.
+
+It is tilted, so that the road rises ahead: models that were trained in its frame know no other road.
+"""
 
 
 def _is_range(name: str) -> Checks:
@@ -69,7 +74,7 @@ class PublishedConfig(Checked):
     image_width: int = 704
     image_height: int = 256
     backbone: str = "resnet50"
-    T_ego_model: Range = (0.943713, 0.0, 1.84023, 0.0, 0.0, -90.0)
+    T_ego_model: Range = NUSCENES_LIDAR_TOP
     queries: int = 300
     propagated: int = 128
     remembered: int = 128
