@@ -21,10 +21,10 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels, PointCloud, SampleInfo
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.datasets.image_files import read_image
-from semlt3d_ros.datasets.kitti_files import KittiCalibration, read_points
+from semlt3d_ros.datasets.kitti_files import LABELLED_CAMERA, KittiCalibration, read_points
 from semlt3d_ros.datasets.kitti_folder import is_drive
 from semlt3d_ros.datasets.kitti_labels import LABELS, FrameObjects
-from semlt3d_ros.datasets.kitti_layouts import LABELLED_CAMERA, Layout, ObjectSplit, RawDrive, camera_name, mounts_of
+from semlt3d_ros.datasets.kitti_layouts import Layout, ObjectSplit, RawDrive, camera_name, mounts_of
 from semlt3d_ros.datasets.pandaset_labels import points_in_boxes
 from semlt3d_ros.datasets.recording import (
     ImportSummary,
@@ -121,6 +121,11 @@ class KittiRecording:
             if state is not None:
                 writer.odometry(stamp, pose, state.linear, state.angular)
         cameras = tuple(number for number in layout.cameras if number in calibration.projections)
+        for number in sorted(set(layout.cameras) - set(cameras)):
+            missing = InputRejected(
+                "calibration", f"'P{number}' of {camera_name(number)} is missing; download it again"
+            )
+            self._reject(layout.place / "calib", frame, missing)
         if not layout.mounts:
             writer.moving_mounts(stamp, mounts_of(calibration, cameras))
         points = self._points(frame, writer)

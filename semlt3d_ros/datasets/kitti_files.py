@@ -21,9 +21,13 @@ from semlt3d_ros.core.kitti_text import T_BASE_CAMERA0
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.datasets.pickles import read_file
 
+LABELLED_CAMERA = 2
+"""The left colour camera; what it sees is labelled."""
+
 _T_VELO_IMU: Matrix = rigid.transform((-0.81, 0.32, -0.80))
 """Where a calibration lacks it: the mounting plan's."""
 
+_T_AND_R: tuple[tuple[str, tuple[int, ...]], ...] = (("T", (3,)), ("R", (3, 3)))
 _POINT_BYTES = 16
 _FARTHEST_M = 1e4
 _EARTH_M = 6_378_137.0
@@ -81,16 +85,16 @@ def raw_calibration(folder: Path) -> tuple[KittiCalibration, str]:
     cameras = read_calibration(place / "calib_cam_to_cam.txt")
     velo = read_calibration(place / "calib_velo_to_cam.txt")
     projections = {
-        number: _shaped(cameras, f"P_rect_{number:02d}", (3, 4))
+        number: _shaped(cameras, f"P_rect_{number:02d}", (3, 4), "calib_cam_to_cam.txt")
         for number in range(4)
         if f"P_rect_{number:02d}" in cameras
     }
-    T_rect = rigid.transform(rotation=_shaped(cameras, "R_rect_00", (3, 3)))
-    T_camera_velo = rigid.transform(_shaped(velo, "T", (3,)), _shaped(velo, "R", (3, 3)))
+    T_rect = rigid.transform(rotation=_shaped(cameras, "R_rect_00", (3, 3), "calib_cam_to_cam.txt"))
+    T_camera_velo = rigid.transform(*(_shaped(velo, *entry, "calib_velo_to_cam.txt") for entry in _T_AND_R))
     told, T_velo_imu = "", _T_VELO_IMU
     try:
         imu = read_calibration(place / "calib_imu_to_velo.txt")
-        T_velo_imu = rigid.transform(_shaped(imu, "T", (3,)), _shaped(imu, "R", (3, 3)))
+        T_velo_imu = rigid.transform(*(_shaped(imu, *entry) for entry in _T_AND_R))
     except InputRejected as error:
         told = f"calib_imu_to_velo.txt: {error}"
     return _checked(KittiCalibration(T_rect @ T_camera_velo, T_velo_imu, projections)), told
@@ -100,10 +104,11 @@ def object_calibration(path: Path) -> KittiCalibration:
     """The calibration of one frame of the object benchmark; the names of the tracking benchmark's files do as well.
 
     Raises:
-        InputRejected: the file is missing or damaged, or lacks an entry.
+        InputRejected: the file is missing or damaged, or lacks an entry; ``P2`` is needed to know what is labelled.
     """
     values = read_calibration(path)
-    projections = {number: _shaped(values, f"P{number}", (3, 4)) for number in range(4) if f"P{number}" in values}
+    there = [number for number in range(4) if number == LABELLED_CAMERA or f"P{number}" in values]
+    projections = {number: _shaped(values, f"P{number}", (3, 4)) for number in there}
     T_rect = rigid.transform(rotation=_shaped(values, "R0_rect" if "R0_rect" in values else "R_rect", (3, 3)))
     velo = "Tr_velo_to_cam" if "Tr_velo_to_cam" in values else "Tr_velo_cam"
     imu = "Tr_imu_to_velo" if "Tr_imu_to_velo" in values else "Tr_imu_velo"
@@ -220,11 +225,14 @@ def _text(path: Path) -> str:
     return read_file(path).decode("utf-8", errors="replace")
 
 
-def _shaped(values: dict[str, NDArray[np.float64]], name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _shaped(
+    values: dict[str, NDArray[np.float64]], name: str, shape: tuple[int, ...], file: str = ""
+) -> NDArray[np.float64]:
     found = values.get(name)
     if found is None or found.size != math.prod(shape) or not np.isfinite(found).all():
         what = "is missing" if found is None else f"has {found.size} numbers, or odd ones"
-        raise InputRejected("calibration", f"'{name}' {what}, {math.prod(shape)} are needed; download it again")
+        text = f"'{name}' {what}, {math.prod(shape)} are needed; download it again"
+        raise InputRejected("calibration", f"{file}: {text}" if file else text)
     return found.reshape(shape)
 
 

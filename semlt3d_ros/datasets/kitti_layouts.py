@@ -15,6 +15,7 @@ from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.datasets.kitti_files import (
+    LABELLED_CAMERA,
     KittiCalibration,
     VehicleState,
     object_calibration,
@@ -39,7 +40,6 @@ BETWEEN_FRAMES = 60_000_000_000
 """Nanoseconds between single frames: so long that no memory outlasts it."""
 
 TRACKLETS = "tracklet_labels.xml"
-LABELLED_CAMERA = 2
 
 
 class Layout(Protocol):
@@ -131,6 +131,9 @@ class RawDrive:
         there = [name for name in wanted if (folder / name / "data").is_dir()]
         numbers = sorted(int(name[-2:]) for name in there)
         self.cameras = tuple(number for number in numbers if number in self._calibration.projections)
+        for number in sorted(set(numbers) - set(self.cameras)):
+            text = f"calib_cam_to_cam.txt: P_rect_{number:02d} is missing; download it again; the camera is left out"
+            self.faults.add(str(folder / camera_name(number)), "calibration", text)
         self.mounts = mounts_of(self._calibration, self.cameras)
         self._stamps = self._read_stamps()
         self.count = len(self._stamps)

@@ -348,6 +348,32 @@ def test_no_drive_without_calibration(drive: Written, tmp_path: Path, file: str,
         imported(drive.folder, tmp_path / "out.mcap")
 
 
+def test_calibrations_that_lack_an_entry_name_file_and_entry(drive: Written, training: Path, tmp_path: Path) -> None:
+    def without(path: Path, entry: str) -> None:
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{entry}:")]
+        path.write_text("\n".join(lines))
+
+    without(training / "calib" / "000010.txt", "P2")
+    summary, faults = imported(training, tmp_path / "frames.mcap")
+    assert (summary["images"], summary["labelled"]) == (2, 2)
+    assert any("frame 000010: 'P2' is missing" in fault.line for fault in faults)
+    without(drive.folder.parent / "calib_cam_to_cam.txt", "P_rect_03")
+    summary, faults = imported(drive.folder, tmp_path / "drive.mcap")
+    assert (summary["images"], summary["labelled"]) == (4, 4)
+    assert any("image_03: calib_cam_to_cam.txt: P_rect_03 is missing" in fault.line for fault in faults)
+    without(drive.folder.parent / "calib_velo_to_cam.txt", "T")
+    with pytest.raises(ConfigurationError, match=r"calib_velo_to_cam.txt: 'T' is missing"):
+        imported(drive.folder, tmp_path / "again.mcap")
+
+
+def test_an_image_without_calibration_of_its_camera_is_told(training: Path, tmp_path: Path) -> None:
+    for number in (3, 10, 7480):
+        write_png(training / "image_3" / f"{number:06d}.png")
+    summary, faults = imported(training, tmp_path / "out.mcap")
+    assert summary["images"] == 3
+    assert [fault.count for fault in faults if "'P3' of image_03 is missing" in fault.line] == [3]
+
+
 def test_the_command(drive: Written, training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bags"
     assert main(["import", "kitti", str(tmp_path / "in"), str(out), "--frames", "0:2", "--json"]) == 0
