@@ -100,8 +100,8 @@ def import_scenes(
 
 
 def bag_of(name: str, out: Path) -> Path:
-    """Where the bag of a recording goes."""
-    return out if out.suffix == ".mcap" else out / f"{name}.mcap"
+    """Where the bag of a recording goes: into ``out`` itself, whatever its name says."""
+    return out if out.suffix == ".mcap" else out / f"{name.replace('/', '_')}.mcap"
 
 
 def pending(names: Sequence[str], out: Path, overwrite: bool) -> list[str]:

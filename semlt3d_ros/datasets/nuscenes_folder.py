@@ -95,9 +95,15 @@ def open_folder(folder: Path, version: str | None = None) -> NuScenesFolder:
             f"{root / chosen}: tables are missing: {', '.join(missing)}; download the version's metadata again"
         )
     path = root / chosen / "scene.json"
+    scenes: dict[str, str] = {}
     try:
-        scenes = {str(row["name"]): str(row["token"]) for row in read_rows(path)}
-    except (InputRejected, KeyError) as error:
+        for row in read_rows(path):
+            if str(row["name"]) in scenes:
+                raise InputRejected("scene", f"two scenes are called '{row['name']}'; give each a name of its own")
+            scenes[str(row["name"])] = str(row["token"])
+    except KeyError as error:
+        raise ConfigurationError(f"{path}: a scene has no {error}; download the version's metadata again") from None
+    except InputRejected as error:
         raise ConfigurationError(f"{path}: {error}") from None
     return NuScenesFolder(root, chosen, scenes)
 

@@ -219,6 +219,20 @@ def test_a_damaged_table_is_refused_by_name(root: Path, name: str, capsys: pytes
     assert f"{name}.json" in line and "download it again" in line
 
 
+def test_scenes_of_one_name_are_refused_and_none_leaves_the_folder(root: Path, tmp_path: Path) -> None:
+    change(root, "scene", lambda rows: rows[1].update(name="../other"))
+    out = tmp_path / "bags" / "here"
+    imported(root, out)
+    assert sorted(path.name for path in out.iterdir()) == [".._other.mcap", "scene-0001.mcap"]
+    assert list(out.parent.iterdir()) == [out]
+    change(root, "scene", lambda rows: rows[1].update(name="scene-0001"))
+    with pytest.raises(ConfigurationError, match="two scenes are called 'scene-0001'"):
+        open_folder(root)
+    change(root, "scene", lambda rows: rows[1].pop("name"))
+    with pytest.raises(ConfigurationError, match="a scene has no 'name'"):
+        open_folder(root)
+
+
 def test_missing_tables_are_named(root: Path) -> None:
     table(root, "ego_pose").unlink()
     with pytest.raises(ConfigurationError, match=r"tables are missing: ego_pose; download"):
