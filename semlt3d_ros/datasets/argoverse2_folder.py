@@ -24,8 +24,9 @@ POSES = "city_SE3_egovehicle.feather"
 
 
 def is_log(folder: Path) -> bool:
-    """Whether a folder is laid out as a log."""
-    return (folder / POSES).is_file() and (folder / "calibration").is_dir()
+    """Whether a folder is laid out as a log, be it half downloaded."""
+    parts = ((folder / POSES).is_file(), (folder / "calibration").is_dir(), (folder / "sensors").is_dir())
+    return sum(parts) >= 2
 
 
 def log_folders(folder: Path, wanted: str | None) -> dict[str, Path]:

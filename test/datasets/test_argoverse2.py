@@ -302,11 +302,15 @@ def test_odd_rows_are_left_out(log: Path, tmp_path: Path) -> None:
 
 def test_the_command(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(log, log.parent / "second")
+    (shutil.copytree(log, log.parent / "half downloaded") / "city_SE3_egovehicle.feather").unlink()
     out = tmp_path / "bags"
     words = [str(log.parents[1]), str(out), "--key-frames", "--frames", "0:2", "--json"]
     assert main(["import", "argoverse2", *words]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert sorted(path.name for path in out.iterdir()) == [f"{NAME}.mcap", "second.mcap"]
     assert (answer["frames"], answer["images"], answer["boxes"]["BOX_TRUCK"]) == (4, 28, 4)
+    assert [fault["place"] for fault in answer["faults"] if "there is no bag of it" in fault["text"]] == [
+        "half downloaded"
+    ]
     assert main(["import", "argoverse2", str(log / "sensors"), str(tmp_path / "a.mcap")]) == 2
     assert "no log of Argoverse 2" in capsys.readouterr().err
