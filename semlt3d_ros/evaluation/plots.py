@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,9 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
         figures["confusion"] = _confusion(report)
     if len(report.reliability.count):
         figures["calibration"] = _calibration(report)
-    with whole(folder, folder=True) as draft:
+    with whole(folder, folder=True) as draft, warnings.catch_warnings():
+        # Names of classes may be in scripts that matplotlib's own font does not have; boxes stand for them then.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         for name, figure in figures.items():
             figure.savefig(draft / f"{name}.png", dpi=_DPI)
     return [folder / f"{name}.png" for name in figures]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from semlt3d_ros.evaluation import evaluate
+from semlt3d_ros.core.classes import ClassInfo, ClassList
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.evaluation import EvaluationSettings, evaluate, protocol_of
 from semlt3d_ros.evaluation.plots import save_plots
 
 
@@ -33,6 +38,18 @@ def test_pictures_show_what_was_measured(truth, found, tmp_path):
     assert pixels(confusion, (8, 48, 107)) > 2000
     # The measured curve and the bar of the one class.
     assert pixels(calibration, (31, 119, 180)) > 1000
+
+
+def test_names_in_any_script_are_no_warning(truth, found, tmp_path):
+    places = [(10.0, 0.0)]
+    class_list = ClassList("street", (ClassInfo("自行车"),))
+    labels = replace(truth(places), class_ids=np.zeros(1, np.int64), class_names=class_list.names)
+    answer = found(places, [0.9])
+    answer = Detections(answer.stamp, answer.boxes, np.full((1, 1), 0.9, np.float32), class_list.names)
+    report = evaluate([(answer, labels)], EvaluationSettings(protocol_of(class_list)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(save_plots(report, tmp_path / "plots")) == 3
 
 
 def test_nothing_to_show_is_no_picture(tmp_path):
