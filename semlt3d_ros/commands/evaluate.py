@@ -161,6 +161,9 @@ def run(options: argparse.Namespace) -> int:
     outcome |= faults_json(pairs.faults, pairs.incomplete)
     if not any(each.truth for each in report.classes):
         objects = sum(len(pair[1].boxes) for pair in frames)
+        if objects and not any((pair[1].class_ids >= 0).any() for pair in frames):
+            what = f"none of the {objects} objects is one of the classes ({', '.join(pairs.classes.names)})"
+            _fail(what, "give a --label-map that leads to them", pairs, outcome, options)
         if objects:
             what = f"range, visible pixels and LiDAR points leave none of the {objects} objects"
             _fail(what, "give a wider --range, or less --min-pixels", pairs, outcome, options)

@@ -46,6 +46,16 @@ class LabelMap(Checked):
         """All labels that it knows."""
         return {*self.classes, *self.ignored}
 
+    def unnamed(self, labels: Iterable[str]) -> str:
+        """What to tell of labels that it does not know, which are ignored as well; empty if it knows them all."""
+        unknown = [label for label in labels if label not in self.labels]
+        if not unknown:
+            return ""
+        return (
+            f"the label map '{self.source}' to '{self.target}' does not name the labels {', '.join(unknown)} of the "
+            "ground truth; what has them is ignored"
+        )
+
     def columns(self, labels: Iterable[str], target: ClassList) -> tuple[int, ...]:
         """The class of each label in a list, ``ABSENT`` for what is to be ignored."""
         return target.columns_from(self.classes.get(label, "") for label in labels)
@@ -72,8 +82,16 @@ def columns_for(labels: Sequence[str], target: ClassList, label_map: LabelMap | 
             others, the shipped map that knows them all and leads to the most classes of the list.
 
     Raises:
-        ConfigurationError: no label leads to a class; names the remedy.
+        ConfigurationError: no label leads to a class, or the label map is one to this list and leads to a class that is
+            not in it; names the remedy.
     """
+    if label_map is not None and label_map.target == target.name:
+        unknown = [name for name in dict.fromkeys(label_map.classes.values()) if name not in target.names]
+        if unknown:
+            raise ConfigurationError(
+                f"the label map '{label_map.source}' to '{label_map.target}' leads to {', '.join(unknown)}, but the "
+                f"classes of '{target.name}' are {', '.join(target.names)}; correct the names in one of them"
+            )
     if label_map is None and not set(labels) <= set(target.names):
         label_map = _shipped_map(set(labels), target)
     columns = target.columns_from(labels) if label_map is None else label_map.columns(labels, target)

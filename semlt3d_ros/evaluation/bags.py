@@ -243,6 +243,8 @@ class BagPairs:
         if labels not in self._columns_of:
             try:
                 self._columns_of[labels] = columns_for(labels, self.classes, self._label_map)
+                if self._label_map is not None and (text := self._label_map.unnamed(labels)):
+                    self.faults.note(str(self._truth_bag), "labels", text)
             except ConfigurationError as error:
                 raise ConfigurationError(
                     f"no detection in '{self._detections_bag}' can be held against ground truth in "

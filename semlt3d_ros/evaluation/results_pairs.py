@@ -141,6 +141,8 @@ class ResultsPairs:
         return np.isin(labels.class_ids, standing) & in_racks(labels.boxes, frame.racks)
 
     def _columns(self, labels: tuple[str, ...]) -> tuple[int, ...]:
+        if self._label_map is not None and (text := self._label_map.unnamed(labels)):
+            self.faults.note(self._truth.place, "labels", text)
         try:
             return columns_for(labels, self.classes, self._label_map)
         except ConfigurationError as error:

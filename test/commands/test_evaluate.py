@@ -48,7 +48,16 @@ def test_classes_of_ones_own_are_evaluated(recorded, drive, answer, refusal, tmp
     assert len(answer(*words, "--classes", "nuscenes")["classes"]) == 10
     assert "leave out --classes" in refusal(*words, "--classes", classes, "--protocol", "lt3d")
     assert "nuscenes_to_lt3d" in refusal(*words, "--label-map", "none")
+    told = {fault["text"] for fault in figures["faults"] if fault["reason"] == "labels" and fault["harmless"]}
+    assert len(told) == 1 and "does not name the labels truck, trailer" in told.pop()
+    label_map.write_text("source: lt3d\ntarget: street\nclasses: {car: car, debris: person}\n")
+    classes.write_text("name: street\nclasses: [{name: person}]\n")
+    assert "leads to car, but the classes" in refusal(*words, "--classes", classes, "--label-map", label_map)
+    label_map.write_text("source: lt3d\ntarget: street\nclasses: {emergency_vehicle: person}\n")
+    line = refusal(*words, "--classes", classes, "--label-map", label_map)
+    assert "none of the" in line and "is one of the classes (person)" in line and "--label-map" in line
     label_map.write_text("source: lt3d\ntarget: street\nclasses: {Auto: car}\n")
+    classes.write_text("name: street\nclasses: [{name: car}]\n")
     line = refusal(*words, "--classes", classes, "--label-map", label_map)
     assert "none of the labels car, truck" in line and "give a label map" in line
 

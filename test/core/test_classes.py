@@ -81,6 +81,15 @@ def test_labels_become_classes_by_their_own_names_or_by_the_map_that_knows_them(
         columns_for(("zebra",), OWN)
 
 
+def test_names_that_a_label_map_gets_wrong_are_told():
+    wrong = LabelMap("zoo", "own", {"vehicle.car": "car", "animal": "dear"}, ("rock",))
+    with pytest.raises(ConfigurationError, match=r"'zoo' to 'own' leads to dear, but the classes of 'own' are .*deer"):
+        columns_for(("vehicle.car", "animal"), OWN, wrong)
+    assert columns_for(("vehicle.car", "animal"), LT3D, wrong) == (LT3D.index["car"], ABSENT)  # made for another list
+    assert "the labels tree, bush of" in wrong.unnamed(("rock", "tree", "animal", "bush"))
+    assert not wrong.unnamed(("rock", "animal"))
+
+
 def test_labels_take_other_classes_and_keep_what_is_ignored():
     labels = Labels(Boxes3D.empty(), np.zeros(0, np.int64), class_names=("a", "b"))
     assert labels.as_classes((1, ABSENT), ("x", "y")).class_names == ("x", "y")
