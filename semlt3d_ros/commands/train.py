@@ -26,8 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="recordings to learn from, such as 'drives/*.mcap'; the recipe says what of them is judged by",
     )
-    given.add_argument(
+    judged_by = given.add_mutually_exclusive_group()
+    judged_by.add_argument(
         "--validation-bags", nargs="+", type=name_or_file, metavar="PATTERN", help="recordings to judge by, instead"
+    )
+    judged_by.add_argument(
+        "--all", action="store_true", help="learn from all frames of the recordings; nothing is calibrated or evaluated"
     )
     given.add_argument(
         "--label-map",
@@ -73,4 +77,5 @@ def _given(options: argparse.Namespace) -> Given:
         options.classes,
         options.checkpoint,
         options.seed,
+        options.all,
     )

@@ -19,8 +19,9 @@ class Given:
         validation_bags: patterns of those to calibrate and evaluate on, whole, in place of all validation sources.
         label_map: file or name of the label map of the recordings.
         classes: file or name of the class list.
-        checkpoint: what to start from.
+        checkpoint: what to start from; its images keep their size.
         seed: decides weights, order and augmentation.
+        everything: learn from all frames of recordings, so that none are left to calibrate and evaluate on.
     """
 
     bags: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Given:
     classes: str | None = None
     checkpoint: Path | None = None
     seed: int | None = None
+    everything: bool = False
 
     def applied(self, values: Any, place: str) -> Any:
         """The entries of a recipe with what was given.
@@ -46,24 +48,28 @@ class Given:
         for name, value in (("classes", self.classes), ("initial", self.checkpoint), ("seed", self.seed)):
             if value is not None:
                 changed[name] = str(value) if isinstance(value, Path) else value
+        if self.checkpoint is not None:
+            changed.pop("image_size", None)
         if not self._of_recordings:
             return changed
         train, validation = _listed(values.get("train")), _listed(values.get("validation"))
         if not any(map(_is_recorded, train)):
             raise ConfigurationError(
-                f"{place} learns from no recordings, which --bags, --validation-bags and --label-map are about; give "
-                "one whose train has 'bags', such as config/recipes/finetune.yaml"
+                f"{place} learns from no recordings, which --bags, --validation-bags, --all and --label-map are about; "
+                "give one whose train has 'bags', such as config/recipes/finetune.yaml"
             )
-        if self.validation_bags:
+        if self.validation_bags or self.everything:
             # What was kept back for validation is not needed for that.
-            train, validation = [_whole(source) for source in train], [{"bags": list(self.validation_bags)}]
+            train = [_whole(source) for source in train]
+        if self.validation_bags:
+            validation = [{"bags": list(self.validation_bags)}]
         changed["train"] = [self._replaced(source, self.bags) for source in train]
         changed["validation"] = [self._replaced(source, self.validation_bags or self.bags) for source in validation]
         return changed
 
     @property
     def _of_recordings(self) -> bool:
-        return bool(self.bags or self.validation_bags or self.label_map)
+        return bool(self.bags or self.validation_bags or self.label_map or self.everything)
 
     def _replaced(self, source: Any, bags: Sequence[str]) -> Any:
         if not _is_recorded(source):
@@ -77,7 +83,7 @@ class Given:
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in given.items()
-            if value not in (None, ())
+            if value not in (None, (), False)
         }
 
 

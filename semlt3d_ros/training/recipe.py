@@ -223,6 +223,8 @@ class Recipe(Checked):
             student's ``class_names`` and what is known by them, LT3D's list by default.
         student: the model; its ``class_names`` are those of ``classes``, where that is given. Without it, the model of
             ``initial``.
+        image_size: width and height of the student's images, in place of the model's: larger ones show more of what is
+            far, and are more work.
         language: the CLIP that a student with language takes its anchors and its region semantics from.
         initial: a checkpoint to start from, ``shipped`` for the one that comes with the package; tensors are taken over
             where name and shape fit, heads by the names of their classes (``checkpoints.adoption``).
@@ -262,6 +264,7 @@ class Recipe(Checked):
     seed: int = 0
     classes: str | None = None
     student: StudentConfig = field(default_factory=StudentConfig)
+    image_size: tuple[int, int] | None = None
     language: Language = field(default_factory=Language)
     initial: Path | None = None
     initial_parts: tuple[str, ...] = ()
@@ -276,6 +279,9 @@ class Recipe(Checked):
     validation_frames: int = 90
 
     def __post_init__(self) -> None:
+        if self.image_size is not None:
+            width, height = self.image_size
+            object.__setattr__(self, "student", replace(self.student, image_width=width, image_height=height))
         super().__post_init__()
         object.__setattr__(self, "student", replace(self.student, class_names=self.class_list.names))
 

@@ -112,7 +112,7 @@ def train(
 
     Returns:
         ``checkpoint``, ``steps``, ``map``, ``groups``, ``ap``, ``parameters``, ``faults`` and those of
-        ``Fitted.summary``; None in the processes beside the first.
+        ``Fitted.summary``, without figures where everything is learnt from; None in the processes beside the first.
 
     Raises:
         ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
@@ -121,10 +121,13 @@ def train(
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
-    refuse_overlap(recipe.train, recipe.validation)
+    validated = given is None or not given.everything
+    if validated:
+        refuse_overlap(recipe.train, recipe.validation)
     rehearse(recipe)
+    origin = provenance(recipe_path, recipe, given)
     with joined() as ranks:
-        trained = train_recipe(recipe, out, provenance(recipe_path, recipe, given), resume, progress, ranks=ranks)
+        trained = train_recipe(recipe, out, origin, resume, progress, validated, ranks)
     return None if trained is None else trained.to_json()
 
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
+from semlt3d_ros.checkpoints.shipped import default_checkpoint
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
@@ -123,6 +124,32 @@ def test_recordings_to_judge_by_leave_all_others_to_learn_from(recipe) -> None:
     assert [spec.bags for spec in (*found.train, *found.validation)] == [("a",), ("b",)]
     assert found.train[0].part == found.validation[0].part == (0.0, 1.0)
     assert found.validation[0].label_map == "kitti_to_lt3d"
+
+
+def test_images_have_the_size_of_the_recipe_or_of_the_checkpoint_that_is_given(recipe, files) -> None:
+    values = yaml.safe_load(recipe.read_text())
+    recipe.write_text(yaml.safe_dump(values | {"image_size": [160, 68]}))
+    shipped = read_checkpoint(default_checkpoint()).config
+    found = load_recipe(recipe)
+    assert (found.student.image_width, found.student.image_height) == (160, 68)
+    assert replace(found.student, image_width=shipped.image_width, image_height=shipped.image_height) == shipped
+    assert load_recipe(recipe, Given(checkpoint=files / "start.safetensors")).student == STUDENT
+    for wrong in ([0, 68], [160], 160):
+        recipe.write_text(yaml.safe_dump(values | {"image_size": wrong}))
+        with pytest.raises(ConfigurationError, match="image_"):
+            load_recipe(recipe)
+
+
+def test_everything_is_learnt_from_where_nothing_is_to_be_judged(recipe, files, tmp_path, capsys) -> None:
+    out, start = tmp_path / "all.safetensors", files / "start.safetensors"
+    words = ["train", str(recipe), "--bags", str(files / "drive.mcap"), "--checkpoint", str(start), "--all"]
+    assert main([*words, "-o", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["steps"] == 8 and "ap" not in result
+    provenance = read_checkpoint(out).header["provenance"]
+    assert provenance["data"][0]["frames"] == 5 and provenance["given"]["everything"] is True
+    with pytest.raises(SystemExit):
+        main([*words, "--validation-bags", "others"])
 
 
 def test_sources_that_are_simulated_stay_beside_the_recordings(recipe, recipe_path) -> None:
