@@ -187,6 +187,21 @@ def test_a_missing_camera_is_as_none() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize(("width", "cell"), [(64, 3 * 8 + 2), (60, int(3 * 7.5 + 2))])
+def test_the_depth_of_a_2d_box_is_read_where_the_original_reads_it(width: int, cell: int) -> None:
+    """At the nearest cell; of an image that is no multiple of 8 wide, a row counts as the fraction of cells in it."""
+    head, rig = Far3DHead(small()), cameras(1, width)
+    depth = torch.zeros(1, 51, 6, 8)
+    depth[0, 20].view(-1)[cell] = 1.0
+    box = Boxes2D(
+        torch.zeros(1).long(), torch.zeros(1).long(), torch.tensor([[16.0, 24.0, 5.0, 5.0]]), torch.ones(1, 1)
+    )
+    point = head.in_metres(head.lifted(box, depth, rig))[0]
+    seen = rig.projection[0] @ torch.cat([point, torch.ones(1)])
+    assert seen[2] == pytest.approx(float(BINS.edges(torch.tensor(20.0))), abs=1e-3)
+
+
+@torch.inference_mode()
 def test_features_are_sampled_where_points_are_seen() -> None:
     """Against a plain sum over all cameras, levels and points, the unseen ones included."""
     torch.manual_seed(3)

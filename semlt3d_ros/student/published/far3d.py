@@ -178,7 +178,7 @@ class Far3DHead(StreamHead):
     def __init__(self, config: Far3DConfig) -> None:
         super().__init__(config, _CODE, Modulation(14, WIDTH, norm=False))
         self.bins = DepthBins(config.depth_bins, config.nearest_m, config.farthest_m)
-        self.threshold, self.depth_stride = config.proposal_threshold, config.strides[0]
+        self.threshold = config.proposal_threshold
         self.context_embed = two_layers(WIDTH + 1, WIDTH, WIDTH)
         self.transformer = nn.ModuleDict({"decoder": Decoder(config)})
 
@@ -227,9 +227,13 @@ class Far3DHead(StreamHead):
         """
         rows, columns = depth.shape[-2:]
         center = boxes.boxes[:, :2]
-        cell = (center / self.depth_stride).round().long()
+        # The released code takes the width in cells as a fraction: in images whose sides are multiples of the stride,
+        # as published, that is the nearest cell, in others one aside.
+        stride = cameras.height // rows
+        cell = (center / stride).round().long()
         column, row = cell[:, 0].clamp(0, columns - 1), cell[:, 1].clamp(0, rows - 1)
-        metres = self.bins.edges(depth[boxes.views, :, row, column].argmax(dim=-1, keepdim=True))
+        flat = (row * (cameras.width / stride) + column).long().clamp_max(rows * columns - 1)
+        metres = self.bins.edges(depth.flatten(2)[boxes.views, :, flat].argmax(dim=-1, keepdim=True))
         image = torch.cat([center * metres, metres, torch.ones_like(metres)], dim=-1)
         inverse = torch.linalg.inv(cameras.projection.double())[boxes.views]
         points = (inverse @ image.double()[..., None])[..., :3, 0]
