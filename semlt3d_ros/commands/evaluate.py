@@ -149,7 +149,11 @@ def run(options: argparse.Namespace) -> int:
     frames: list[Pair] = list(pairs)
     if benchmark is None:
         settings = replace(settings, protocol=protocol_of(pairs.classes, label_map))
-    outcome = {"pairs": pairs.to_json(), **faults_json(pairs.faults, pairs.incomplete)}
+    outcome = {
+        "pairs": pairs.to_json(),
+        "of_no_class": dict(pairs.of_no_class.most_common()),
+        **faults_json(pairs.faults, pairs.incomplete),
+    }
     if not pairs.answered:
         what = f"no detections in '{options.detections}' belong to ground truth"
         _fail(what, "neither of them holds a message", pairs, outcome, options)
@@ -298,6 +302,9 @@ def _print_outcome(pairs: Pairs, outcome: dict[str, Any]) -> None:
         f"{counts['answered']} frames with detections and ground truth, {counts['unanswered']} without detections, "
         f"{counts['without_truth']} without ground truth"
     )
+    if pairs.of_no_class:
+        labels = ", ".join(f"{count} {label}" for label, count in pairs.of_no_class.most_common())
+        print(f"objects of the ground truth that are of none of the classes: {labels}")
     outside = outcome.get("outside_labelled_region", {})
     if any(outside.values()):
         print(

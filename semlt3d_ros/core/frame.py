@@ -112,6 +112,10 @@ class Labels:
         own_names = self.own_names or self.names
         return replace(self, class_ids=table[self.class_ids], class_names=class_names, own_names=own_names)
 
+    def names_where(self, mask: NDArray[np.bool_]) -> list[str]:
+        """The class names of the objects that a mask chooses, without those that have none."""
+        return [self.class_names[index] for index in self.class_ids[mask] if index != ABSENT]
+
     def __getitem__(self, mask: NDArray) -> Labels:
         """The labels chosen by an integer array or a boolean mask."""
         index = np.arange(len(self.boxes))[mask]

@@ -15,7 +15,7 @@ from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.classes import ClassList
+from semlt3d_ros.core.classes import ABSENT, ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
@@ -128,6 +128,7 @@ class BagPairs:
         answered: frames with detections.
         unanswered: frames without.
         without_truth: stamps of detections for which there is no truth.
+        of_no_class: objects that are of none of the classes, by their labels.
         faults: what of the messages could not be used, and what the pairs lack.
         incomplete: what is missing of the bags themselves.
         frame_id: the frame the truth is given in; empty without truth.
@@ -149,6 +150,7 @@ class BagPairs:
 
     def _reset(self) -> None:
         self.answered = self.unanswered = self.without_truth = 0
+        self.of_no_class: Counter[str] = Counter()
         self.faults = FaultLog()
         self.incomplete = FaultLog()
         self.classes = self._given_classes or LT3D
@@ -177,6 +179,7 @@ class BagPairs:
                     continue
                 self._check_frames(frames, frame_id)
                 labels = truth.as_classes(self._columns(truth.class_names), self.classes.names)
+                self.of_no_class.update(truth.names_where(labels.class_ids == ABSENT))
                 paired.add(stamp)
                 self.frame_id = frame_id
                 if stamp in found:

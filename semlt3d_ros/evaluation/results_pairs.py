@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from semlt3d_ros.core.boxes import Boxes3D
-from semlt3d_ros.core.classes import ClassList
+from semlt3d_ros.core.classes import ABSENT, ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
@@ -60,6 +60,7 @@ class ResultsPairs:
         classes: what the truth's labels became.
         answered, unanswered: frames with results, and without.
         without_truth: frames with results for which there is no truth.
+        of_no_class: objects that are of none of the classes, by their labels.
         faults: what could not be used, and what the pairs lack.
         incomplete: nothing; what is missing of a bag, where one is read.
     """
@@ -79,6 +80,7 @@ class ResultsPairs:
 
     def _reset(self) -> None:
         self.answered = self.unanswered = self.without_truth = 0
+        self.of_no_class: Counter[str] = Counter()
         self.faults = FaultLog(self._results.faults)
         self.incomplete = FaultLog()
         self._regions: dict[int, LabelledRegion] = {}
@@ -98,6 +100,7 @@ class ResultsPairs:
             if names not in columns:
                 columns[names] = self._columns(names)
             labels = frame.labels.as_classes(columns[names], self.classes.names)
+            self.of_no_class.update(frame.labels.names_where(labels.class_ids == ABSENT))
             labels = labels[~self._in_racks(labels, frame)]
             attributes: tuple[str, ...] = ()
             if frame.token in tokens:

@@ -48,6 +48,9 @@ def test_classes_of_ones_own_are_evaluated(recorded, drive, answer, refusal, tmp
     assert len(answer(*words, "--classes", "nuscenes")["classes"]) == 10
     assert "leave out --classes" in refusal(*words, "--classes", classes, "--protocol", "lt3d")
     assert "nuscenes_to_lt3d" in refusal(*words, "--label-map", "none")
+    others = figures["of_no_class"]
+    assert others and min(others.values()) > 0 and not {"car", "adult", "child"} & others.keys()
+    assert answer(*words)["of_no_class"] == {}
     told = {fault["text"] for fault in figures["faults"] if fault["reason"] == "labels" and fault["harmless"]}
     assert len(told) == 1 and "does not name the labels truck, trailer" in told.pop()
     label_map.write_text("source: lt3d\ntarget: street\nclasses: {car: car, debris: person}\n")

@@ -94,6 +94,30 @@ def test_results_say_what_the_detections_say(
         assert car["errors"]["ate"] == pytest.approx(before["errors"]["ate"], abs=1e-5)
 
 
+def test_objects_of_no_class_are_told_by_their_labels(
+    training: Path, detections: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list, or results, that lack a label would make what has it disappear without a word."""
+    bag, results = tmp_path / "kitti.mcap", tmp_path / "results"
+    path = training / "label_2" / "000001.txt"
+    path.write_text(path.read_text() + path.read_text().replace("Car", "Van"))
+    import_kitti(training, bag)
+    assert evaluated(capsys, detections, "--truth", bag, "--kitti", results)["of_no_class"] == {}
+    for truth in (bag, training):
+        assert evaluated(capsys, results, "--truth", truth)["of_no_class"] == {}
+        assert evaluated(capsys, results, "--truth", truth, "--classes", one_class(tmp_path))["of_no_class"] == {
+            "Van": 1
+        }
+    assert main(["evaluate", str(results), "--truth", str(bag), "--classes", str(one_class(tmp_path))]) == 0
+    assert "of none of the classes: 1 Van\n" in capsys.readouterr().out
+
+
+def one_class(folder: Path) -> Path:
+    path = folder / "one.yaml"
+    path.write_text("name: one\nclasses: [{name: Car}]\n")
+    return path
+
+
 def test_results_of_an_own_bag_are_given_by_its_first_camera(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
