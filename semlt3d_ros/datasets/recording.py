@@ -38,6 +38,9 @@ from semlt3d_ros.messages.typestore import message_class
 UNKNOWN_LABEL = "other"
 """The label of boxes whose own label the data set's list does not have; label maps ignore it."""
 
+_STAMPS_END = 2**31 * 1_000_000_000
+"""ROS messages hold seconds as int32."""
+
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
@@ -108,7 +111,10 @@ class Recording(Protocol):
 
 
 class RecordingWriter:
-    """Writes what data sets give as this package's messages, each at its own stamp (nanoseconds), and counts it."""
+    """Writes what data sets give as this package's messages, each at its own stamp (nanoseconds), and counts it.
+
+    All methods raise ConfigurationError where a stamp is no time in whole nanoseconds.
+    """
 
     def __init__(self, sink: BagSink) -> None:
         self._sink = sink
@@ -123,16 +129,19 @@ class RecordingWriter:
 
     def mounts(self, mounts: Mapping[str, Matrix], stamp: int) -> None:
         """Where the sensors sit: child frame -> (4, 4) ``base_link`` <- child."""
+        stamp = _nanoseconds(stamp)
         placed = [StampedTransform(topics.BASE_FRAME, name, stamp, mount) for name, mount in mounts.items()]
         self._write(topics.TF_STATIC, encode_transforms(placed), stamp)
 
     def moving_mounts(self, stamp: int, mounts: Mapping[str, Matrix]) -> None:
         """The same for frames whose sensors sit differently from one to the next, each at its own stamp."""
+        stamp = _nanoseconds(stamp)
         placed = [StampedTransform(topics.BASE_FRAME, name, stamp, mount) for name, mount in mounts.items()]
         self._write(topics.TF, encode_transforms(placed), stamp)
 
     def pose(self, stamp: int, T_odom_base: Matrix) -> None:
         """Where the vehicle is: (4, 4) ``odom`` <- ``base_link``; ``odom`` is any fixed frame of the data set."""
+        stamp = _nanoseconds(stamp)
         placed = StampedTransform(topics.FIXED_FRAME, topics.BASE_FRAME, stamp, T_odom_base)
         self._write(topics.TF, encode_transforms([placed]), stamp)
 
@@ -144,10 +153,18 @@ class RecordingWriter:
         angular: Iterable[float] = (0.0, 0.0, 0.0),
     ) -> None:
         """The vehicle's pose, its speed (3,) in m/s and turn rates (3,) in rad/s along the axes of ``base_link``."""
+        stamp = _nanoseconds(stamp)
         self._write(topics.ODOMETRY, encode_odometry(T_odom_base, stamp, linear, angular), stamp)
 
     def image(self, name: str, stamp: int, content: bytes, camera: CameraModel) -> None:
-        """A camera's JPEG or PNG, as it is, with its intrinsics; ``name`` is its frame and part of its topic."""
+        """A camera's JPEG or PNG, as it is, with its intrinsics; ``name`` is its frame and part of its topic.
+
+        Raises:
+            ConfigurationError: the name is none of a camera, as one with ``/`` in it.
+        """
+        stamp = _nanoseconds(stamp)
+        if topics.default_type(topics.camera_image_topic(name)) is None:
+            raise ConfigurationError(f"camera '{name}': its name is part of a topic and may hold no '/'; give another")
         self._write(topics.camera_info_topic(name), encode_camera_info(camera, stamp, name), stamp)
         message = message_class(topics.COMPRESSED_IMAGE_TYPE)(
             header=build_header(message_class, stamp, name),
@@ -165,6 +182,7 @@ class RecordingWriter:
             cloud: the points.
             rings: (N,) which of the LiDAR's beams measured each point.
         """
+        stamp = _nanoseconds(stamp)
         self._write(topics.POINTS, encode_point_cloud(cloud, stamp, topics.LIDAR_FRAME, rings=rings), stamp)
         self.sweeps += 1
         self.points += len(cloud)
@@ -178,7 +196,7 @@ class RecordingWriter:
             sample: attributes and visibility of the same boxes, token, labelled region.
             unknown: the labels of those boxes that are written as ``other``.
         """
-        frame = topics.BASE_FRAME
+        frame, stamp = topics.BASE_FRAME, _nanoseconds(stamp)
         self._write(topics.TRUTH_LONG_TAIL, encode_labels(labels, stamp, frame), stamp)
         self._write(topics.TRUTH_OBJECTS, encode_labels_detection3d(labels, stamp, frame), stamp)
         self.sample(stamp, sample)
@@ -188,6 +206,7 @@ class RecordingWriter:
 
     def sample(self, stamp: int, sample: SampleInfo) -> None:
         """What the data set says of a frame without truth, as those of test splits are."""
+        stamp = _nanoseconds(stamp)
         self._write(topics.TRUTH_SAMPLE, encode_sample(sample, stamp, topics.BASE_FRAME), stamp)
 
     def _write(self, topic: str, message: Any, stamp: int) -> None:
@@ -246,6 +265,15 @@ def write_recording(
             why = recording.faults.reasons() or "it is empty"
             raise ConfigurationError(f"{recording.place}: nothing could be imported: {why}")
     return summary
+
+
+def _nanoseconds(stamp: int) -> int:
+    """A stamp as a plain integer, whatever kind of number it is."""
+    if not 0 <= stamp < _STAMPS_END or stamp != int(stamp):
+        raise ConfigurationError(
+            f"stamp {stamp!r}: whole nanoseconds since 1970 are needed; convert what the files say"
+        )
+    return int(stamp)
 
 
 def chosen_frames(frames: slice | range | None, count: int, place: Path | str, clip: bool = False) -> range:
