@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     labelled = ((*pair[:2], pairs.region(pair[0].stamp), *pair[2:]) for pair in frames)
     report = evaluate(where_labelled(labelled, left_out), settings)
     outcome["outside_labelled_region"] = vars(left_out)
-    _note_unknown(report, pairs, options.detections)
+    _note_unknown(report, pairs, options)
     outcome |= faults_json(pairs.faults, pairs.incomplete)
     if not any(each.truth for each in report.classes):
         objects = sum(len(pair[1].boxes) for pair in frames)
@@ -217,14 +217,16 @@ def _fail(what: str, otherwise: str, pairs: Pairs, outcome: dict[str, Any], opti
     )
 
 
-def _note_unknown(report: Report, pairs: Pairs, detections: Path) -> None:
+def _note_unknown(report: Report, pairs: Pairs, options: argparse.Namespace) -> None:
     if report.unknown_classes:
         names = ", ".join(report.unknown_classes[:10]) + (", ..." if len(report.unknown_classes) > 10 else "")
-        text = (
-            f"detections of the classes {names} do not count: the protocol does not have these names; give --classes, "
-            "or a --label-map that knows them"
+        remedy = (
+            "leave out --protocol and give --classes and a --label-map that knows them"
+            if options.protocol is not None
+            else "give --classes, or a --label-map that knows them"
         )
-        pairs.faults.add(str(detections), "unknown_classes", text, len(report.unknown_classes))
+        text = f"detections of the classes {names} do not count: the protocol does not have these names; {remedy}"
+        pairs.faults.add(str(options.detections), "unknown_classes", text, len(report.unknown_classes))
 
 
 def _write_results_alone(

@@ -280,8 +280,13 @@ def test_detections_of_which_none_can_be_used_are_an_error(recorded, drive, tmp_
             change(message)
         return [(entry.topic, entry.type_name, message, entry.stamp)]
 
-    line = refusal("evaluate", rewritten(recorded, tmp_path / "bad.mcap", of), "--truth", drive)
+    bad = rewritten(recorded, tmp_path / "bad.mcap", of)
+    line = refusal("evaluate", bad, "--truth", drive)
     assert "bad.mcap' can be held against ground truth" in line and told in line
+    if told == "my_car":
+        assert "leave out --protocol and give --classes" in refusal(
+            "evaluate", bad, "--truth", drive, "--protocol", "lt3d"
+        )
 
 
 def test_an_answer_without_boxes_is_an_answer(recorded, drive, answer, tmp_path):
