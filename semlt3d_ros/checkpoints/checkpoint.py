@@ -8,31 +8,21 @@ confidences.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.shipped import no_checkpoint
+from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, metadata_of, read_whole, write_tensors
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.taxonomy import class_list_of
-from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.confidence_calibration import Calibration
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
-
-FORMAT = 1
-ENTRY = "semlt3d"
 
 
 def save_checkpoint(
@@ -70,16 +60,6 @@ def save_checkpoint(
     if calibration is not None:
         header["calibration"] = calibration.to_json()
     write_tensors(path, student.state_dict(), {ENTRY: json.dumps(header)})
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file in one step.
-
-    Raises:
-        ConfigurationError: the place cannot be written, or the disk is full; an earlier file is unchanged.
-    """
-    # As bytes, since the library's own writing hides what the disk says.
-    write_whole(path, save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, metadata))
 
 
 @dataclass(frozen=True)
@@ -130,15 +110,7 @@ class Checkpoint:
         Raises:
             ConfigurationError: its tensors do not fit its config.
         """
-        student = Student(self.config)
-        try:
-            student.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()
-            raise ConfigurationError(
-                f"checkpoint '{self.path}' does not fit its own config: {' '.join(reason[:2])}"
-            ) from error
-        return student.eval().to(device)
+        return filled(Student(self.config), self.tensors, self.path).to(device)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -147,14 +119,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
     """
-    with explained(path):
-        content, metadata = read_tensor_file(path)
-        tensors = load(content)
+    metadata, tensors, digest = read_whole(path)
     header, config = _header_of(path, metadata)
-    digest = hashlib.sha256(content).hexdigest()
-    return Checkpoint(
-        path, header, config, _classes_of(path, header, config), tensors, f"{header['name']}@{digest[:10]}"
-    )
+    return Checkpoint(path, header, config, _classes_of(path, header, config), tensors, f"{header['name']}@{digest}")
 
 
 def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Student, str]:
@@ -165,60 +132,17 @@ def load_student(path: Path, device: torch.device | str = "cpu") -> tuple[Studen
 
 def read_config(path: Path) -> StudentConfig:
     """The student's config in a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
-    return _header_of(path, _metadata_of(path))[1]
+    return _header_of(path, metadata_of(path))[1]
 
 
 def read_classes(path: Path) -> ClassList:
     """The classes of a checkpoint, whose tensors are not read; raises the same as ``read_checkpoint``."""
-    return _classes_of(path, *_header_of(path, _metadata_of(path)))
+    return _classes_of(path, *_header_of(path, metadata_of(path)))
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """A checkpoint's header, without the rest of the file; raises the same as ``read_checkpoint``."""
-    return _header_of(path, _metadata_of(path))[0]
-
-
-def _metadata_of(path: Path) -> dict[str, str]:
-    with explained(path), safe_open(path, framework="numpy") as file:
-        return file.metadata() or {}
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Say what is the matter with a file that cannot be read."""
-    try:
-        yield
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise no_checkpoint(path) from error
-    except (SafetensorError, OSError) as error:
-        raise ConfigurationError(f"checkpoint '{path}' is not a readable safetensors file ({error})") from error
-
-
-def header_of(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    """The header in a safetensors file's metadata, of any family.
-
-    Raises:
-        ConfigurationError: there is none that this version can read.
-    """
-    try:
-        header = json.loads(metadata[ENTRY])
-        number, _, _ = header["format"], header["name"], header["config"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(
-            f"checkpoint '{path}' has no semlt3d header; it is not a student of this package"
-        ) from error
-    if number != FORMAT:
-        raise ConfigurationError(f"checkpoint '{path}' has format {number}; this version reads format {FORMAT}")
-    return dict(header)
-
-
-def family_of(path: Path) -> str:
-    """The published family that a checkpoint is of; ``""`` for a student of this package.
-
-    Raises:
-        ConfigurationError: the file is absent, is no safetensors file, or has no header this version can read.
-    """
-    return str(header_of(path, _metadata_of(path)).get("family", ""))
+    return _header_of(path, metadata_of(path))[0]
 
 
 def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:

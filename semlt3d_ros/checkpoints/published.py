@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.checkpoint import ENTRY, FORMAT, explained, header_of, write_tensors
+from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.core.tensor_file import read_tensor_file
 from semlt3d_ros.student.published.config import PublishedConfig
 from semlt3d_ros.student.published.families import CONFIGS, MODELS
 from semlt3d_ros.student.published.model import PublishedModel
@@ -52,13 +49,7 @@ class PublishedCheckpoint:
         Raises:
             ConfigurationError: the tensors do not fit the config.
         """
-        model = MODELS[self.family](self.config)
-        try:
-            model.load_state_dict(self.tensors)
-        except RuntimeError as error:
-            reason = " ".join(str(error).strip().splitlines()[:2])
-            raise ConfigurationError(f"checkpoint '{self.path}' does not fit its own config: {reason}") from error
-        return model.eval()
+        return filled(MODELS[self.family](self.config), self.tensors, self.path)
 
 
 def save_published(
@@ -93,24 +84,15 @@ def read_published(path: Path) -> PublishedCheckpoint:
     Raises:
         ConfigurationError: the file is absent, is no such checkpoint, or is of a family that this version lacks.
     """
-    with explained(path):
-        content, metadata = read_tensor_file(path)
-        tensors = load(content)
+    metadata, tensors, digest = read_whole(path)
     header = header_of(path, metadata)
     family = header.get("family", "")
     if family not in CONFIGS:
         raise ConfigurationError(
             f"checkpoint '{path}' is of family '{family}'; this version knows {', '.join(CONFIGS)}"
         )
-    place = f"checkpoint '{path}': config"
-    config = parse(CONFIGS[family], header["config"], place)
+    config = parse(CONFIGS[family], header["config"], f"checkpoint '{path}': config")
     classes = class_list_from_json(header.get("classes"), f"checkpoint '{path}': classes")
     if classes.names != config.class_names:
         raise ConfigurationError(f"checkpoint '{path}': its class list and its config name other classes")
-    version = f"{header['name']}@{hashlib.sha256(content).hexdigest()[:10]}"
-    return PublishedCheckpoint(path, header, config, classes, tensors, version)
-
-
-def read_published_config(path: Path) -> PublishedConfig:
-    """The shape in a checkpoint of a published detector; raises the same as ``read_published``."""
-    return read_published(path).config
+    return PublishedCheckpoint(path, header, config, classes, tensors, f"{header['name']}@{digest}")

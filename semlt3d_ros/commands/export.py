@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--cameras {options.cameras}: there must be at least one")
     path = chosen_checkpoint(options.checkpoint)
 
-    from semlt3d_ros.checkpoints.checkpoint import family_of
+    from semlt3d_ros.checkpoints.file import family_of
     from semlt3d_ros.checkpoints.published import read_published
 
     if not family_of(path):

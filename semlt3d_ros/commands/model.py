@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 def _is_published(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return False
-    from semlt3d_ros.checkpoints.checkpoint import family_of
+    from semlt3d_ros.checkpoints.file import family_of
 
     return bool(family_of(path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from semlt3d_ros.checkpoints.checkpoint import family_of
+from semlt3d_ros.checkpoints.file import family_of
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.inference.published import PublishedDetector
 

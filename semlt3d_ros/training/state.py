@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from semlt3d_ros.checkpoints.checkpoint import write_tensors
+from semlt3d_ros.checkpoints.file import write_tensors
 from semlt3d_ros.core.errors import ConfigurationError
 
 _ENTRY = "semlt3d_training"

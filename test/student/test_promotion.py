@@ -23,7 +23,7 @@ from semlt3d_ros.student.student import Student
 
 PACKAGE = Path(semlt3d_ros.__file__).parent
 READERS = {str(PACKAGE / name) for name in ("core/tensor_file.py", "inference/detector.py", "semantics/anchors.py")}
-READERS |= {str(PACKAGE / name) for name in ("checkpoints/checkpoint.py", "semantics/clip.py")}
+READERS |= {str(PACKAGE / name) for name in ("checkpoints/checkpoint.py", "checkpoints/file.py", "semantics/clip.py")}
 
 
 def loads_with_a_swap(load, path, first, second):
