@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from semlt3d_ros.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.core.taxonomy import class_list_of
@@ -67,7 +68,7 @@ def adopt(
     path: Path,
     parts: Sequence[str] = (),
     anchors: LanguageAnchors | None = None,
-    superclasses: Mapping[str, str] | None = None,
+    classes: ClassList | None = None,
 ) -> Adoption:
     """Take over the tensors of a checkpoint.
 
@@ -80,14 +81,14 @@ def adopt(
         path: the checkpoint.
         parts: beginnings of tensor names; nothing given takes everything.
         anchors: of the student's classes; None for a student without language.
-        superclasses: of both's classes, by name; None takes the checkpoint's, and what is known by the other names.
+        classes: the student's, for their super-classes; None takes what is known by their names.
 
     Raises:
         ConfigurationError: the checkpoint cannot be read, or nothing of it fits.
     """
     checkpoint, own = read_checkpoint(path), student.state_dict()
     old, new = checkpoint.config.class_names, student.config.class_names
-    mixture, begun = _beginnings(checkpoint, new, anchors, superclasses)
+    mixture, begun = _beginnings(checkpoint, classes or class_list_of(new), anchors)
     axes = {} if old == new else class_axes(student)
     fitting = {}
     for key, value in checkpoint.tensors.items():
@@ -124,19 +125,15 @@ def _by_class(value: Tensor, own: Tensor, mixture: Tensor, axis: int) -> Tensor:
 
 def _beginnings(
     checkpoint: Checkpoint,
-    names: Sequence[str],
+    classes: ClassList,
     anchors: LanguageAnchors | None,
-    superclasses: Mapping[str, str] | None,
 ) -> tuple[Tensor, dict[str, str]]:
     """(new, old) shares of the checkpoint's classes in each of the student's, and what the new ones begin as."""
-    old = checkpoint.config.class_names
-    known = (*class_list_of(tuple(names)).classes, *checkpoint.classes.classes)
-    families = {info.name: info.superclass for info in known} if superclasses is None else superclasses
+    old, names = checkpoint.config.class_names, classes.names
     similar = _by_language(checkpoint, names, anchors)
     mixture, begun = torch.zeros(len(names), len(old)), {}
-    for row, name in enumerate(names):
-        family = families.get(name) or name
-        relatives = [other for other in old if (families.get(other) or other) == family]
+    for row, (name, family) in enumerate((info.name, info.family) for info in classes.classes):
+        relatives = [other.name for other in checkpoint.classes.classes if other.family == family]
         if name in old:
             mixture[row, old.index(name)] = 1.0
         elif similar is not None:

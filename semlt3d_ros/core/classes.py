@@ -46,6 +46,11 @@ class ClassInfo(Checked):
     group: Group = ""
     words: str = ""
 
+    @property
+    def family(self) -> str:
+        """Its super-class, or itself where it has none."""
+        return self.superclass or self.name
+
 
 @dataclass(frozen=True)
 class ClassList(Checked):
@@ -91,11 +96,6 @@ class ClassList(Checked):
     def group_of(self, name: str) -> Group:
         """The frequency group of a class; empty for one that is in none, or not of the list."""
         return self.classes[self.index[name]].group if name in self.index else ""
-
-    def superclass_of(self, name: str) -> str:
-        """The super-class of a class, which is its own name where none is given."""
-        known = self.classes[self.index[name]].superclass if name in self.index else ""
-        return known or name
 
     def of_group(self, group: Group) -> tuple[int, ...]:
         """Indices of the classes in a frequency group."""

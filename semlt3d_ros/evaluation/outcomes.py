@@ -82,7 +82,7 @@ def judge(table: BoxTable, predictions: Predictions, truth: Truth, pairs: Pairs,
     that box was found by a prediction of its own class does not matter, as in the LT3D development kit. One on an
     ignored object is no false positive at all.
     """
-    superclass = np.unique([info.superclass or info.name for info in protocol.classes], return_inverse=True)[1]
+    superclass = np.unique([info.family for info in protocol.classes], return_inverse=True)[1]
     predicted_class, true_class = predictions.class_ids[pairs.predictions], truth.class_ids[pairs.truth]
     same = predicted_class == true_class
     cousins = ~same & (superclass[predicted_class] == superclass[true_class])

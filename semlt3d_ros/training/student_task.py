@@ -59,7 +59,7 @@ def rehearse(recipe: Recipe) -> None:
     """
     student = Student(replace(recipe.student, pretrained=False))
     if recipe.start is not None:
-        adopt(student, recipe.start, recipe.initial_parts)
+        adopt(student, recipe.start, recipe.initial_parts, classes=recipe.class_list)
 
 
 class StudentTask(Task[StudentSample]):
@@ -93,7 +93,7 @@ class StudentTask(Task[StudentSample]):
         self.adopted: Adoption | None = None
         if recipe.start is not None:
             worded = None if semantics is None else semantics.anchors
-            self.adopted = adopt(self.student, recipe.start, recipe.initial_parts, worded)
+            self.adopted = adopt(self.student, recipe.start, recipe.initial_parts, worded, recipe.class_list)
         projection, anchors = None, None
         if config.language_width:
             if semantics is None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.recipe import load_recipe
+from semlt3d_ros.training.student_task import StudentTask
 
 FINETUNE = Path(__file__).resolve().parents[2] / "config" / "recipes" / "finetune.yaml"
 STUDENT = StudentConfig(
@@ -117,6 +119,21 @@ def test_what_is_not_given_stays_as_the_recipe_has_it(recipe, files) -> None:
     assert other.train[0].label_map == other.validation[0].label_map == "nuscenes_to_lt3d"
     assert other.train[0].part == (0.0, 0.8) and other.validation[0].part == (0.8, 1.0)
     assert other.student == replace(STUDENT, pretrained=False) and other.start == start
+
+
+def test_super_classes_of_ones_own_count(recipe, files, tmp_path) -> None:
+    """A deer of nobody's knowledge begins as the people its list puts it beside, where language says nothing."""
+    (tmp_path / "zoo.yaml").write_text(
+        "name: zoo\nclasses:\n  - {name: deer, superclass: pedestrian}\n  - {name: car}\n"
+    )
+    plain = Student(replace(STUDENT, block="plain", language_width=0))
+    save_checkpoint(tmp_path / "plain.safetensors", plain, "plain", {})
+    found = load_recipe(recipe, Given(classes=str(tmp_path / "zoo.yaml"), checkpoint=tmp_path / "plain.safetensors"))
+    found = replace(found, loss_weights=replace(found.loss_weights, alignment=0.0, distillation=0.0))
+    task = StudentTask(found, SimpleNamespace(), None)
+    assert task.adopted is not None and task.adopted.begun["deer"].startswith(
+        "the mean of its super-class 'pedestrian'"
+    )
 
 
 def test_recordings_to_judge_by_leave_all_others_to_learn_from(recipe) -> None:
