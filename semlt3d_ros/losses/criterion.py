@@ -13,6 +13,7 @@ from semlt3d_ros.losses.image_losses import CenterLoss, DepthLoss, HeatLoss
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.projection import DistillationLoss, SemanticProjection
 from semlt3d_ros.losses.query_losses import AlignmentLoss, BoxLoss, ClassLoss, ScaleLoss
+from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.losses.term import LossTerm, Total, alone, view_of
 from semlt3d_ros.student.batch import Batch
@@ -32,12 +33,15 @@ class Criterion(nn.Module):
         super().__init__()
         self.terms, self.total = nn.ModuleList(terms), total
 
-    def forward(self, output: StudentOutput, targets: Targets, batch: Batch) -> dict[str, Tensor]:
+    def forward(
+        self, output: StudentOutput, targets: Targets, batch: Batch, signal: TeacherSignal | None = None
+    ) -> dict[str, Tensor]:
         """Weighted losses by name, summed over layers; their sum is to be minimised.
 
-        With several processes, the losses of all of them add up to those of the whole batch.
+        With several processes, the losses of all of them add up to those of the whole batch. ``signal`` is what a
+        teacher says of the frames, for terms that follow one.
         """
-        view = view_of(output, targets, batch, self.total)
+        view = view_of(output, targets, batch, self.total, signal)
         return {name: value for term in self.terms for name, value in term(view).items()}
 
 

@@ -41,6 +41,8 @@ class Targets:
         region_views: (B, T) int64 number of the view that each region was cut out of; None with ``region_embeddings``.
         unjudged: where nothing is known, so that what a student says there is not judged; None where there is no such
             place.
+        T_ego_recorded: (B, 4, 4) from the ego axes of the recordings to these, which augmentation changes; None where
+            they are the same.
     """
 
     boxes: Tensor
@@ -49,6 +51,7 @@ class Targets:
     region_embeddings: Tensor | None = None
     region_views: Tensor | None = None
     unjudged: Unjudged | None = None
+    T_ego_recorded: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
@@ -60,6 +63,7 @@ class Targets:
             region_embeddings=None if self.region_embeddings is None else self.region_embeddings.to(device),
             region_views=None if self.region_views is None else self.region_views.to(device),
             unjudged=None if self.unjudged is None else self.unjudged.to(device),
+            T_ego_recorded=None if self.T_ego_recorded is None else self.T_ego_recorded.to(device),
         )
 
     def without(self, which: Tensor) -> Targets:
@@ -85,6 +89,7 @@ class Targets:
             boxes=transformed_boxes(self.boxes, T_new_ego),
             points=[points @ linear[b] + shift[b] for b, points in enumerate(self.points)],
             unjudged=None if self.unjudged is None else self.unjudged.transformed(T_new_ego),
+            T_ego_recorded=T_new_ego if self.T_ego_recorded is None else T_new_ego @ self.T_ego_recorded,
         )
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from semlt3d_ros.losses.matcher import Matches, match
+from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.decoder import LayerOutput
@@ -44,6 +45,7 @@ class StepView:
         batch: the frames.
         count: () matched objects of a layer, over all processes, at least 1.
         total: sums over processes.
+        signal: what a teacher says of the frames; None without one.
     """
 
     output: StudentOutput
@@ -54,6 +56,7 @@ class StepView:
     batch: Batch
     count: Tensor
     total: Total = alone
+    signal: TeacherSignal | None = None
 
 
 class LossTerm(nn.Module, ABC):
@@ -98,10 +101,16 @@ def judged(layer: LayerOutput, targets: Targets, matches: Matches) -> Tensor:
     return counted
 
 
-def view_of(output: StudentOutput, targets: Targets, batch: Batch, total: Total = alone) -> StepView:
+def view_of(
+    output: StudentOutput,
+    targets: Targets,
+    batch: Batch,
+    total: Total = alone,
+    signal: TeacherSignal | None = None,
+) -> StepView:
     """The view of the student's own queries, matched to the objects."""
     matches = [match(layer, targets) for layer in output.layers]
     counted = [judged(layer, targets, found) for layer, found in zip(output.layers, matches, strict=True)]
     number = sum(len(rows) for rows, _ in matches[0])  # the same in all layers
     count = counted_over_all(number, total, targets.boxes.device)
-    return StepView(output, output.layers, matches, counted, targets, batch, count, total)
+    return StepView(output, output.layers, matches, counted, targets, batch, count, total, signal)

@@ -122,3 +122,13 @@ def test_a_clip_changes_as_a_whole_and_about_as_often_as_asked() -> None:
     )
     assert ((chosen.scale >= 0.8) & (chosen.scale <= 1.25)).all() and chosen.scale.log().mean().abs() < 0.02
     assert torch.equal(clip_changes(range(50), 3, Augmentation()).scale, torch.ones(50))
+
+
+def test_targets_know_how_they_left_the_axes_of_the_recording():
+    batch, targets = scene()
+    recorded = targets.boxes[..., :3].clone()
+    turned = rotated(*mirrored(batch, targets, torch.tensor([True, False])), torch.tensor([0.3, -2.0]))[1]
+    assert turned.T_ego_recorded is not None
+    back = torch.linalg.inv(turned.T_ego_recorded)
+    points = turned.boxes[..., :3] @ back[:, :3, :3].transpose(1, 2) + back[:, None, :3, 3]
+    assert torch.allclose(points, recorded, atol=1e-4)
