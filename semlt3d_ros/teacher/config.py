@@ -1,0 +1,165 @@
+"""What a teacher is made of; for recipes, which are read without torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from semlt3d_ros.core.bev_grid import BevGrid
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, class_list_of
+
+Pose = tuple[tuple[float, ...], ...]
+IDENTITY: Pose = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
+
+
+def _every_class_once(config: TeacherConfig) -> Iterator[str]:
+    listed = list(itertools.chain.from_iterable(config.tasks))
+    if sorted(listed) != sorted(config.class_names):
+        yield f"tasks must hold every class once; they hold {', '.join(listed)}"
+
+
+def _whole_cells(config: TeacherConfig) -> Iterator[str]:
+    columns, rows = config.canvas
+    stride = max(itertools.accumulate(config.block_strides, lambda a, b: a * b))
+    if columns % stride or rows % stride:
+        yield f"a canvas of {columns} x {rows} pillars cannot be divided by the trunk's stride of {stride}"
+
+
+@dataclass(frozen=True)
+class TeacherConfig(Checked):
+    """CenterPoint on pillars (Yin et al., CVPR 2021; Lang et al., CVPR 2019).
+
+    The default is small enough to label on two processor cores. What published checkpoints have otherwise is an entry.
+
+    Attributes:
+        class_names: what it tells apart.
+        tasks: its classes by head; by super-classes where nothing is given, which LT3D's hierarchy consists of.
+        point_range: least x, y, z and greatest x, y, z of the points that count, metres in the model's frame.
+        pillar_m: side of a pillar.
+        sweeps: clouds that are seen together, the present one among them.
+        point_features: what is told of a point: intensity and time lag, or one of them.
+        intensity_scale: the greatest intensity that the network knows; 0 takes none, whatever a cloud has.
+        max_points: points of a pillar that count, the first ones; fewer are filled up with zeros, which take part in
+            the maximum, as in the published layout. 0 takes all points, and no zeros.
+        pillar_layers: widths of the layers of a pillar's points; all but the last join each point with the maximum of
+            its pillar.
+        center_z: tell points their height over the middle of the pillar too.
+        block_strides, block_layers, block_widths: of the trunk's blocks: the stride of its first convolution, the
+            number of those after it, and channels.
+        up_scales, up_widths: how each block's map is scaled to a common size, and its channels there.
+        trunk_epsilon, head_epsilon: of batch normalisation.
+        shared_width, head_width: channels before and within the heads.
+        head_bias: whether convolutions before a normalisation have a bias, in the heads.
+        heading: order of the two numbers of a heading.
+        size_order: order of a box's sizes in the head, and whether the heading is that of the length axis (``lwh``), or
+            turned by a quarter (``wlh``: yaw' = -yaw - pi / 2).
+        velocity: whether velocities are predicted.
+        suppression_m2: for each task the squared distance within which a better box suppresses another.
+        detections: at most so many of a task before suppression.
+        score: least confidence of a detection.
+        point_classes: names of the classes of points; none for a teacher without them.
+        T_ego_model: (4, 4) from the frame of its training to the ego frame.
+    """
+
+    TITLE: ClassVar[str] = "teacher"
+    CHECKS: ClassVar[Checks] = (
+        *positive("pillar_m", "sweeps", "shared_width", "head_width", "detections", "trunk_epsilon", "head_epsilon"),
+        *not_negative("intensity_scale", "max_points", "score"),
+        rule(
+            lambda c: all(low < high for low, high in zip(c.point_range[:3], c.point_range[3:], strict=True)),
+            "point_range must be the least x, y, z and the greatest, not {0.point_range}",
+        ),
+        rule(
+            lambda c: (
+                len({len(c.block_strides), len(c.block_layers), len(c.block_widths), len(c.up_scales)}) == 1
+                and len(c.up_scales) == len(c.up_widths)
+            ),
+            "blocks and their scales must be as many: {0.block_strides}, {0.block_layers}, {0.block_widths}, "
+            "{0.up_scales}, {0.up_widths}",
+        ),
+        rule(lambda c: len(c.suppression_m2) == len(c.tasks), "suppression_m2 needs one number for each task"),
+        _every_class_once,
+        _whole_cells,
+    )
+
+    class_names: tuple[str, ...] = CLASS_NAMES
+    tasks: tuple[tuple[str, ...], ...] = ()
+    point_range: tuple[float, float, float, float, float, float] = (-51.2, -51.2, -3.0, 51.2, 51.2, 5.0)
+    pillar_m: float = 0.32
+    sweeps: int = 3
+    point_features: Literal["intensity_lag", "intensity", "lag", "none"] = "intensity_lag"
+    intensity_scale: float = 1.0
+    max_points: int = 0
+    pillar_layers: tuple[int, ...] = (32,)
+    center_z: bool = True
+    block_strides: tuple[int, ...] = (2, 2, 2)
+    block_layers: tuple[int, ...] = (2, 3, 3)
+    block_widths: tuple[int, ...] = (32, 64, 128)
+    up_scales: tuple[float, ...] = (1.0, 2.0, 4.0)
+    up_widths: tuple[int, ...] = (32, 32, 32)
+    trunk_epsilon: float = 1e-3
+    head_epsilon: float = 1e-5
+    shared_width: int = 48
+    head_width: int = 24
+    head_bias: bool = False
+    heading: Literal["sin_cos", "cos_sin"] = "sin_cos"
+    size_order: Literal["lwh", "wlh"] = "lwh"
+    velocity: bool = True
+    suppression_m2: tuple[float, ...] = ()
+    detections: int = 200
+    score: float = 0.05
+    point_classes: tuple[str, ...] = ()
+    T_ego_model: Pose = IDENTITY
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            object.__setattr__(self, "tasks", _by_family(self.class_names))
+        if not self.suppression_m2:
+            object.__setattr__(self, "suppression_m2", tuple(1.0 for _ in self.tasks))
+        super().__post_init__()
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Columns and rows of pillars."""
+        x0, y0, _, x1, y1, _ = self.point_range
+        return round((x1 - x0) / self.pillar_m), round((y1 - y0) / self.pillar_m)
+
+    @property
+    def stride(self) -> int:
+        """Pillars per cell of the maps of trunk and heads, along each axis."""
+        strides = itertools.accumulate(self.block_strides, lambda a, b: a * b)
+        return round(next(stride / scale for stride, scale in zip(strides, self.up_scales, strict=True)))
+
+    @property
+    def pillar_grid(self) -> BevGrid:
+        """Where the pillars are, in the model's frame."""
+        columns, rows = self.canvas
+        return BevGrid(self.point_range[0], self.point_range[1], self.pillar_m, columns, rows)
+
+    @property
+    def grid(self) -> BevGrid:
+        """Where the cells of the maps are, in the model's frame."""
+        return self.pillar_grid.coarser(self.stride)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain types for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TeacherConfig:
+        """The inverse of ``to_dict``."""
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _by_family(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    families: dict[str, list[str]] = {}
+    for info in class_list_of(names).classes:
+        families.setdefault(info.family, []).append(info.name)
+    return tuple(map(tuple, families.values()))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
