@@ -19,11 +19,13 @@ class TeacherSignal:
     in its place counts for nothing.
 
     Attributes:
-        grid: of the maps.
+        grid: of the maps, in the teacher's own frame.
+        T_ego_model: (4, 4) from that frame to the ego axes of the recordings.
         there: (B,) bool, frames that the teacher has seen.
         bev: (B, C, rows, columns) its features.
         heat: (B, n, rows, columns) probabilities of the student's classes at every cell.
-        cells: (B, 9, rows, columns) the box that every cell would be: x y z l w h yaw vx vy.
+        cells: (B, 9, rows, columns) the box that every cell would be, x y z l w h yaw vx vy along the ego axes; x and y
+            from the cell's centre.
         occupied: (B, rows, columns) bool, cells that hold points.
         boxes: (B, T, 9) what it detected, padded to the most of a frame: x y z l w h yaw vx vy, NaN where unknown.
         scores: (B, T, n) the confidences of the student's classes; 0 where padded.
@@ -31,6 +33,7 @@ class TeacherSignal:
     """
 
     grid: BevGrid
+    T_ego_model: Tensor
     there: Tensor
     bev: Tensor
     heat: Tensor

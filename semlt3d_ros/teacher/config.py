@@ -60,6 +60,7 @@ class TeacherConfig(Checked):
         suppression_m2: for each task the squared distance within which a better box suppresses another.
         detections: at most so many of a task before suppression.
         score: least confidence of a detection.
+        center_range: least x, y, z and greatest x, y, z of detections' centres, in the model's frame.
         point_classes: names of the classes of points; none for a teacher without them.
         T_ego_model: (4, 4) from the frame of its training to the ego frame.
     """
@@ -111,6 +112,7 @@ class TeacherConfig(Checked):
     suppression_m2: tuple[float, ...] = ()
     detections: int = 200
     score: float = 0.05
+    center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
     point_classes: tuple[str, ...] = ()
     T_ego_model: Pose = IDENTITY
 
