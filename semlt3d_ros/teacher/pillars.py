@@ -107,7 +107,6 @@ class PillarEncoder(nn.Module):
 
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
-        self.config = config
         told = {"intensity_lag": 2, "intensity": 1, "lag": 1, "none": 0}[config.point_features]
         inputs = 3 + told + 3 + (3 if config.center_z else 2)
         layers = []
@@ -117,11 +116,10 @@ class PillarEncoder(nn.Module):
             inputs = width
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, clouds: list[Tensor]) -> tuple[Tensor, Pillars, Tensor]:
+    def forward(self, clouds: list[Tensor], config: TeacherConfig) -> tuple[Tensor, Pillars, Tensor]:
         """The canvas (B, C, rows, columns) of clouds (N_i, 5), their pillars, and features (N, C) of the points."""
-        config = self.config
         pillars = sort_into_pillars(clouds, config)
-        features = self._decorated(pillars)
+        features = _decorated(pillars, config)
         most, padding = features, None
         if config.max_points and not self.training:  # statistics are of points, not of places without one
             full = pillars.counts >= config.max_points
@@ -133,28 +131,29 @@ class PillarEncoder(nn.Module):
         canvas = canvas.index_copy(0, pillars.cells, most)
         return canvas.view(len(clouds), rows, columns, -1).permute(0, 3, 1, 2), pillars, features
 
-    def _decorated(self, pillars: Pillars) -> Tensor:
-        """(N, .) what a layer sees of each point."""
-        config, points = self.config, pillars.points
-        xyz = points[:, :3]
-        sums = xyz.new_zeros(len(pillars.cells), 3).index_add_(0, pillars.pillar, xyz)
-        mean = sums / pillars.counts[:, None]
-        grid = config.pillar_grid
-        cell = pillars.cells % (grid.rows * grid.columns)
-        middle_z = (config.point_range[2] + config.point_range[5]) / 2
-        middle = torch.stack(
-            [
-                grid.x0 + (cell % grid.columns + 0.5) * grid.cell_m,
-                grid.y0 + (cell // grid.columns + 0.5) * grid.cell_m,
-                torch.full_like(cell, 1, dtype=xyz.dtype) * middle_z,
-            ],
-            dim=1,
-        ).to(xyz)
-        offset = xyz - middle[pillars.pillar]
-        told = [xyz]
-        if "intensity" in config.point_features:
-            told.append(points[:, 3:4] * config.intensity_scale)
-        if "lag" in config.point_features:
-            told.append(points[:, 4:5])
-        told += [xyz - mean[pillars.pillar], offset if config.center_z else offset[:, :2]]
-        return torch.cat(told, 1)
+
+def _decorated(pillars: Pillars, config: TeacherConfig) -> Tensor:
+    """(N, .) what a layer sees of each point."""
+    points = pillars.points
+    xyz = points[:, :3]
+    sums = xyz.new_zeros(len(pillars.cells), 3).index_add_(0, pillars.pillar, xyz)
+    mean = sums / pillars.counts[:, None]
+    grid = config.pillar_grid
+    cell = pillars.cells % (grid.rows * grid.columns)
+    middle_z = (config.point_range[2] + config.point_range[5]) / 2
+    middle = torch.stack(
+        [
+            grid.x0 + (cell % grid.columns + 0.5) * grid.cell_m,
+            grid.y0 + (cell // grid.columns + 0.5) * grid.cell_m,
+            torch.full_like(cell, 1, dtype=xyz.dtype) * middle_z,
+        ],
+        dim=1,
+    ).to(xyz)
+    offset = xyz - middle[pillars.pillar]
+    told = [xyz]
+    if "intensity" in config.point_features:
+        told.append(points[:, 3:4] * config.intensity_scale)
+    if "lag" in config.point_features:
+        told.append(points[:, 4:5])
+    told += [xyz - mean[pillars.pillar], offset if config.center_z else offset[:, :2]]
+    return torch.cat(told, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from semlt3d_ros.core.bev_grid import BevGrid
 from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.pillars import Pillars
 
@@ -18,24 +19,23 @@ class PointHead(nn.Module):
 
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
-        self.grid, self.rows, self.columns = config.grid, config.grid.rows, config.grid.columns
         self.width = 64
         inputs = config.pillar_layers[-1] + sum(config.up_widths) + 2
         self.mix = nn.Sequential(nn.Linear(inputs, self.width), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True))
         self.classify = nn.Linear(self.width, len(config.point_classes))
 
-    def features(self, pillars: Pillars, points: Tensor, bev: Tensor) -> Tensor:
+    def features(self, pillars: Pillars, points: Tensor, bev: Tensor, grid: BevGrid) -> Tensor:
         """(N, width) features of the points in range.
 
         Args:
             pillars: of them.
             points: (N, C) features of the last pillar layer.
             bev: (B, C, rows, columns) of the trunk.
+            grid: where its cells are.
         """
-        grid = self.grid
         place = (pillars.points[:, :2] - pillars.points.new_tensor([grid.x0, grid.y0])) / grid.cell_m
-        column = place[:, 0].long().clamp(0, self.columns - 1)
-        row = place[:, 1].long().clamp(0, self.rows - 1)
+        column = place[:, 0].long().clamp(0, grid.columns - 1)
+        row = place[:, 1].long().clamp(0, grid.rows - 1)
         around = bev.permute(0, 2, 3, 1)[pillars.cloud, row, column]
         height = pillars.points[:, 2:3]
         inputs = torch.cat([points, around, height, height.abs().sqrt()], 1)

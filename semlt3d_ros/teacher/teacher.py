@@ -52,20 +52,27 @@ class Teacher(nn.Module):
         """Where the cells of its maps are, in the model's frame."""
         return self.config.grid
 
-    def forward(self, clouds: list[Tensor]) -> TeacherOutput:
-        """Detect objects in clouds (N_i, 5): x, y, z in the model's frame in metres, intensity in [0, 1], seconds since
-        the point was measured."""
-        canvas, pillars, point_features = self.pillars(clouds)
+    def forward(self, clouds: list[Tensor], window: TeacherConfig | None = None) -> TeacherOutput:
+        """Detect objects.
+
+        Args:
+            clouds: (N_i, 5) each: x, y, z in the model's frame in metres, intensity in [0, 1], seconds since the point
+                was measured.
+            window: the config with another ``point_range``: the part of the world to look at, where not all of it.
+        """
+        config = window or self.config
+        canvas, pillars, point_features = self.pillars(clouds, config)
         bev = self.trunk(canvas)
-        output = TeacherOutput(bev, self.head(bev), self._occupied(pillars, len(clouds)), pillars)
+        output = TeacherOutput(bev, self.head(bev), _occupied(pillars, len(clouds), config), pillars)
         if self.points is not None:
-            output.point_features = self.points.features(pillars, point_features, bev)
+            output.point_features = self.points.features(pillars, point_features, bev, config.grid)
             output.point_logits = self.points.classify(output.point_features)
         return output
 
-    def _occupied(self, pillars: Pillars, clouds: int) -> Tensor:
-        columns, rows = self.config.canvas
-        canvas = torch.zeros(clouds * rows * columns, dtype=torch.bool, device=pillars.cells.device)
-        canvas[pillars.cells] = True
-        stride, grid = self.config.stride, self.grid
-        return canvas.view(clouds, grid.rows, stride, grid.columns, stride).any(4).any(2)
+
+def _occupied(pillars: Pillars, clouds: int, config: TeacherConfig) -> Tensor:
+    columns, rows = config.canvas
+    canvas = torch.zeros(clouds * rows * columns, dtype=torch.bool, device=pillars.cells.device)
+    canvas[pillars.cells] = True
+    stride, grid = config.stride, config.grid
+    return canvas.view(clouds, grid.rows, stride, grid.columns, stride).any(4).any(2)
