@@ -54,10 +54,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, out_help: str) -> No
 
 def run(options: argparse.Namespace) -> int:
     """Train, and print what came of it."""
-    from semlt3d_ros.training.recipe import load_recipe
+    from semlt3d_ros.training.recipes import load_any_recipe
 
     given = _given(options)
-    load_recipe(options.recipe, given)  # what is wrong with it is told before torch is imported
+    load_any_recipe(options.recipe, given)  # what is wrong with it is told before torch is imported
 
     from semlt3d_ros.training.run import train
 

@@ -12,6 +12,7 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.labelled_region import LabelledRegion
+from semlt3d_ros.core.point_classes import UNKNOWN
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 
@@ -44,14 +45,41 @@ class PointCloud:
         xyz: (N, 3) float32 metres, finite.
         intensity: (N,) float32 in [0, 1], or None.
         time: (N,) float32 seconds relative to the frame's stamp, or None.
+        classes: (N,) int16 what each point lies on, indices into ``point_classes.point_class_names`` of the frame's
+            class names, -1 where unknown; or None.
     """
 
     xyz: NDArray[np.float32]
     intensity: NDArray[np.float32] | None = None
     time: NDArray[np.float32] | None = None
+    classes: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)
+
+    def __getitem__(self, index: NDArray | slice) -> PointCloud:
+        """The points chosen by a slice, an integer array or a boolean mask."""
+        parts = (self.intensity, self.time, self.classes)
+        return PointCloud(self.xyz[index], *(None if part is None else part[index] for part in parts))
+
+    @staticmethod
+    def joined(clouds: Sequence[PointCloud]) -> PointCloud:
+        """The points of one or more clouds in one: what only some have is 0 in the others, and classes unknown."""
+
+        def column(name: str, missing: float, dtype: type) -> NDArray | None:
+            parts = [getattr(cloud, name) for cloud in clouds]
+            if all(part is None for part in parts):
+                return None
+            filled = [
+                np.full(len(cloud), missing, dtype) if part is None else part
+                for part, cloud in zip(parts, clouds, strict=True)
+            ]
+            return np.concatenate(filled)
+
+        xyz = np.concatenate([cloud.xyz for cloud in clouds])
+        return PointCloud(
+            xyz, column("intensity", 0, np.float32), column("time", 0, np.float32), column("classes", UNKNOWN, np.int16)
+        )
 
 
 @dataclass

@@ -285,7 +285,7 @@ class FrameFinisher:
             self.drops["cloud_far"] += 1
             self._faults.add(self._points_place, "cloud_far", text)
             return None
-        return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift)
+        return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift, cloud.classes)
 
     def _take_labels(self, stamp: int) -> Labels | None:
         message = self._labels.nearest(stamp) if self._labels else None

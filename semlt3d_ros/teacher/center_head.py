@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from semlt3d_ros.teacher.config import TeacherConfig
 
-PRIOR_LOGIT = -2.19
-"""Start of the heat maps: one cell in ten, as in CenterNet."""
+PRIOR_LOGIT = -4.0
+"""Start of the heat maps: nearly every cell is background."""
 
 REGRESSIONS = {"offset": 2, "height": 1, "size": 3, "heading": 2, "velocity": 2}
 """Maps besides ``heat``, with their channels."""

@@ -17,7 +17,7 @@ IDENTITY: Pose = tuple(tuple(float(row == column) for column in range(4)) for ro
 
 def _every_class_once(config: TeacherConfig) -> Iterator[str]:
     listed = list(itertools.chain.from_iterable(config.tasks))
-    if sorted(listed) != sorted(config.class_names):
+    if listed and sorted(listed) != sorted(config.class_names):
         yield f"tasks must hold every class once; they hold {', '.join(listed)}"
 
 
@@ -81,7 +81,10 @@ class TeacherConfig(Checked):
             "blocks and their scales must be as many: {0.block_strides}, {0.block_layers}, {0.block_widths}, "
             "{0.up_scales}, {0.up_widths}",
         ),
-        rule(lambda c: len(c.suppression_m2) == len(c.tasks), "suppression_m2 needs one number for each task"),
+        rule(
+            lambda c: not c.suppression_m2 or len(c.suppression_m2) == len(c.tasks),
+            "suppression_m2 needs one number for each task",
+        ),
         _every_class_once,
         _whole_cells,
     )

@@ -334,8 +334,11 @@ def load_recipe(path: Path, given: Given | None = None) -> Recipe:
     """
     place = f"recipe '{path}'"
     values = read_yaml(path, "recipe")
-    if given is not None:
-        values = given.applied(values, place)
+    return parse_recipe(values if given is None else given.applied(values, place), place)
+
+
+def parse_recipe(values: Any, place: str) -> Recipe:
+    """A recipe from the entries of a YAML file; raises ``ConfigurationError`` with everything that does not fit."""
     return parse(Recipe, _with_student(values), place)
 
 

@@ -11,26 +11,16 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 import semlt3d_ros
 from semlt3d_ros.checkpoints.adoption import Adoption
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
-from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
 from semlt3d_ros.datasets.bag_jobs import find_bags, refuse_overlap
 from semlt3d_ros.datasets.opening import Frames
-from semlt3d_ros.datasets.opening import Progress as SourceProgress
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.student.student import Student
@@ -40,18 +30,12 @@ from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.ranks import Ranks, joined
-from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
-from semlt3d_ros.training.record import Record
+from semlt3d_ros.training.recipe import Recipe, settings_of
+from semlt3d_ros.training.recipes import load_any_recipe
+from semlt3d_ros.training.run_teacher import TrainedTeacher, train_teacher
+from semlt3d_ros.training.showing import COLUMNS, record_of, shown_in
 from semlt3d_ros.training.student_task import StudentTask, rehearse
-from semlt3d_ros.training.tensorboard import Board
-
-_COLUMNS = (
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
-    TextColumn("{task.description}"),
-)
+from semlt3d_ros.training.teacher_recipe import TeacherRecipe
 
 
 @dataclass(frozen=True)
@@ -117,17 +101,22 @@ def train(
     Raises:
         ConfigurationError: the recipe does not hold together, or ``out`` is a file that it reads.
     """
-    recipe = load_recipe(recipe_path, given)
+    recipe = load_any_recipe(recipe_path, given)
     out = out or Path("build") / f"{recipe.name}.safetensors"
     folder = out.with_suffix(".training")
     refuse_losses([Output("--out", out), Output("the run's folder", folder, "folder")], reads(recipe_path, recipe))
     validated = given is None or not given.everything
     if validated:
         refuse_overlap(recipe.train, recipe.validation)
-    rehearse(recipe)
+    if isinstance(recipe, Recipe):
+        rehearse(recipe)
     origin = provenance(recipe_path, recipe, given)
+    trained: Trained | TrainedTeacher | None
     with joined() as ranks:
-        trained = train_recipe(recipe, out, origin, resume, progress, validated, ranks)
+        if isinstance(recipe, TeacherRecipe):
+            trained = train_teacher(recipe, out, origin, resume, progress, validated, ranks)
+        else:
+            trained = train_recipe(recipe, out, origin, resume, progress, validated, ranks)
     return None if trained is None else trained.to_json()
 
 
@@ -162,10 +151,10 @@ def train_recipe(
         folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         console = Console(stderr=True)
-        bar = stack.enter_context(Progress(*_COLUMNS, console=console, disable=not (progress and ranks.leads)))
+        bar = stack.enter_context(Progress(*COLUMNS, console=console, disable=not (progress and ranks.leads)))
 
         def opened(specs: Sequence[DataSpec]) -> Frames:
-            shown = _shown(bar)
+            shown = shown_in(bar)
             return stack.enter_context(open_frames(specs, recipe.data_folder, recipe.student, ranks.prepares, shown))
 
         validation = opened(recipe.validation) if validated else None
@@ -174,7 +163,7 @@ def train_recipe(
         engine = Engine(task, recipe.schedule, folder, ranks, recipe.validation_frames)
         if resume:
             engine.resume()
-        record = _record(folder, console if progress else None) if ranks.leads else None
+        record = record_of(folder, console if progress else None) if ranks.leads else None
         if record is not None:
             stack.callback(record.close)
         shown_task = bar.add_task("training", total=engine.steps, completed=engine.step)
@@ -209,46 +198,23 @@ def train_recipe(
     )
 
 
-def _record(folder: Path, console: Console | None) -> Record:
-    """A run's record, in TensorBoard too where that is installed; ``console`` is told where to look."""
-    try:
-        board, told = Board(folder), f"follow it by: tensorboard --logdir {folder}"
-    except ConfigurationError as error:
-        board, told = None, f"{error}; the run's log and pictures are in {folder}"
-    if console is not None:
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
-    return Record(folder, board)
-
-
 def _classes(adopted: Adoption) -> dict[str, Any]:
     """What became of the classes of the checkpoint that training started from, where they are others."""
     told = {"begun": dict(adopted.begun), "dropped": list(adopted.dropped)}
     return {f"classes_{name}": value for name, value in told.items() if value}
 
 
-def _shown(bar: Progress) -> SourceProgress:
-    """Shows the decoding of recordings as a task of a progress bar."""
-    tasks: dict[str, TaskID] = {}
-
-    def show(what: str, done: float, of: int) -> None:
-        if what not in tasks:
-            tasks[what] = bar.add_task(what)
-        bar.update(tasks[what], completed=done, total=of)
-
-    return show
-
-
-def reads(recipe_path: Path, recipe: Recipe) -> list[Input]:
+def reads(recipe_path: Path, recipe: Recipe | TeacherRecipe) -> list[Input]:
     """The files that training by a recipe begins with."""
     files: dict[str, Path | None] = {"the recipe": recipe_path, "the initial checkpoint": recipe.start}
-    if recipe.language.pretrained is not None:
+    if isinstance(recipe, Recipe) and recipe.language.pretrained is not None:
         files["the language model"] = Path(recipe.language.pretrained)
     bags = {bag for spec in (*recipe.train, *recipe.validation) for pattern in spec.bags for bag in find_bags(pattern)}
     given = [Input(name, path) for name, path in files.items() if path is not None]
     return given + [Input("the bag", bag) for bag in sorted(bags)]
 
 
-def provenance(recipe_path: Path, recipe: Recipe, given: Given | None = None) -> dict[str, Any]:
+def provenance(recipe_path: Path, recipe: Recipe | TeacherRecipe, given: Given | None = None) -> dict[str, Any]:
     """Where a checkpoint comes from: enough to make it again, with the steps and the data that are added."""
     told = {} if given is None else given.to_json()
     return {

@@ -1,0 +1,222 @@
+"""A LiDAR teacher that learns from labelled clouds."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from semlt3d_ros.checkpoints.teacher import read_teacher
+from semlt3d_ros.core import rigid
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.classes import ABSENT
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import Frame, Labels, PointCloud
+from semlt3d_ros.core.sweeps import Sweep, accumulated
+from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.evaluation.evaluator import evaluate
+from semlt3d_ros.evaluation.report import Report
+from semlt3d_ros.inference.teacher import TeacherDetector
+from semlt3d_ros.losses.targets import collate_targets
+from semlt3d_ros.losses.teacher_losses import teacher_losses
+from semlt3d_ros.teacher.teacher import Teacher
+from semlt3d_ros.training.cloud_augmentation import random_change, teacher_points, with_noise
+from semlt3d_ros.training.ranks import Ranks
+from semlt3d_ros.training.streams import StreamFrame, play, single_frames
+from semlt3d_ros.training.task import Task
+from semlt3d_ros.training.teacher_recipe import TeacherRecipe, teacher_settings
+from semlt3d_ros.training.validation import first_frames, judged
+
+_EMPTY = PointCloud(np.zeros((0, 3), np.float32))
+
+
+@dataclass
+class TeacherSample:
+    """What a step learns from.
+
+    Attributes:
+        clouds: (N_i, 5) points of each frame, as the teacher takes them.
+        point_classes: (N_i,) what they lie on, -1 where unknown.
+        frames: labels and labelled regions; without images and points.
+        T_new_ego: (B, 4, 4) what augmentation did to the points already, and still has to do to the labels.
+        window: place of the part to look at, as shares of the room there is.
+    """
+
+    clouds: list[NDArray[np.float32]]
+    point_classes: list[NDArray[np.int64]]
+    frames: list[Frame]
+    T_new_ego: NDArray[np.float32]
+    window: tuple[float, float]
+
+
+class CloudFrames:
+    """Labelled clouds with those before them.
+
+    Args:
+        frames: of the recipe's sources.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self._starts = sorted(drive.start for drive in frames.drives())
+
+    def cloud(self, index: int, sweeps: int) -> tuple[Frame, PointCloud]:
+        """Frame ``index``, and its cloud with those of the ``sweeps - 1`` frames before it in the same drive."""
+        frame = self.frames.frame(index)
+        start = self._starts[bisect.bisect_right(self._starts, index) - 1]
+        past = [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
+        return frame, accumulated(_sweep(frame), past)
+
+
+def _sweep(frame: Frame) -> Sweep:
+    return Sweep(frame.points or _EMPTY, frame.T_world_ego, frame.stamp)
+
+
+class TeacherTask(Task[TeacherSample]):
+    """Training of a teacher.
+
+    Args:
+        recipe: the run.
+        frames: training frames with labels and points.
+        validation: frames for the evaluations along the way; without them there are none.
+        ranks: the processes that share the steps, and where this one computes.
+
+    Raises:
+        ConfigurationError: the checkpoint to start from cannot be used.
+    """
+
+    def __init__(
+        self, recipe: TeacherRecipe, frames: Frames, validation: Frames | None = None, ranks: Ranks | None = None
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.frames = recipe, CloudFrames(frames)
+        self.validation = None if validation is None else CloudFrames(validation)
+        self.ranks = ranks or Ranks()
+        self.teacher = Teacher(recipe.teacher).to(self.ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.initial is not None:
+            adopt_teacher(self.teacher, read_teacher(recipe.initial).tensors)
+        self.model = self.teacher
+        self.modules = {"teacher": self.teacher}
+        self._T_model_ego = rigid.inverse(np.array(recipe.teacher.T_ego_model))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All of it."""
+        return [{"params": list(self.teacher.parameters()), "scale": 1.0}]
+
+    def order(self, batch: int, steps: int, first_step: int) -> Iterator[list[StreamFrame]]:
+        """Single frames in any order."""
+        return play(single_frames(self.frames.frames.parts()), batch, steps, self.recipe.seed, first_step)
+
+    def wait(self, played: Sequence[StreamFrame]) -> None:
+        """Return once the frames are rendered."""
+        for place in played:
+            self.frames.frames.wait(place.index)
+
+    def load(self, played: Sequence[StreamFrame]) -> TeacherSample:
+        """The clouds, augmented by chances that follow from the seed and from what is played."""
+        parts = [self._loaded(place) for place in played]
+        chance = np.random.default_rng([self.recipe.seed, 1, *(place.clip for place in played)])
+        across, along = chance.random(2)
+        return TeacherSample(
+            [cloud for cloud, _, _, _ in parts],
+            [classes for _, classes, _, _ in parts],
+            [frame for _, _, frame, _ in parts],
+            np.stack([change for _, _, _, change in parts]).astype(np.float32),
+            (across, along),
+        )
+
+    def _loaded(self, place: StreamFrame) -> tuple[NDArray[np.float32], NDArray[np.int64], Frame, NDArray[np.float64]]:
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, 0, place.clip, place.index])
+        sweeps = int(
+            rng.integers(min(recipe.augmentation.fewest_sweeps, recipe.teacher.sweeps), recipe.teacher.sweeps + 1)
+        )
+        frame, cloud = self.frames.cloud(place.index, sweeps)
+        cloud = with_noise(cloud, recipe.augmentation, rng)
+        labels = None if frame.labels is None else where_seen(frame.labels, cloud, recipe.fewest_points)
+        change = random_change(recipe.augmentation, rng)
+        points = teacher_points(cloud, self._T_model_ego @ change)
+        unknown = np.full(len(cloud), -1, np.int64)
+        classes = unknown if cloud.classes is None else cloud.classes.astype(np.int64)
+        return points, classes, replace(frame, views=(), points=None, labels=labels), change
+
+    def start(self, streams: int) -> None:
+        """Nothing is remembered."""
+
+    def restored(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing is remembered."""
+
+    def begin_step(self) -> None:
+        """Training mode."""
+        self.teacher.train()
+
+    def losses(self, sample: TeacherSample, carried: None) -> tuple[dict[str, Tensor], None]:
+        """Losses of the teacher on the window of this step."""
+        recipe, device = self.recipe, self.ranks.device
+        config = recipe.window_at(*sample.window)
+        targets = collate_targets(sample.frames, np.inf, 0)
+        targets = targets.transformed(torch.from_numpy(sample.T_new_ego))
+        T_model_ego = torch.from_numpy(self._T_model_ego.astype(np.float32)).expand(len(sample.frames), 4, 4)
+        targets = targets.transformed(T_model_ego).to(device)
+        precision = recipe.schedule.precision
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = self.teacher([torch.from_numpy(points).to(device) for points in sample.clouds], config)
+        classes = [torch.from_numpy(each) for each in sample.point_classes]
+        weights, total = recipe.loss_weights, self.ranks.total
+        return teacher_losses(output, targets, classes, recipe.teacher, config.grid, weights, total), None
+
+    def evaluate(self, model: nn.Module, limit: int | None = None) -> Report | None:
+        """A teacher's figures on validation frames, which the processes divide among themselves."""
+        if self.validation is None:
+            return None
+        assert isinstance(model, Teacher)
+        detector = TeacherDetector(model, self.recipe.name, self.ranks.device, self.recipe.class_list)
+        drives = first_frames(self.validation.frames.drives(), limit)
+        found = list(looked_at(detector, self.validation, drives[self.ranks.own(len(drives))]))
+        parts = [found] if self.ranks.size == 1 else self.ranks.gathered(found)
+        if not self.ranks.leads:
+            return None
+        return evaluate(iter([each for part in parts for each in part]), teacher_settings(self.recipe))
+
+
+def looked_at(
+    detector: TeacherDetector, frames: CloudFrames, drives: Sequence[range]
+) -> Iterator[tuple[Detections, Labels]]:
+    """Detections and truth of labelled clouds; what lies where ground truth is not complete is left out of both."""
+    for drive in drives:
+        for index in drive:
+            frame, cloud = frames.cloud(index, detector.config.sweeps)
+            found = detector.look(cloud, frame.stamp).detections
+            if frame.labels is not None:
+                yield judged(found, frame.labels, frame)
+
+
+def where_seen(labels: Labels, cloud: PointCloud, fewest: int) -> Labels:
+    """The labels of objects on which points lie; those with fewer than ``fewest`` are of no class, so not judged."""
+    counts = points_in(labels.boxes, cloud)
+    classes = np.where(counts >= fewest, labels.class_ids, ABSENT)
+    return replace(labels, class_ids=classes, lidar_points=counts)[counts > 0]
+
+
+def points_in(boxes: Boxes3D, cloud: PointCloud, margin: float = 0.05) -> NDArray[np.int64]:
+    """(N,) how many points lie in each box, enlarged by ``margin`` metres on every side."""
+    plane = cloud.xyz[:, :2].astype(np.float64)
+    reach = np.hypot(boxes.sizes[:, 0], boxes.sizes[:, 1]) / 2 + 2 * margin
+    counts = np.zeros(len(boxes), np.int64)
+    for number, (center, radius) in enumerate(zip(boxes.centers, reach, strict=True)):
+        near = (np.abs(plane - center[:2]) <= radius).all(axis=1)
+        counts[number] = boxes[number : number + 1].contains(cloud.xyz[near], margin).sum()
+    return counts
+
+
+def adopt_teacher(teacher: Teacher, tensors: dict[str, Tensor]) -> None:
+    """Take over the tensors whose name and shape fit."""
+    own = teacher.state_dict()
+    fitting = {name: values for name, values in tensors.items() if name in own and own[name].shape == values.shape}
+    teacher.load_state_dict({**own, **fitting})
