@@ -12,6 +12,11 @@ def default_checkpoint() -> Path:
     return Path(__file__).resolve().parent.parent / "weights" / "demo.safetensors"
 
 
+def shipped_teacher() -> Path:
+    """The LiDAR teacher that comes with the package: trained on the simulated world only."""
+    return Path(__file__).resolve().parent.parent / "weights" / "teacher.safetensors"
+
+
 def no_checkpoint(path: Path) -> ConfigurationError:
     """The error of a checkpoint that is not there."""
     return ConfigurationError(f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'")

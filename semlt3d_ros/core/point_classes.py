@@ -8,8 +8,8 @@ UNKNOWN = -1
 """The class of points of which nobody knows."""
 
 BACKGROUND = ("ground", "building", "vegetation", "other")
-"""Kinds of what is no object: roads, pavements and lawns; houses and walls; trees, hedges and bushes; all the rest, such
-as poles, signs, fences and the own vehicle."""
+"""Kinds of what is no object: roads, pavements and lawns; houses and walls; trees, hedges and bushes; all the rest,
+such as poles, signs, fences and the own vehicle."""
 
 
 def point_class_names(class_names: Sequence[str]) -> tuple[str, ...]:

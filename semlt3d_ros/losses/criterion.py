@@ -34,14 +34,19 @@ class Criterion(nn.Module):
         self.terms, self.total = nn.ModuleList(terms), total
 
     def forward(
-        self, output: StudentOutput, targets: Targets, batch: Batch, signal: TeacherSignal | None = None
+        self,
+        output: StudentOutput,
+        targets: Targets,
+        batch: Batch,
+        signal: TeacherSignal | None = None,
+        share: float = 1.0,
     ) -> dict[str, Tensor]:
         """Weighted losses by name, summed over layers; their sum is to be minimised.
 
         With several processes, the losses of all of them add up to those of the whole batch. ``signal`` is what a
-        teacher says of the frames, for terms that follow one.
+        teacher says of the frames, for terms that follow one; ``share`` is how much of the run is done.
         """
-        view = view_of(output, targets, batch, self.total, signal)
+        view = view_of(output, targets, batch, self.total, signal, share)
         return {name: value for term in self.terms for name, value in term(view).items()}
 
 

@@ -46,6 +46,7 @@ class StepView:
         count: () matched objects of a layer, over all processes, at least 1.
         total: sums over processes.
         signal: what a teacher says of the frames; None without one.
+        share: of the run that is done, for what is learnt in stages.
     """
 
     output: StudentOutput
@@ -57,6 +58,7 @@ class StepView:
     count: Tensor
     total: Total = alone
     signal: TeacherSignal | None = None
+    share: float = 1.0
 
 
 class LossTerm(nn.Module, ABC):
@@ -107,10 +109,11 @@ def view_of(
     batch: Batch,
     total: Total = alone,
     signal: TeacherSignal | None = None,
+    share: float = 1.0,
 ) -> StepView:
     """The view of the student's own queries, matched to the objects."""
     matches = [match(layer, targets) for layer in output.layers]
     counted = [judged(layer, targets, found) for layer, found in zip(output.layers, matches, strict=True)]
     number = sum(len(rows) for rows, _ in matches[0])  # the same in all layers
     count = counted_over_all(number, total, targets.boxes.device)
-    return StepView(output, output.layers, matches, counted, targets, batch, count, total, signal)
+    return StepView(output, output.layers, matches, counted, targets, batch, count, total, signal, share)

@@ -31,6 +31,7 @@ class StudentOutput:
         memory: what to remember for the next frame; None for a student without memory.
         resets: (B,) int64 index into ``memory.RESETS``; None for a student without memory.
         denoised: what ``denoising`` was made from; None outside training, and where there was no object.
+        features: the image features (B, V, C, h, w) of each level, finest first.
     """
 
     layers: list[LayerOutput]
@@ -39,6 +40,7 @@ class StudentOutput:
     memory: Memory | None = None
     resets: Tensor | None = None
     denoised: DenoisingQueries | None = None
+    features: list[Tensor] | None = None
 
 
 class Student(nn.Module):
@@ -136,4 +138,5 @@ class Student(nn.Module):
         extra = [] if denoising is None else [layer.part(slice(matched, None)) for layer in layers]
         layers = [layer.part(slice(matched)) for layer in layers]
         after = None if recall is None else remember(recall.memory, layers[-1], batch, config.memory_queries)
-        return StudentOutput(layers, extra, image, after, None if recall is None else recall.resets, denoising)
+        resets = None if recall is None else recall.resets
+        return StudentOutput(layers, extra, image, after, resets, denoising, features)

@@ -199,7 +199,7 @@ class Engine(Generic[Sample]):
         rate = self.schedule.learning_rate * rate_at(self.step, self.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        self.task.begin_step()
+        self.task.begin_step(self.step / self.steps)
         losses, carried = self._losses(sample, self.carried)
         total = torch.stack(list(losses.values())).sum()
         everywhere = self.ranks.total(total.detach())

@@ -19,6 +19,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.denoising_settings import DenoisingSettings
@@ -236,6 +237,7 @@ class Recipe(Checked):
         augmentation: what is varied.
         loss_weights: weights of the losses.
         denoising: how denoising queries are made.
+        distillation: which LiDAR teacher is followed besides the labels, and how.
         min_visible_pixels: objects covering fewer pixels are neither trained on nor evaluated.
         evaluation_range_m: objects farther away are not evaluated.
         validation_frames: at most this many frames in the evaluations along the way; the last one takes all.
@@ -274,6 +276,7 @@ class Recipe(Checked):
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss_weights: LossWeights = field(default_factory=LossWeights)
     denoising: DenoisingSettings = field(default_factory=DenoisingSettings)
+    distillation: Distillation | None = None
     min_visible_pixels: int = 6
     evaluation_range_m: float = 40.0
     validation_frames: int = 90

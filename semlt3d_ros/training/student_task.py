@@ -15,8 +15,10 @@ from semlt3d_ros.checkpoints.adoption import Adoption, adopt
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.distillation.terms import distillation_terms
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.teacher_cache import Taught
 from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.projection import SemanticProjection
@@ -33,6 +35,7 @@ from semlt3d_ros.training.recipe import Recipe, settings_of
 from semlt3d_ros.training.samplers import classes_in, weighted
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
+from semlt3d_ros.training.teaching import Teaching
 from semlt3d_ros.training.validation import evaluated
 
 
@@ -44,11 +47,13 @@ class StudentSample:
         played: which frames they are.
         batch: their images and cameras.
         frames: labels, points and regions; without images.
+        taught: what a teacher says of each; empty without one.
     """
 
     played: Sequence[StreamFrame]
     batch: Batch
     frames: Sequence[Frame]
+    taught: Sequence[Taught | None] = ()
 
 
 def rehearse(recipe: Recipe) -> None:
@@ -111,10 +116,19 @@ class StudentTask(Task[StudentSample]):
         self.criterion = student_criterion(
             config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total
         )
+        self._share = 0.0
         self.model = self.student
         self.modules = {"student": self.student, "denoiser": self.denoiser}
         if projection is not None:
             self.modules["projection"] = projection
+        self.teaching: Teaching | None = None
+        if recipe.distillation is not None:
+            self.teaching = Teaching(
+                recipe.distillation, frames, recipe.class_list, recipe.data_folder, self.ranks.device
+            )
+            taught_by = distillation_terms(recipe.distillation, config, self.teaching.width).to(device)
+            self.criterion.terms.extend(taught_by)
+            self.modules["distillation"] = taught_by
 
     @property
     def _image_modules(self) -> tuple[nn.Module, ...]:
@@ -153,7 +167,8 @@ class StudentTask(Task[StudentSample]):
         config = self.recipe.student
         frames = [self.frames.frame(place.index) for place in played]
         batch = collate(frames, config.image_width, config.image_height)
-        return StudentSample(played, batch, [replace(frame, views=()) for frame in frames])
+        taught = [] if self.teaching is None else [self.teaching.taught(place.index) for place in played]
+        return StudentSample(played, batch, [replace(frame, views=()) for frame in frames], taught)
 
     def start(self, streams: int) -> Memory | None:
         """The memory of streams before their first frame; None of a student without memory."""
@@ -164,8 +179,9 @@ class StudentTask(Task[StudentSample]):
         """The memory that ``tensors()`` gave."""
         return Memory(**{name: values.to(self.ranks.device) for name, values in tensors.items()}) if tensors else None
 
-    def begin_step(self) -> None:
+    def begin_step(self, share: float) -> None:
         """Training mode, but for frozen images and statistics that are kept."""
+        self._share = share
         self.student.train()
         if self.recipe.frozen_images:
             for module in self._image_modules:
@@ -189,14 +205,17 @@ class StudentTask(Task[StudentSample]):
             output = self.student(batch, noised, carried)
         if recipe.frozen_images:
             output.image = None  # nothing of it learns
-        return self.criterion(output, targets, batch), output.memory
+        signal = None if self.teaching is None else self.teaching.signal(sample.taught, sample.batch).to(device)
+        return self.criterion(output, targets, batch, signal, self._share), output.memory
 
     def _targets(self, sample: StudentSample) -> Targets:
         """Ground truth of the frames, with what is seen in their regions where semantics are distilled."""
-        recipe, seen = self.recipe, None
+        recipe, seen, frames = self.recipe, None, sample.frames
+        if self.teaching is not None:
+            frames = [self.teaching.labelled(frame, said) for frame, said in zip(frames, sample.taught, strict=True)]
         if self.semantics is not None and recipe.loss_weights.distillation > 0:
             seen = [self.semantics.seen(place.index, self.frames) for place in sample.played]
-        return collate_targets(sample.frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
+        return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
 
     def evaluate(self, model: nn.Module, limit: int | None = None) -> Report | None:
         """A student's figures on validation frames, whose drives the processes divide among themselves."""

@@ -55,8 +55,8 @@ class Task(ABC, Generic[Sample]):
         """What ``tensors()`` of something remembered gave back."""
 
     @abstractmethod
-    def begin_step(self) -> None:
-        """Put what learns into training mode, and what is frozen not."""
+    def begin_step(self, share: float) -> None:
+        """Put what learns into training mode, and what is frozen not; ``share`` of the run is done."""
 
     @abstractmethod
     def losses(self, sample: Sample, carried: Any | None) -> tuple[dict[str, Tensor], Any | None]:

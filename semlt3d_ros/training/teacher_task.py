@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,6 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame, Labels, PointCloud
-from semlt3d_ros.core.sweeps import Sweep, accumulated
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
@@ -27,13 +25,12 @@ from semlt3d_ros.losses.targets import collate_targets
 from semlt3d_ros.losses.teacher_losses import teacher_losses
 from semlt3d_ros.teacher.teacher import Teacher
 from semlt3d_ros.training.cloud_augmentation import random_change, teacher_points, with_noise
+from semlt3d_ros.training.clouds import CloudFrames
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
 from semlt3d_ros.training.teacher_recipe import TeacherRecipe, teacher_settings
 from semlt3d_ros.training.validation import first_frames, judged
-
-_EMPTY = PointCloud(np.zeros((0, 3), np.float32))
 
 
 @dataclass
@@ -53,29 +50,6 @@ class TeacherSample:
     frames: list[Frame]
     T_new_ego: NDArray[np.float32]
     window: tuple[float, float]
-
-
-class CloudFrames:
-    """Labelled clouds with those before them.
-
-    Args:
-        frames: of the recipe's sources.
-    """
-
-    def __init__(self, frames: Frames) -> None:
-        self.frames = frames
-        self._starts = sorted(drive.start for drive in frames.drives())
-
-    def cloud(self, index: int, sweeps: int) -> tuple[Frame, PointCloud]:
-        """Frame ``index``, and its cloud with those of the ``sweeps - 1`` frames before it in the same drive."""
-        frame = self.frames.frame(index)
-        start = self._starts[bisect.bisect_right(self._starts, index) - 1]
-        past = [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
-        return frame, accumulated(_sweep(frame), past)
-
-
-def _sweep(frame: Frame) -> Sweep:
-    return Sweep(frame.points or _EMPTY, frame.T_world_ego, frame.stamp)
 
 
 class TeacherTask(Task[TeacherSample]):
@@ -152,7 +126,7 @@ class TeacherTask(Task[TeacherSample]):
     def restored(self, tensors: dict[str, Tensor]) -> None:
         """Nothing is remembered."""
 
-    def begin_step(self) -> None:
+    def begin_step(self, share: float) -> None:
         """Training mode."""
         self.teacher.train()
 

@@ -49,8 +49,8 @@ def gradients(recipe_path: Path, folder: Path, ranks: Ranks) -> dict[str, torch.
         task = StudentTask(recipe, frames, semantics=semantics, ranks=ranks)
         begin = task.begin_step
 
-        def begin_without_statistics() -> None:
-            begin()
+        def begin_without_statistics(share: float) -> None:
+            begin(share)
             for module in task.student.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

@@ -137,7 +137,7 @@ def test_without_a_weight_nothing_is_denoised(recipe_path) -> None:
         changed = replace(recipe, loss_weights=replace(recipe.loss_weights, denoising=weight))
         with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
             task = StudentTask(changed, frames)
-            task.begin_step()
+            task.begin_step(0.0)
             losses, _ = task.losses(task.load([StreamFrame(1, True, 0), StreamFrame(2, True, 1)]), None)
         assert ("denoising_boxes" in losses) == (weight > 0)
 

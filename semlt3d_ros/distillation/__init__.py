@@ -1,0 +1,1 @@
+"""What a student learns from teachers, one file per paper."""

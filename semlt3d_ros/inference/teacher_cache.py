@@ -1,0 +1,173 @@
+"""What a teacher says of clouds, kept on disk: looked at once, read by every run that learns from it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core.bev_grid import BevGrid
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.inference.teacher import TeacherDetector, TeacherSight
+
+COARSER = 2
+"""Cells of the teacher's maps per cell of those that are kept, along each axis."""
+_SWEEP_EVERY = 200
+"""Files that are written between two looks at how much there is."""
+_SUFFIX = ".npz"
+
+
+@dataclass
+class Taught:
+    """What is kept of a teacher's sight; all as in ``TeacherSight``, on the coarser grid.
+
+    Attributes:
+        bev: (C, rows, columns) float16 features, the mean of each coarser cell.
+        heat: (n, rows, columns) float16 probabilities, the most in each.
+        cells: (9, rows, columns) float16 boxes, those of the cell with the most.
+        occupied: (rows, columns) bool.
+        boxes: (K, 9) float32 detections, x y z l w h yaw vx vy in the ego frame.
+        scores: (K, n) float16 their confidences.
+    """
+
+    bev: NDArray[np.float16]
+    heat: NDArray[np.float16]
+    cells: NDArray[np.float16]
+    occupied: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float16]
+
+    def detections(self, stamp: int, detector: TeacherDetector) -> Detections:
+        """What the teacher detected."""
+        rows = self.boxes.astype(np.float64)
+        boxes = Boxes3D(rows[:, :3], rows[:, 3:6], rows[:, 6], rows[:, 7:9])
+        groups = tuple(info.group for info in detector.classes.classes)
+        scores = self.scores.astype(np.float32)
+        version = detector.model_version
+        return Detections(stamp, boxes, scores, detector.class_names, model_version=version, class_groups=groups)
+
+
+class TeacherCache:
+    """A teacher that remembers what it has seen.
+
+    Files are named after the teacher and the content of the cloud, so those of another teacher are never read, and two
+    recordings of one drive share them. Several processes may share a folder. A file that cannot be read is made anew.
+
+    Args:
+        folder: where the files lie.
+        detector: the teacher.
+        limit_bytes: when there is more, those that were not read for the longest time go.
+
+    Attributes:
+        counts: how often something was ``read``, ``computed`` or ``damaged``, and how many files were ``evicted``.
+    """
+
+    def __init__(self, folder: Path, detector: TeacherDetector, limit_bytes: float) -> None:
+        self._detector, self._limit = detector, limit_bytes
+        self._folder = folder / hashlib.sha256(detector.model_version.encode()).hexdigest()[:16]
+        self._written = 0
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def grid(self) -> BevGrid:
+        """Where the cells of what is kept are, in the teacher's own frame."""
+        return self._detector.grid.coarser(COARSER)
+
+    def taught(self, cloud: PointCloud) -> Taught:
+        """What the teacher says of a cloud in the ego frame, from disk where it is known."""
+        path = self._path(cloud)
+        known = self._read(path)
+        return self.keep(cloud, self._detector.look(cloud)) if known is None else known
+
+    def keep(self, cloud: PointCloud, sight: TeacherSight) -> Taught:
+        """Write what the teacher has said of a cloud."""
+        self.counts["computed"] += 1
+        result = _coarser(sight, self._detector)
+        file = io.BytesIO()
+        np.savez(file, **vars(result))
+        path = self._path(cloud)
+        with whole(path, durable=False) as draft:
+            draft.write_bytes(file.getvalue())
+        self._written += 1
+        if self._written % _SWEEP_EVERY == 1:
+            self._evict()
+        return result
+
+    def knows(self, cloud: PointCloud) -> bool:
+        """Whether a cloud was seen before."""
+        return self._path(cloud).exists()
+
+    def _read(self, path: Path) -> Taught | None:
+        try:
+            with np.load(path) as archive:
+                result = Taught(**{name: archive[name] for name in Taught.__dataclass_fields__})
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            self.counts["damaged"] += 1
+            return None
+        self.counts["read"] += 1
+        return result
+
+    def _path(self, cloud: PointCloud) -> Path:
+        digest = hashlib.blake2b(digest_size=20)
+        # As exactly as every store of clouds keeps them, so that all of them find the same.
+        digest.update((np.round(cloud.xyz * 50.0) + 0.0).astype(np.int32).tobytes())
+        for values, scale in ((cloud.intensity, 255.0), (cloud.time, 1000.0)):
+            if values is not None:
+                digest.update(np.round(values * scale).astype(np.int16).tobytes())
+        name = digest.hexdigest()
+        return self._folder / name[:2] / f"{name[2:]}{_SUFFIX}"
+
+    def _evict(self) -> None:
+        found = []
+        for path in self._folder.parent.glob(f"*/*/*{_SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # another process was faster
+                continue
+            found.append((status.st_mtime, status.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= self._limit:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+            self.counts["evicted"] += 1
+
+
+def _coarser(sight: TeacherSight, detector: TeacherDetector) -> Taught:
+    bev, heat = _blocks(sight.bev.astype(np.float32)), _blocks(sight.heat)
+    best = _blocks(sight.heat.max(axis=0)[None])[0].argmax(axis=-1)
+    cells = _blocks(sight.cells)
+    chosen = np.take_along_axis(cells, np.broadcast_to(best, cells.shape[:-1])[..., None], axis=-1)[..., 0]
+    # From the centre of the finer cell to that of the coarser one, along the ego axes.
+    shift = np.stack([best % COARSER, best // COARSER], axis=-1) - (COARSER - 1) / 2
+    chosen[:2] += (shift * detector.grid.cell_m @ detector.T_ego_model[:2, :2].T).transpose(2, 0, 1).astype(np.float16)
+    b = sight.detections.boxes
+    return Taught(
+        bev.mean(axis=-1).astype(np.float16),
+        heat.max(axis=-1),
+        chosen,
+        _blocks(sight.occupied[None])[0].any(axis=-1),
+        np.concatenate([b.centers, b.sizes, b.yaw[:, None], b.velocity], axis=1).astype(np.float32),
+        sight.detections.confidences.astype(np.float16),
+    )
+
+
+def _blocks(maps: NDArray) -> NDArray:
+    """(C, rows, columns) as (C, rows / 2, columns / 2, 4)."""
+    channels, rows, columns = maps.shape
+    split = maps.reshape(channels, rows // COARSER, COARSER, columns // COARSER, COARSER)
+    return split.transpose(0, 1, 3, 2, 4).reshape(channels, rows // COARSER, columns // COARSER, -1)

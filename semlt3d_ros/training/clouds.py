@@ -1,0 +1,36 @@
+"""The clouds of training frames."""
+
+from __future__ import annotations
+
+import bisect
+
+import numpy as np
+
+from semlt3d_ros.core.frame import Frame, PointCloud
+from semlt3d_ros.core.sweeps import Sweep, accumulated
+from semlt3d_ros.datasets.opening import Frames
+
+_EMPTY = PointCloud(np.zeros((0, 3), np.float32))
+
+
+class CloudFrames:
+    """Labelled clouds with those before them.
+
+    Args:
+        frames: of the recipe's sources.
+    """
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self._starts = sorted(drive.start for drive in frames.drives())
+
+    def cloud(self, index: int, sweeps: int) -> tuple[Frame, PointCloud]:
+        """Frame ``index``, and its cloud with those of the ``sweeps - 1`` frames before it in the same drive."""
+        frame = self.frames.frame(index)
+        start = self._starts[bisect.bisect_right(self._starts, index) - 1]
+        past = [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
+        return frame, accumulated(_sweep(frame), past)
+
+
+def _sweep(frame: Frame) -> Sweep:
+    return Sweep(frame.points or _EMPTY, frame.T_world_ego, frame.stamp)

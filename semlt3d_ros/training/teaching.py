@@ -1,0 +1,134 @@
+"""What a LiDAR teacher says of training frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from semlt3d_ros.checkpoints.shipped import shipped_teacher
+from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.classes import ABSENT, ClassList
+from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.label_map import columns_for
+from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.distillation.settings import Distillation, PseudoLabels
+from semlt3d_ros.inference.teacher import TeacherDetector
+from semlt3d_ros.inference.teacher_cache import Taught, TeacherCache
+from semlt3d_ros.losses.signal import TeacherSignal
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.training.clouds import CloudFrames
+
+SHIPPED = "shipped"
+"""As ``teacher``, the one that comes with the package."""
+
+
+class Teaching:
+    """A teacher that looks at the clouds of training frames.
+
+    Args:
+        settings: which teacher.
+        frames: the training frames.
+        classes: the student's, which the teacher's are translated to.
+        folder: where the run's data lies.
+        device: where the teacher computes.
+
+    Attributes:
+        width: channels of its features.
+
+    Raises:
+        ConfigurationError: the teacher cannot be used, or knows none of the classes.
+    """
+
+    def __init__(
+        self, settings: Distillation, frames: Frames, classes: ClassList, folder: Path, device: str = "cpu"
+    ) -> None:
+        path = shipped_teacher() if str(settings.teacher) == SHIPPED else settings.teacher
+        self._detector = TeacherDetector.load(path, device)
+        self._clouds, self._classes, self._pseudo = CloudFrames(frames), classes, settings.pseudo_labels
+        self._columns = np.array(columns_for(self._detector.class_names, classes, None), np.int64)
+        self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)
+        self.width = sum(self._detector.config.up_widths)
+
+    @property
+    def model_version(self) -> str:
+        """Identity of the teacher."""
+        return self._detector.model_version
+
+    def prepare(self, progress: Callable[[int, int], None]) -> None:
+        """Look at all training frames that were not looked at before; ``progress`` is told of it."""
+        count = len(self._clouds.frames)
+        for index in range(count):
+            self.taught(index)
+            progress(index + 1, count)
+
+    def taught(self, index: int) -> Taught | None:
+        """What the teacher says of training frame ``index``; None where it has no points."""
+        frame, cloud = self._clouds.cloud(index, self._detector.config.sweeps)
+        return None if frame.points is None or not len(frame.points) else self._cache.taught(cloud)
+
+    def signal(self, said: Sequence[Taught | None], batch: Batch) -> TeacherSignal:
+        """What the teacher said of the frames of a batch as it was recorded, in the student's classes."""
+        grid = self._cache.grid
+        count, shape = len(self._classes), (grid.rows, grid.columns)
+        most = max([1, *(len(each.boxes) for each in said if each is not None)])
+        signal = TeacherSignal(
+            grid,
+            torch.from_numpy(self._detector.T_ego_model.astype(np.float32)),
+            torch.tensor([each is not None for each in said]),
+            torch.zeros(len(said), self.width, *shape, dtype=torch.float16),
+            torch.zeros(len(said), count, *shape, dtype=torch.float16),
+            torch.full((len(said), 9, *shape), torch.nan, dtype=torch.float16),
+            torch.zeros(len(said), *shape, dtype=torch.bool),
+            torch.zeros(len(said), most, 9),
+            torch.zeros(len(said), most, count),
+            batch.intrinsics,
+        )
+        for row, each in enumerate(said):
+            if each is None:
+                continue
+            signal.bev[row] = torch.from_numpy(each.bev)
+            signal.heat[row] = torch.from_numpy(self._translated(each.heat))
+            signal.cells[row] = torch.from_numpy(each.cells)
+            signal.occupied[row] = torch.from_numpy(each.occupied)
+            signal.boxes[row, : len(each.boxes)] = torch.from_numpy(each.boxes)
+            signal.scores[row, : len(each.boxes)] = torch.from_numpy(self._scores(each))
+        return signal
+
+    def labelled(self, frame: Frame, said: Taught | None) -> Frame:
+        """A frame without labels with those that the teacher gives it, where that is asked for."""
+        if self._pseudo is None or frame.labels is not None or said is None:
+            return frame
+        return replace(frame, labels=pseudo_labels(said, self._scores(said), self._classes, self._pseudo))
+
+    def _scores(self, said: Taught) -> np.ndarray:
+        """(K, n) float32 confidences of the boxes in the student's classes."""
+        return self._translated(said.scores.T).T.astype(np.float32)
+
+    def _translated(self, values: np.ndarray) -> np.ndarray:
+        """Values (teacher's classes, ...) for the student's classes, the most of those that become one."""
+        result = np.zeros((len(self._classes), *values.shape[1:]), values.dtype)
+        for own, theirs in zip(self._columns, values, strict=True):
+            if own != ABSENT:
+                np.maximum(result[own], theirs, out=result[own])
+        return result
+
+
+def pseudo_labels(said: Taught, scores: np.ndarray, classes: ClassList, settings: PseudoLabels) -> Labels:
+    """The teacher's boxes as labels: of a class where it is sure, of none, so not judged, where it is in doubt.
+
+    Args:
+        said: the boxes.
+        scores: (K, n) confidences of the classes.
+        classes: what the columns are.
+        settings: what sure and in doubt are.
+    """
+    best = scores.max(axis=1, initial=0.0)
+    kept = best >= settings.doubt
+    rows = said.boxes[kept].astype(np.float64)
+    kinds = np.where(best[kept] >= settings.score, scores[kept].argmax(axis=1), ABSENT)
+    boxes = Boxes3D(rows[:, :3], rows[:, 3:6], rows[:, 6], rows[:, 7:9])
+    return Labels(boxes, kinds, class_names=classes.names)
