@@ -59,8 +59,12 @@ class PointCloud:
 
     def __getitem__(self, index: NDArray | slice) -> PointCloud:
         """The points chosen by a slice, an integer array or a boolean mask."""
-        parts = (self.intensity, self.time, self.classes)
-        return PointCloud(self.xyz[index], *(None if part is None else part[index] for part in parts))
+        return PointCloud(
+            self.xyz[index],
+            None if self.intensity is None else self.intensity[index],
+            None if self.time is None else self.time[index],
+            None if self.classes is None else self.classes[index],
+        )
 
     @staticmethod
     def joined(clouds: Sequence[PointCloud]) -> PointCloud:

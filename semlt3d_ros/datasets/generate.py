@@ -67,7 +67,7 @@ def _write_block(job: _Job) -> None:
     sequences = [seed for seed in range(first, last) for _ in range(recipe.frames)]
     regions: list[FrameRegions] = []
     frames = _rendered(recipe, first, last, regions)
-    write_shard(path, frames, sequences, regions=regions if recipe.regions else None)
+    write_shard(path, frames, sequences, recipe.point_limit, regions if recipe.regions else None)
 
 
 def _rendered(recipe: GenerationRecipe, first: int, last: int, regions: list[FrameRegions]) -> Iterator[Frame]:
@@ -103,6 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs=2, default=default.image_size, metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--top-crop", type=float, default=default.top_crop, help="share of rows left out at the top")
     parser.add_argument("--regions", action="store_true", help="store image regions, for semantic distillation")
+    parser.add_argument(
+        "--lidar", choices=("nominal", "varied"), default=default.lidar, help="another one in every drive"
+    )
+    parser.add_argument("--no-cameras", action="store_true", help="points only")
+    parser.add_argument("--point-limit", type=int, help="points kept of a frame, with intensity, time and class")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     given = parser.parse_args(arguments)
@@ -120,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             image_size=(given.size[0], given.size[1]),
             top_crop=given.top_crop,
             regions=given.regions,
+            lidar=given.lidar,
+            cameras=not given.no_cameras,
+            point_limit=given.point_limit,
         )
         generate_shards(given.out, recipe, given.processes, progress=not given.quiet)
     except Semlt3dError as error:

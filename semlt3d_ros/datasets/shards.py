@@ -1,9 +1,9 @@
 """Training frames on disk: rendered or imported once, read many times through memory maps.
 
-A shard is a folder: ``images.npy`` (N, V, H, W, 3) uint8, ``points.npy`` (P, 3) float16 metres in the ego frame of all
-frames one after the other, and ``frames.npz`` with everything else, labels ragged in the same way; where asked for,
-``regions.npy`` (R, S, S, 3) uint8 holds image regions of the objects, ``regions.npz`` says whose. It is written next
-to its place and renamed, so a shard that is there is whole.
+A shard is a folder: ``images.npy`` (N, V, H, W, 3) uint8, ``points.npy`` (P, 3) in the ego frame of all frames one
+after the other (see ``shard_points``), and ``frames.npz`` with everything else, labels ragged in the same way; where
+asked for, ``regions.npy`` (R, S, S, 3) uint8 holds image regions of the objects, ``regions.npz`` says whose. It is
+written next to its place and renamed, so a shard that is there is whole.
 
 All frames have room for every camera of the rig; which are there, whether a frame has labels at all, what their classes
 are called and where they are complete is kept with them. Shards that say nothing of it have every camera, and complete
@@ -28,9 +28,9 @@ from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.datasets.shard_points import read_points, write_points, write_positions
 
 SHARD_SUFFIX = ".shard"
-_POINT_LIMIT = 12_000
 _LABEL_KEYS = ("centers", "sizes", "yaw", "velocity", "class_ids", "lidar_points", "visible_pixels")
 _WINDOW = 20
 """Numbers of a window: pose and bounds."""
@@ -53,7 +53,7 @@ def write_shard(
     path: Path,
     frames: Iterable[Frame],
     sequences: Sequence[int],
-    point_limit: int = _POINT_LIMIT,
+    point_limit: int | None = None,
     regions: Sequence[FrameRegions] | None = None,
 ) -> None:
     """Write frames of one rig as a shard.
@@ -63,7 +63,8 @@ def write_shard(
         frames: frames of the same cameras, some of which may be missing, and of one image size, without distortion.
             Where a frame has no ego pose or no labels, it comes back without. Consumed one at a time.
         sequences: one number per frame; frames of a drive share it and follow each other.
-        point_limit: points kept per frame; of more, an even subsample is stored.
+        point_limit: points kept per frame, with intensity, time and class, see ``shard_points``; None keeps the
+            positions alone of an even subsample, which is what the student's losses need.
         regions: image regions of each frame's objects, all of one size; read when ``frames`` is consumed.
 
     Raises:
@@ -78,7 +79,7 @@ def write_shard(
             _write_regions(draft, regions, len(sequences))
 
 
-def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], point_limit: int) -> None:
+def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], point_limit: int | None) -> None:
     if not frames or len(sequences) != len(frames):
         raise ConfigurationError(f"a shard needs frames and one sequence number each, not {len(frames)} frames")
     names = _camera_names(frames)
@@ -94,8 +95,8 @@ def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], poin
             images[at], present[at], K[at], poses[at] = view.image, True, view.camera.K, view.T_ego_camera
             stamps[row, 1 + at[1]] = view.stamp
     np.save(folder / "images.npy", images)
-    points = [_subsampled(frame.points, point_limit) for frame in frames]
-    np.save(folder / "points.npy", np.concatenate(points))
+    clouds = [PointCloud(np.zeros((0, 3), np.float32)) if frame.points is None else frame.points for frame in frames]
+    point_ends = write_positions(folder, clouds) if point_limit is None else write_points(folder, clouds, point_limit)
     class_names = tuple(dict.fromkeys(name for frame in frames if frame.labels for name in frame.labels.class_names))
     labels = [_in_terms_of(class_names, frame.labels) for frame in frames]
     unknown = np.full((4, 4), np.nan)
@@ -112,7 +113,7 @@ def _write(folder: Path, frames: list[Frame], sequences: NDArray[np.int64], poin
         K=K,
         T_ego_camera=poses,
         T_world_ego=np.array([unknown if frame.T_world_ego is None else frame.T_world_ego for frame in frames]),
-        point_ends=np.cumsum([len(p) for p in points]),
+        point_ends=point_ends,
         labelled=np.array([frame.labels is not None for frame in frames]),
         class_names=np.array(class_names, dtype=np.str_),
         label_ends=np.cumsum([len(label.boxes) for label in labels]),
@@ -142,6 +143,8 @@ def _camera_names(frames: Sequence[Frame]) -> list[str]:
 
 def _image_shape(frames: Sequence[Frame]) -> tuple[int, ...]:
     views = [view for frame in frames for view in frame.views]
+    if not views:
+        return 1, 1, 3
     if len({view.image.shape for view in views}) != 1 or not all(view.camera.is_pinhole for view in views):
         raise ConfigurationError("the images of a shard must have one size and no distortion")
     return views[0].image.shape
@@ -172,13 +175,6 @@ def _write_regions(folder: Path, regions: Sequence[FrameRegions], frames: int) -
     np.save(folder / "regions.npy", np.concatenate([region.crops for region in regions]))
     ends = np.cumsum([len(region.labels) for region in regions])
     np.savez(folder / "regions.npz", ends=ends, labels=np.concatenate([region.labels for region in regions]))
-
-
-def _subsampled(points: PointCloud | None, limit: int) -> NDArray[np.float16]:
-    if points is None:
-        return np.zeros((0, 3), np.float16)
-    keep = np.linspace(0, len(points) - 1, min(len(points), limit)).astype(np.int64)
-    return points.xyz[keep].astype(np.float16)
 
 
 class _Shard:
@@ -226,7 +222,7 @@ class _Shard:
         )
         missing = tuple(name for name, there in zip(self.names, present, strict=True) if not there)
         first, last = _span(rest["point_ends"], index)
-        points = PointCloud(np.array(self._opened("points.npy")[first:last], np.float32))
+        points = read_points(self._path, first, last, index)
         pose = rest["T_world_ego"][index]
         ego = pose if np.isfinite(pose).all() else None
         return Frame(int(stamps[0]), views, missing, ego, points, self.labels(index), self.region(index))

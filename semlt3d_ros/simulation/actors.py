@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
 from semlt3d_ros.simulation.population import Placement, Placer, class_probabilities
 from semlt3d_ros.simulation.road import Road
 from semlt3d_ros.simulation.shapes import Shape, make_shape
@@ -78,6 +79,7 @@ def make_actors(
     ego: Track,
     reserved: list[Track],
     span: tuple[float, float],
+    wishes: Sequence[tuple[str, Placement]] = (),
 ) -> list[Actor]:
     """Draw and place up to ``count`` actors that overlap neither each other nor anything reserved at any time.
 
@@ -90,6 +92,7 @@ def make_actors(
         ego: the ego vehicle's footprint at these times.
         reserved: footprints of static things at these times.
         span: first and last position of the ego vehicle along the road, metres.
+        wishes: classes and places of actors besides; those whose place is free come first.
     """
     classes = rng.choice(len(CLASS_NAMES), size=count, p=class_probabilities(exponent))
     shapes = [(int(k), make_shape(CLASS_NAMES[k], np.random.default_rng(rng.integers(2**63)))) for k in classes]
@@ -98,14 +101,21 @@ def make_actors(
     placer = Placer(rng, road, *span)
     taken = [ego, *reserved]
     actors: list[Actor] = []
+
+    def placed(class_id: int, shape: Shape, placement: Placement) -> bool:
+        xy, yaw, _ = pose_at(road, placement, times)
+        track = Track(xy, yaw, (float(shape.size[0]) / 2, float(shape.size[1]) / 2))
+        if _leaves_the_street(road, placement, shape, times) or any(overlap(track, t) for t in taken):
+            return False
+        taken.append(track)
+        actors.append(Actor(class_id, shape, placement))
+        return True
+
+    for name, placement in wishes:
+        placed(CLASS_INDEX[name], make_shape(name, np.random.default_rng(rng.integers(2**63))), placement)
     for class_id, shape in shapes:
         for _ in range(_TRIES):
-            placement = placer.propose(CLASS_NAMES[class_id])
-            xy, yaw, _ = pose_at(road, placement, times)
-            track = Track(xy, yaw, (float(shape.size[0]) / 2, float(shape.size[1]) / 2))
-            if not _leaves_the_street(road, placement, shape, times) and not any(overlap(track, t) for t in taken):
-                taken.append(track)
-                actors.append(Actor(class_id, shape, placement))
+            if placed(class_id, shape, placer.propose(CLASS_NAMES[class_id])):
                 break
     return actors
 

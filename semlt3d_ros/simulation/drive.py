@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,28 @@ from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.point_classes import BACKGROUND
 from semlt3d_ros.core.regions import best_regions
+from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE, Actor, Track, make_actors, pose_at
+from semlt3d_ros.simulation.clutter import make_clutter, with_leaves
+from semlt3d_ros.simulation.crowding import crowd
 from semlt3d_ros.simulation.ground import make_palette
 from semlt3d_ros.simulation.lidar import Lidar, LidarConfig
+from semlt3d_ros.simulation.lidar_effects import Motion, motion_of
 from semlt3d_ros.simulation.light import make_daylight
 from semlt3d_ros.simulation.renderer import Renderer, Surroundings
 from semlt3d_ros.simulation.rig import make_rig
 from semlt3d_ros.simulation.road import make_road
 from semlt3d_ros.simulation.scene import Scene, World
-from semlt3d_ros.simulation.scenery import make_scenery
+from semlt3d_ros.simulation.scenery import StaticPart, make_scenery
+from semlt3d_ros.simulation.terrain import Terrain, make_terrain
 
 EPOCH_NS = 1_700_000_000_000_000_000
 """Stamp of the first frame of every drive."""
 _MARGIN = 90.0
+_WHEELS = (2.8, 1.6, 0.0)
+"""Metres between the ego vehicle's wheels along and across, and from ``base_link`` to the rear ones."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,9 @@ class DriveConfig:
         region_size: pixels of the square image regions that ``Drive.regions`` renders of each object.
         label_range_m: objects farther from the ego vehicle are left out of the labels.
         lidar: the LiDAR, or None for none.
+        rough: whether the world is one for LiDARs: with uneven ground, leaves that light passes, clutter that is no
+            object, and objects close to each other.
+        cameras: whether there are images; without, frames take a fraction of the time.
     """
 
     seed: int
@@ -56,6 +67,8 @@ class DriveConfig:
     label_range_m: float = 60.0
     region_size: int = 48
     lidar: LidarConfig | None = field(default_factory=LidarConfig)
+    rough: bool = False
+    cameras: bool = True
 
     def __post_init__(self) -> None:
         shortest, longest = self.interval_range_s
@@ -95,7 +108,15 @@ class Drive:
         lane = int(rng.integers(self._road.lanes))
         self._lane_d = -(lane + 0.5) * self._road.lane_width + float(rng.normal(0, 0.15))
         self._sway = (float(rng.uniform(0, 0.35)), float(rng.uniform(25, 60)), float(rng.uniform(0, 2 * np.pi)))
-        scenery = make_scenery(rng, self._road, self._start - _MARGIN, -self._start + _MARGIN)
+        ends = (self._start - _MARGIN, -self._start + _MARGIN)
+        scenery, wishes = make_scenery(rng, self._road, *ends), []
+        self._terrain: Terrain | None = None
+        if config.rough:
+            chance = np.random.default_rng([config.seed, 3])
+            self._terrain = make_terrain(chance, self._road)
+            scenery = with_leaves(chance, scenery) + make_clutter(chance, self._road, *ends)
+            scenery = [replace(part, z=self._on_ground(part)) for part in scenery]
+            wishes = crowd(chance, self._road, (self._start, -self._start))
         palette, light = make_palette(rng, self._road), make_daylight(rng)
         self.surroundings = Surroundings(self._road, palette, light)
         self.cameras = make_rig(config.image_size, config.top_crop, config.rig_jitter, rng)
@@ -108,14 +129,24 @@ class Drive:
         ]
         span = (self._start, -self._start)
         self.actors: list[Actor] = make_actors(
-            rng, self._road, count, config.class_exponent, times, self._ego_track(times), reserved, span
+            rng, self._road, count, config.class_exponent, times, self._ego_track(times), reserved, span, wishes
         )
-        self._world = World([actor.shape for actor in self.actors], scenery)
-        self._renderer = Renderer(self.cameras, self.surroundings)
+        ground = None if self._terrain is None else self._terrain.mesh(*ends)
+        self._world = World([actor.shape for actor in self.actors], scenery, ground)
+        kinds = [*(part.kind for part in scenery), "other", "other", "ground"]
+        background = [len(CLASS_NAMES) + BACKGROUND.index(kind) for kind in kinds]
+        self._point_classes = np.array([*(actor.class_id for actor in self.actors), *background], np.int16)
+        """What points lie on, by solid; the last three are ``NOWHERE``, ``OWN_VEHICLE`` and the ground."""
+        self._renderer = Renderer(self.cameras, self.surroundings) if config.cameras else None
         self._lidar = Lidar(config.lidar) if config.lidar is not None else None
 
     def __len__(self) -> int:
         return self.config.frames
+
+    @property
+    def T_ego_lidar(self) -> rigid.Matrix:
+        """The LiDAR's frame in the ego frame."""
+        return (self.config.lidar or LidarConfig()).T_ego_lidar
 
     def stamp(self, index: int) -> int:
         """Stamp of a frame in integer nanoseconds."""
@@ -131,7 +162,8 @@ class Drive:
         xy, heading = self._road.to_world(s, d)
         across = 1.0 - self._road.curvature * d
         yaw = float(heading + np.arctan2(slope, across))
-        return rigid.planar(float(xy[0]), float(xy[1]), yaw), float(self._speed * np.hypot(across, slope))
+        pose, speed = rigid.planar(float(xy[0]), float(xy[1]), yaw), float(self._speed * np.hypot(across, slope))
+        return pose if self._terrain is None else self._terrain.stood_on(pose, *_WHEELS), speed
 
     def frame(self, index: int) -> Frame:
         """Frame ``index`` with images, points, ego pose and labels.
@@ -145,17 +177,21 @@ class Drive:
         if not 0 <= index < self.config.frames:
             raise IndexError(f"frame {index} of a drive of {self.config.frames}")
         boxes, T_world_ego, scene, footprints = self._set_up(index)
-        images, seen = self._renderer.render(scene, T_world_ego, footprints)
-        stamp = self.stamp(index)
-        views = tuple(
-            CameraView(camera.name, stamp, image, camera.camera, camera.T_ego_camera)
-            for camera, image in zip(self.cameras, images, strict=True)
-        )
+        stamp, seen = self.stamp(index), None
+        views: tuple[CameraView, ...] = ()
+        if self._renderer is not None:
+            images, seen = self._renderer.render(scene, T_world_ego, footprints)
+            views = tuple(
+                CameraView(camera.name, stamp, image, camera.camera, camera.T_ego_camera)
+                for camera, image in zip(self.cameras, images, strict=True)
+            )
         points, touched = None, np.zeros(0, np.int32)
         if self._lidar is not None:
             rng = np.random.default_rng([self.config.seed, 1, index])
             palette = self.surroundings.palette
-            points, touched = self._lidar.scan(scene, T_world_ego, self._road, palette, rng)
+            motion = self._motion(boxes.velocity, float(self.times_s[index]))
+            points, touched = self._lidar.scan(scene, T_world_ego, self._road, palette, rng, motion)
+            points.classes = self._point_classes[touched]
         labels = self._labels(boxes.moved(rigid.inverse(T_world_ego)), seen, touched)
         return Frame(stamp, views, (), T_world_ego, points, labels)
 
@@ -169,9 +205,14 @@ class Drive:
             labels: the frame's.
             min_visible_pixels: objects of which the frame's images show fewer pixels have no region.
 
+        Raises:
+            ConfigurationError: the drive has no cameras.
+
         Returns:
             Regions (R, S, S, 3) and the number (R,) of the label each belongs to.
         """
+        if self._renderer is None:
+            raise ConfigurationError("a drive without cameras has no image regions; leave out either of the two")
         chosen = np.flatnonzero(labels.visible_pixels >= min_visible_pixels)
         cameras = [(camera.camera, camera.T_ego_camera) for camera in self.cameras]
         found = [
@@ -192,6 +233,18 @@ class Drive:
         scene = self._world.posed(poses, T_world_ego[:2, 3])
         return boxes, T_world_ego, scene, boxes.corners()[:, :4, :2].astype(np.float32)
 
+    def _motion(self, velocity: NDArray[np.float64], time_s: float) -> Motion:
+        step = 0.01
+        return motion_of(velocity, self.ego_pose(time_s)[0], self.ego_pose(time_s + step)[0], step)
+
+    def _on_ground(self, part: StaticPart) -> float:
+        """Height for a part that stands where the ground is: long ones stand as deep as their lowest corner asks."""
+        assert self._terrain is not None
+        c, s = np.cos(part.yaw), np.sin(part.yaw)
+        floor = part.vertices[part.vertices[:, 2] <= part.vertices[:, 2].min() + 0.3].astype(np.float64)
+        x, y = part.x + c * floor[:, 0] - s * floor[:, 1], part.y + s * floor[:, 0] + c * floor[:, 1]
+        return float(self._terrain.height(x, y).min())
+
     def _ego_track(self, times: NDArray[np.float64]) -> Track:
         poses = [self.ego_pose(float(t))[0] for t in times]
         middle = np.array([rigid.apply(pose, (EGO_CENTER_X, 0.0, 0.0))[:2] for pose in poses])
@@ -204,13 +257,19 @@ class Drive:
             return Boxes3D.empty()
         states = [pose_at(self._road, actor.placement, time_s) for actor in self.actors]
         sizes = np.array([actor.shape.size for actor in self.actors], np.float64)
-        centers = np.column_stack([np.array([xy for xy, _, _ in states]), sizes[:, 2] / 2])
+        xy = np.array([xy for xy, _, _ in states])
         yaw = rigid.wrap_angle(np.array([float(yaw) for _, yaw, _ in states]))
+        centers = np.column_stack([xy, sizes[:, 2] / 2])
+        if self._terrain is not None:
+            corners = Boxes3D(centers, sizes, yaw, np.zeros((len(xy), 2))).corners()[:, :4]
+            centers[:, 2] += self._terrain.height(corners[..., 0], corners[..., 1]).mean(axis=1)
         return Boxes3D(centers, sizes, yaw, np.array([velocity for _, _, velocity in states]))
 
-    def _labels(self, boxes: Boxes3D, seen: NDArray[np.int32], touched: NDArray[np.int32]) -> Labels:
+    def _labels(self, boxes: Boxes3D, seen: NDArray[np.int32] | None, touched: NDArray[np.int32]) -> Labels:
         count = len(self.actors)
-        pixels = np.bincount(seen[(seen >= 0) & (seen < count)], minlength=count)
+        pixels = np.full(count, -1)
+        if seen is not None:
+            pixels = np.bincount(seen[(seen >= 0) & (seen < count)], minlength=count)
         returns = np.bincount(touched[(touched >= 0) & (touched < count)], minlength=count)
         labels = Labels(
             boxes,

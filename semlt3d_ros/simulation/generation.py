@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+import numpy as np
 
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.simulation.drive import DriveConfig
+from semlt3d_ros.simulation.lidar import LidarConfig
+from semlt3d_ros.simulation.lidar_models import varied_lidar
 
 
 def _can_be_simulated(recipe: GenerationRecipe) -> Iterator[str]:
@@ -27,6 +31,11 @@ class GenerationRecipe(Checked):
         frames, interval_s: frames per drive and seconds between them; of two, the shortest and longest time.
         drives_per_shard: drives written into one shard.
         regions: whether to store the image regions of the objects too, for semantic distillation.
+        lidar: ``nominal`` scans even streets with nuScenes' LiDAR, ``varied`` ``rough`` ones (see ``DriveConfig``) with
+            another LiDAR in every drive.
+        cameras: whether there are images; without, there are only points to learn from, and far sooner.
+        point_limit: points kept of a frame, with intensity, time and class; None keeps positions alone, of a few, as
+            the student needs them.
         image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
     """
 
@@ -35,6 +44,8 @@ class GenerationRecipe(Checked):
         *positive("drives", "frames", "drives_per_shard"),
         *not_negative("first_seed", "class_exponent", "rig_jitter"),
         rule(lambda r: 0 <= r.objects[0] <= r.objects[1], "objects must be the least and the most, not {0.objects}"),
+        rule(lambda r: r.point_limit is None or r.point_limit > 0, "point_limit must be positive, not {0.point_limit}"),
+        rule(lambda r: r.cameras or not r.regions, "regions of images need cameras: true"),
         _can_be_simulated,
     )
 
@@ -49,6 +60,9 @@ class GenerationRecipe(Checked):
     class_exponent: float = 0.35
     rig_jitter: float = 0.5
     regions: bool = False
+    lidar: Literal["nominal", "varied"] = "nominal"
+    cameras: bool = True
+    point_limit: int | None = None
 
     @property
     def cropped_size(self) -> tuple[int, int]:
@@ -72,6 +86,7 @@ class GenerationRecipe(Checked):
 
     def drive(self, seed: int) -> DriveConfig:
         """The configuration of one drive."""
+        varied = self.lidar == "varied"
         return DriveConfig(
             seed,
             frames=self.frames,
@@ -81,4 +96,7 @@ class GenerationRecipe(Checked):
             objects=self.objects,
             class_exponent=self.class_exponent,
             rig_jitter=self.rig_jitter,
+            lidar=varied_lidar(np.random.default_rng([seed, 4])) if varied else LidarConfig(),
+            rough=varied,
+            cameras=self.cameras,
         )

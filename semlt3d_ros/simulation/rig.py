@@ -23,8 +23,8 @@ CAMERAS: tuple[tuple[str, tuple[float, float, float], float, float], ...] = (
 )
 """Name, position in base_link in metres, heading in degrees, horizontal field of view in degrees."""
 
-T_EGO_LIDAR = rigid.transform((0.94, 0.0, 1.84))
-"""LiDAR frame (axes as base_link) in the ego frame."""
+LIDAR_POSITION = (0.94, 0.0, 1.84)
+"""LiDAR's place in base_link in metres; its axes are as base_link's."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ def make_rig(
         fov = np.radians(field_of_view + jitter * chance.uniform(-3, 3))
         focal = width / 2 / np.tan(fov / 2)
         K = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
-        turn = _rotation(yaw, pitch, roll) @ _OPTICAL
+        turn = rotation(yaw, pitch, roll) @ _OPTICAL
         camera = CameraModel(width, height, K).cropped(0, cut, width, height - cut)
         rig.append(SimulatedCamera(name, camera, rigid.transform(np.asarray(position) + shift, turn)))
     return tuple(rig)
 
 
-def _rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """Rotation matrix (3, 3) about x, then y, then z, radians."""
     c, s = np.cos((yaw, pitch, roll)), np.sin((yaw, pitch, roll))
     about_z = np.array([[c[0], -s[0], 0], [s[0], c[0], 0], [0, 0, 1]])
     about_y = np.array([[c[1], 0, s[1]], [0, 1, 0], [-s[1], 0, c[1]]])

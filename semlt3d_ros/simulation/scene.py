@@ -18,6 +18,10 @@ FAR = 400.0
 """Metres beyond which nothing but ground and sky is seen."""
 
 
+Mesh = tuple[NDArray[np.float32], NDArray[np.int32]]
+"""Vertices (V, 3) and faces (F, 3)."""
+
+
 @dataclass
 class FaceTable:
     """What F triangles look like, and where the solids they belong to stand.
@@ -58,28 +62,34 @@ def linear_from_srgb(colors: NDArray[np.uint8]) -> NDArray[np.float32]:
 class World:
     """Geometry of a drive whose actors can be posed anew for every frame."""
 
-    def __init__(self, shapes: Sequence[Shape], scenery: Sequence[StaticPart]) -> None:
+    def __init__(self, shapes: Sequence[Shape], scenery: Sequence[StaticPart], terrain: Mesh | None = None) -> None:
+        """``terrain`` is the ground in the world frame, in the middle of a plane below it; None for the plane alone."""
         solids: list[Shape | StaticPart] = [*shapes, *scenery]
         counts = np.array([len(s.faces) for s in solids], np.int64)
         self._vertices = [np.asarray(s.vertices, np.float32) for s in solids]
         starts = np.cumsum([0] + [len(v) for v in self._vertices])
         faces = [np.asarray(s.faces, np.int32) + np.int32(start) for s, start in zip(solids, starts, strict=False)]
-        ground = np.array([[0, 1, 2], [0, 2, 3]], np.int32) + np.int32(starts[-1])
+        plane = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+        self._terrain, relief = (np.zeros((0, 3), np.float32), plane[:0]) if terrain is None else terrain
+        self._level = 0.0 if terrain is None else float(self._terrain[:, 2].min()) - 0.5
+        ground = np.concatenate([plane, relief + np.int32(4)]).astype(np.int32) + np.int32(starts[-1])
         self._faces = np.concatenate([*faces, ground]).astype(np.int32)
         self._owner = np.repeat(np.arange(len(solids)), [len(v) for v in self._vertices])
         self._local = np.concatenate([*self._vertices, np.zeros((0, 3), np.float32)])
         self.actor_count = len(shapes)
-        self._static_pose = np.array([[p.x, p.y, 0.0, p.yaw] for p in scenery], np.float32).reshape(-1, 4)
+        self._static_pose = np.array([[p.x, p.y, p.z, p.yaw] for p in scenery], np.float32).reshape(-1, 4)
         texture = [np.asarray(s.texture, np.uint8) for s in shapes]
         texture += [np.full(len(p.faces), p.texture, np.uint8) for p in scenery]
         reflectivity = [np.asarray(s.reflectivity, np.float32) for s in shapes]
         reflectivity += [np.full(len(p.faces), p.reflectivity, np.float32) for p in scenery]
-        two = np.zeros(2)
+        below = np.zeros(len(ground))
         self.table = FaceTable(
-            albedo=linear_from_srgb(np.concatenate([*(s.colors for s in solids), np.zeros((2, 3), np.uint8)])),
-            texture=np.concatenate([*texture, two]).astype(np.uint8),
-            reflectivity=np.concatenate([*reflectivity, two]).astype(np.float32),
-            solid=np.concatenate([np.repeat(np.arange(len(solids)), counts), two - 1]).astype(np.int32),
+            albedo=linear_from_srgb(
+                np.concatenate([*(s.colors for s in solids), np.zeros((len(ground), 3), np.uint8)])
+            ),
+            texture=np.concatenate([*texture, below]).astype(np.uint8),
+            reflectivity=np.concatenate([*reflectivity, below]).astype(np.float32),
+            solid=np.concatenate([np.repeat(np.arange(len(solids)), counts), below - 1]).astype(np.int32),
             windows=np.concatenate(
                 [np.zeros((len(shapes), 6)), np.array([p.windows for p in scenery]).reshape(-1, 6)]
             ).astype(np.float32),
@@ -93,8 +103,8 @@ class World:
         x, y, z = self._local[:, 0], self._local[:, 1], self._local[:, 2]
         moved = np.stack([c * x - s * y + pose[:, 0], s * x + c * y + pose[:, 1], z + pose[:, 2]], axis=-1)
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _GROUND_REACH + around
-        ground = np.concatenate([corners, np.zeros((4, 1))], axis=1)
-        return Scene(np.concatenate([moved, ground]).astype(np.float32), self._faces, self.table, poses)
+        plane = np.concatenate([corners, np.full((4, 1), self._level)], axis=1)
+        return Scene(np.concatenate([moved, plane, self._terrain]).astype(np.float32), self._faces, self.table, poses)
 
 
 class Scene:

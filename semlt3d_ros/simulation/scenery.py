@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.simulation.road import Road, Verge
 
-_BOX_VERTICES = np.array([[x, y, z] for z in (0, 1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], np.float32)
-_BOX_FACES = np.array(
+BOX_VERTICES = np.array([[x, y, z] for z in (0, 1) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))], np.float32)
+BOX_FACES = np.array(
     [[0, 1, 5], [0, 5, 4], [1, 2, 6], [1, 6, 5], [2, 3, 7], [2, 7, 6], [3, 0, 4], [3, 4, 7], [4, 5, 6], [4, 6, 7]],
     np.int32,
 )
@@ -36,6 +36,8 @@ class StaticPart:
         windows: width and height of a window bay and the share glass takes of each (3,), and the glass colour
             (3,) linear; used by facades.
         radius: metres around (x, y) on the ground that nothing else may enter; 0 for houses.
+        kind: which ``point_classes.BACKGROUND`` it is.
+        z: metres that it stands above the plane.
     """
 
     vertices: NDArray[np.float32]
@@ -48,13 +50,16 @@ class StaticPart:
     yaw: float
     windows: NDArray[np.float32]
     radius: float = 0.0
+    kind: str = "other"
+    z: float = 0.0
 
 
 _WALLS = np.array([(190, 175, 160), (150, 90, 70), (205, 200, 190), (120, 125, 130), (175, 150, 110)], np.float64)
 _NO_WINDOWS = np.zeros(6, np.float32)
 
 
-def _prism(sides: int, radius_low: float, radius_high: float, low: float, high: float) -> tuple[NDArray, NDArray]:
+def prism(sides: int, radius_low: float, radius_high: float, low: float, high: float) -> tuple[NDArray, NDArray]:
+    """Vertices and faces of a round post between two heights, without a floor."""
     angle = np.arange(sides) * 2 * np.pi / sides
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     bottom = np.concatenate([ring * radius_low, np.full((sides, 1), low)], axis=1)
@@ -89,7 +94,7 @@ def _blob(rng: np.random.Generator, radius: float, height: float) -> tuple[NDArr
     return ball.reshape(-1, 3).astype(np.float32), faces.astype(np.int32)
 
 
-def _part(
+def make_part(
     mesh: tuple[NDArray, NDArray],
     color: NDArray,
     pose: tuple[float, float, float],
@@ -97,10 +102,12 @@ def _part(
     reflectivity: float = 0.3,
     windows: NDArray[np.float32] = _NO_WINDOWS,
     radius: float = 0.0,
+    kind: str = "other",
 ) -> StaticPart:
+    """A part of one colour, of vertices and faces."""
     vertices, faces = mesh
     colors = np.broadcast_to(np.clip(color, 0, 255).astype(np.uint8), (len(faces), 3))
-    return StaticPart(vertices, faces, colors, texture, reflectivity, *pose, windows, radius)
+    return StaticPart(vertices, faces, colors, texture, reflectivity, *pose, windows, radius, kind)
 
 
 def _house(rng: np.random.Generator, pose: tuple[float, float, float], length: float, depth: float) -> StaticPart:
@@ -111,8 +118,8 @@ def _house(rng: np.random.Generator, pose: tuple[float, float, float], length: f
     glass = rng.uniform(0.01, 0.12) * np.array([0.8, 0.95, 1.15])
     bay = np.array([rng.uniform(1.6, 4.0), rng.uniform(2.7, 3.6), rng.uniform(0.25, 0.75)])
     windows = np.concatenate([bay, glass]).astype(np.float32)
-    box = (_BOX_VERTICES * np.array([length / 2, depth / 2, height], np.float32), _BOX_FACES)
-    return _part(box, base + rng.uniform(-25, 25, 3), pose, SceneryTexture.FACADE, 0.35, windows)
+    box = (BOX_VERTICES * np.array([length / 2, depth / 2, height], np.float32), BOX_FACES)
+    return make_part(box, base + rng.uniform(-25, 25, 3), pose, SceneryTexture.FACADE, 0.35, windows, kind="building")
 
 
 def _tree(rng: np.random.Generator, x: float, y: float) -> list[StaticPart]:
@@ -127,19 +134,27 @@ def _tree(rng: np.random.Generator, x: float, y: float) -> list[StaticPart]:
     radius = float(rng.uniform(0.1, 0.22))
     pose = (x, y, float(rng.uniform(0, 6)))
     return [
-        _part(_prism(6, radius, radius * 0.8, 0, trunk + 0.5), brown, pose, SceneryTexture.ROUGH, 0.3, radius=0.4),
-        _part((ball, faces), green, pose, SceneryTexture.FOLIAGE, 0.45),
+        make_part(
+            prism(6, radius, radius * 0.8, 0, trunk + 0.5),
+            brown,
+            pose,
+            SceneryTexture.ROUGH,
+            0.3,
+            radius=0.4,
+            kind="vegetation",
+        ),
+        make_part((ball, faces), green, pose, SceneryTexture.FOLIAGE, 0.45, kind="vegetation"),
     ]
 
 
 def _lamp(rng: np.random.Generator, x: float, y: float) -> list[StaticPart]:
     grey = np.full(3, rng.uniform(60, 150))
     height = float(rng.uniform(5, 9))
-    parts = [_part(_prism(6, 0.1, 0.06, 0, height), grey, (x, y, 0.0), 0, 0.5, radius=0.3)]
+    parts = [make_part(prism(6, 0.1, 0.06, 0, height), grey, (x, y, 0.0), 0, 0.5, radius=0.3)]
     if rng.random() < 0.4:  # a sign on the pole
-        plate = _BOX_VERTICES * np.array([0.03, 0.3, 0.6], np.float32) + np.array([0.12, 0, 2.2], np.float32)
+        plate = BOX_VERTICES * np.array([0.03, 0.3, 0.6], np.float32) + np.array([0.12, 0, 2.2], np.float32)
         color = np.array([(200, 30, 30), (30, 60, 170), (230, 230, 230), (240, 200, 40)])[rng.integers(4)]
-        parts.append(_part((plate, _BOX_FACES), color, (x, y, float(rng.uniform(0, 6.28))), 0, 0.9))
+        parts.append(make_part((plate, BOX_FACES), color, (x, y, float(rng.uniform(0, 6.28))), 0, 0.9))
     return parts
 
 
@@ -150,7 +165,7 @@ def make_scenery(rng: np.random.Generator, road: Road, start: float, stop: float
         parts += _houses(rng, road, side, verge, start, stop)
         spacing = float(rng.uniform(8, 22))
         for s in np.arange(start, stop, spacing):
-            if _in_crossing(road, s, 1.0) or rng.random() < 0.25:
+            if in_crossing(road, s, 1.0) or rng.random() < 0.25:
                 continue
             inner = road.half_width + min(0.7, road.sidewalk_width / 3)
             d = side * (inner if rng.random() < 0.6 else road.half_width + road.sidewalk_width + 0.8)
@@ -170,7 +185,7 @@ def _houses(
         gap = float(rng.choice((0.0, rng.uniform(1, 5), rng.uniform(5, 20)), p=(0.4, 0.35, 0.25)))
         middle = s + length / 2
         s += length + gap
-        if _in_crossing(road, middle, length / 2 + 1.0):
+        if in_crossing(road, middle, length / 2 + 1.0):
             continue
         # Chords of a bend would cut into the sidewalk without this.
         bulge = abs(road.curvature) * (length / 2) ** 2
@@ -179,7 +194,8 @@ def _houses(
     return parts
 
 
-def _in_crossing(road: Road, s: float, margin: float) -> bool:
+def in_crossing(road: Road, s: float, margin: float) -> bool:
+    """Whether something ``margin`` metres around s would stand in the crossing street or on its pavements."""
     if road.crossing_s is None:
         return False
     return abs(s - road.crossing_s) < road.crossing_half_width + road.sidewalk_width + margin

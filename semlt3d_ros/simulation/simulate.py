@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.core import rigid
-from semlt3d_ros.core.frame import Frame, PointCloud
+from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_geometry import StampedTransform
 from semlt3d_ros.messages.encode_detections import encode_labels, encode_labels_detection3d
@@ -22,7 +23,6 @@ from semlt3d_ros.messages.encode_sensors import (
     encode_transforms,
 )
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
-from semlt3d_ros.simulation.rig import T_EGO_LIDAR
 
 _JPEG_QUALITY = 92
 
@@ -56,7 +56,9 @@ def simulate(out: Path, config: DriveConfig, progress: bool = True, overwrite: b
 
 def _write_mounting(sink: BagSink, drive: Drive) -> None:
     stamp = drive.stamp(0)
-    mounts = [(camera.name, camera.T_ego_camera) for camera in drive.cameras] + [(topics.LIDAR_FRAME, T_EGO_LIDAR)]
+    mounts = [(camera.name, camera.T_ego_camera) for camera in drive.cameras] + [
+        (topics.LIDAR_FRAME, drive.T_ego_lidar)
+    ]
     transforms = [StampedTransform(topics.BASE_FRAME, child, stamp, matrix) for child, matrix in mounts]
     _write(sink, topics.TF_STATIC, encode_transforms(transforms), stamp)
 
@@ -71,8 +73,8 @@ def _write_frame(sink: BagSink, drive: Drive, index: int) -> None:
         _write(sink, topics.camera_info_topic(view.name), info, view.stamp)
         _write(sink, topics.camera_image_topic(view.name), image, view.stamp)
     if frame.points is not None:
-        xyz = rigid.apply(rigid.inverse(T_EGO_LIDAR), frame.points.xyz).astype(np.float32)
-        points = PointCloud(xyz, frame.points.intensity, frame.points.time)
+        xyz = rigid.apply(rigid.inverse(drive.T_ego_lidar), frame.points.xyz).astype(np.float32)
+        points = replace(frame.points, xyz=xyz)
         _write(sink, topics.POINTS, encode_point_cloud(points, stamp, topics.LIDAR_FRAME), stamp)
     if frame.labels is not None:
         _write(sink, topics.TRUTH_LONG_TAIL, encode_labels(frame.labels, stamp, topics.BASE_FRAME), stamp)

@@ -79,11 +79,12 @@ def test_what_a_dataset_returns_may_be_changed(tmp_path):
 
 
 def test_points_beyond_the_limit_are_thinned_evenly(tmp_path):
-    frame = _frame(np.random.default_rng(2), points=1000)
-    frame.points.xyz[:, 0] = np.arange(1000) / 100
-    write_shard(tmp_path / "a.shard", [frame], [0], point_limit=100)
-    kept = ShardDataset([tmp_path])[0].points.xyz[:, 0]
-    assert len(kept) == 100 and np.diff(kept).max() < 0.13
+    frame = _frame(np.random.default_rng(2), points=60_000)
+    frame.points.xyz[:, 0] = np.arange(60_000) / 6000
+    write_shard(tmp_path / "a.shard", [frame], [0])
+    kept = ShardDataset([tmp_path])[0].points
+    assert len(kept) == 12_000 and np.diff(kept.xyz[:, 0]).max() < 0.01
+    assert kept.intensity is None and kept.time is None and kept.classes is None
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):

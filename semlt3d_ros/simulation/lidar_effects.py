@@ -1,0 +1,167 @@
+"""What makes the clouds of real LiDARs differ: losses, noise, light, motion and the vehicle that carries them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semlt3d_ros.core import rigid
+from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE
+
+OWN_VEHICLE = -2
+NOWHERE = -3
+"""Numbers of the own vehicle, and of dust and stray light, where points say which solid they lie on."""
+
+
+@dataclass(frozen=True)
+class LidarEffects:
+    """How a LiDAR and its driver differ from the ideal one.
+
+    Attributes:
+        noise_growth: share of the range that is added to the standard deviation of the measured range.
+        range_step_m: measured ranges are multiples of this; 0 for any.
+        roughness_m: how far blades and pebbles make the ground's returns come from above it.
+        dead_beams: (B,) numbers of the beams that measure nothing.
+        blind_deg: azimuths in the ego frame, from and to, in which nothing is measured.
+        floor: returned power below which returns are lost, as a multiple of the nominal one.
+        dull: (S,) factor of the reflectivity of every S-th solid, dark paint.
+        gain, gamma, falloff: intensity is ``(gain * reflected / (range / 25 m)^falloff)^gamma``.
+        intensity: False where the sensor or driver gives none.
+        smear: whether objects move on during the turn.
+        compensated: whether the driver corrects points for the ego motion during the turn.
+        stamp_at: share of the turn that is over at the frame's stamp.
+        own: returns of the own vehicle are there, were taken out by the driver, or there are none, nor shadows.
+        ghosts: share of returns from rain, dust and stray light, somewhere between sensor and surface.
+        mixed: share of the returns beside an edge that lie between the two surfaces.
+    """
+
+    noise_growth: float = 0.0
+    range_step_m: float = 0.0
+    roughness_m: float = 0.0
+    dead_beams: tuple[int, ...] = ()
+    blind_deg: tuple[tuple[float, float], ...] = ()
+    floor: float = 1.0
+    dull: tuple[float, ...] = (1.0,)
+    gain: float = 1.0
+    gamma: float = 1.0
+    falloff: float = 0.0
+    intensity: bool = True
+    smear: bool = False
+    compensated: bool = True
+    stamp_at: float = 1.0
+    own: Literal["absent", "seen", "removed"] = "absent"
+    ghosts: float = 0.0
+    mixed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What moves during a turn: actors (A, 2) m/s in the ego frame's axes, the ego vehicle m/s ahead, rad/s."""
+
+    actors: NDArray[np.float64]
+    speed: float
+    turn: float
+
+
+def own_vehicle(origin: NDArray[np.float64], rays: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance (N,) to the own vehicle's body and cabin along unit rays (N, 3) of the ego frame; infinite past them."""
+    half, top = EGO_SIZE[1] / 2, min(1.45, float(origin[2]) - 0.25)
+    front, back = EGO_CENTER_X + EGO_SIZE[0] / 2, EGO_CENTER_X - EGO_SIZE[0] / 2
+    boxes = (
+        ((back, -half, 0.35), (front, half, min(0.95, top))),
+        ((back + 0.4, -0.6, 0.5), (front - 1.6, 0.6, top)),
+    )
+    found = np.full(len(rays), np.inf, np.float32)
+    down = np.flatnonzero(rays[:, 2] < 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1.0 / rays[down]
+        for low, high in boxes:
+            near, far = (np.array(low) - origin) * inverse, (np.array(high) - origin) * inverse
+            enter = np.fmin(near, far).max(axis=1)
+            leave = np.fmax(near, far).min(axis=1)
+            hit = (enter <= leave) & (enter > 0)
+            found[down[hit]] = np.minimum(found[down[hit]], enter[hit])
+    return found
+
+
+def blind(effects: LidarEffects, rays: NDArray[np.float32], beams: int) -> NDArray[np.bool_]:
+    """Which rays (N,) in the ego frame measure nothing; the beams of a firing follow each other."""
+    lost = np.zeros(len(rays), bool)
+    if effects.dead_beams:
+        lost.reshape(-1, beams)[:, list(effects.dead_beams)] = True
+    azimuth = np.degrees(np.arctan2(rays[:, 1], rays[:, 0])) if effects.blind_deg else np.zeros(0)
+    for start, stop in effects.blind_deg:
+        lost |= (azimuth - start) % 360.0 < stop - start
+    return lost
+
+
+def intensity_of(
+    effects: LidarEffects, reflected: NDArray[np.float32], distance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Measured intensity (N,) in [0, 1] of reflected light (N,) over a range (N,) metres."""
+    light = effects.gain * reflected * (25.0 / np.maximum(distance, 2.0)) ** effects.falloff
+    return np.asarray(np.clip(light, 0.0, 1.0) ** effects.gamma, np.float32)
+
+
+def ghosted(
+    effects: LidarEffects, distance: NDArray[np.float64], beams: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Ranges (N,) of which some are those of ghosts or lie between two surfaces, and which (N,) are of nothing.
+
+    ``beams`` (N,) tells the beam of each return; those of a beam follow each other in order of the azimuth.
+    """
+    distance, nothing = distance.copy(), np.zeros(len(distance), bool)
+    if effects.mixed:
+        order = np.argsort(beams, kind="stable")
+        step = np.diff(distance[order], append=distance[order[-1:]])
+        edge = np.flatnonzero((step > 0.4) & (step < 6.0))
+        moved = rng.random(len(edge)) < effects.mixed
+        distance[order[edge[moved]]] += rng.random(moved.sum()) * step[edge[moved]]
+        nothing[order[edge[moved]]] = True
+    if effects.ghosts:
+        chosen = np.flatnonzero(rng.random(len(distance)) < effects.ghosts)
+        distance[chosen] *= rng.random(len(chosen)) ** 0.5
+        nothing[chosen] = True
+    return distance, nothing
+
+
+def moved_on(
+    effects: LidarEffects, cloud: PointCloud, solid: NDArray[np.int32], motion: Motion, period_s: float
+) -> PointCloud:
+    """The cloud as a turn of the LiDAR takes it, during which objects move, and possibly the vehicle unheeded.
+
+    Args:
+        effects: what happens.
+        cloud: N points as they are at the frame's stamp, with times to it of a turn that ends there.
+        solid: (N,) what each lies on.
+        motion: what moves.
+        period_s: time of one turn.
+    """
+    assert cloud.time is not None
+    time = cloud.time + np.float32((1.0 - effects.stamp_at) * period_s)
+    xyz = cloud.xyz.astype(np.float64)
+    if effects.smear:
+        actor = np.flatnonzero((solid >= 0) & (solid < len(motion.actors)))
+        xyz[actor, :2] += motion.actors[solid[actor]] * time[actor, None]
+    if not effects.compensated:
+        # At its time the vehicle was elsewhere, and took what it measured there for here.
+        angle = -motion.turn * time
+        c, s = np.cos(angle), np.sin(angle)
+        x, y = xyz[:, 0] - motion.speed * time, xyz[:, 1].copy()
+        own = solid == OWN_VEHICLE
+        xyz[:, 0] = np.where(own, xyz[:, 0], c * x - s * y)
+        xyz[:, 1] = np.where(own, y, s * x + c * y)
+    return PointCloud(xyz.astype(np.float32), cloud.intensity, time.astype(np.float32), cloud.classes)
+
+
+def motion_of(
+    velocity: NDArray[np.float64], T_world_ego: rigid.Matrix, T_world_later: rigid.Matrix, step_s: float
+) -> Motion:
+    """The motion of actors with velocities (A, 2) in the world, and of a vehicle with two poses ``step_s`` apart."""
+    T = rigid.inverse(T_world_ego) @ T_world_later
+    in_ego = np.concatenate([velocity, np.zeros((len(velocity), 1))], axis=1) @ T_world_ego[:3, :3]
+    return Motion(in_ego[:, :2], float(T[0, 3]) / step_s, rigid.yaw_from_rotation(T) / step_s)
