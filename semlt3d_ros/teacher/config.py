@@ -106,8 +106,8 @@ class TeacherConfig(Checked):
     up_widths: tuple[int, ...] = (32, 32, 32)
     trunk_epsilon: float = 1e-3
     head_epsilon: float = 1e-5
-    shared_width: int = 48
-    head_width: int = 24
+    shared_width: int = 32
+    head_width: int = 16
     head_bias: bool = False
     heading: Literal["sin_cos", "cos_sin"] = "sin_cos"
     size_order: Literal["lwh", "wlh"] = "lwh"

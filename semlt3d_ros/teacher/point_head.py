@@ -19,7 +19,7 @@ class PointHead(nn.Module):
 
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
-        self.width = 64
+        self.width = 48
         inputs = config.pillar_layers[-1] + sum(config.up_widths) + 2
         self.mix = nn.Sequential(nn.Linear(inputs, self.width), nn.BatchNorm1d(self.width), nn.ReLU(inplace=True))
         self.classify = nn.Linear(self.width, len(config.point_classes))

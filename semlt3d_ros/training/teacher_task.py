@@ -180,12 +180,15 @@ def where_seen(labels: Labels, cloud: PointCloud, fewest: int) -> Labels:
 
 def points_in(boxes: Boxes3D, cloud: PointCloud, margin: float = 0.05) -> NDArray[np.int64]:
     """(N,) how many points lie in each box, enlarged by ``margin`` metres on every side."""
-    plane = cloud.xyz[:, :2].astype(np.float64)
+    order = np.argsort(cloud.xyz[:, 0])
+    sorted_xyz = cloud.xyz[order]
     reach = np.hypot(boxes.sizes[:, 0], boxes.sizes[:, 1]) / 2 + 2 * margin
+    ends = np.searchsorted(sorted_xyz[:, 0], np.stack([boxes.centers[:, 0] - reach, boxes.centers[:, 0] + reach]))
     counts = np.zeros(len(boxes), np.int64)
-    for number, (center, radius) in enumerate(zip(boxes.centers, reach, strict=True)):
-        near = (np.abs(plane - center[:2]) <= radius).all(axis=1)
-        counts[number] = boxes[number : number + 1].contains(cloud.xyz[near], margin).sum()
+    for number, (first, last) in enumerate(ends.T):
+        strip = sorted_xyz[first:last]
+        near = strip[np.abs(strip[:, 1] - boxes.centers[number, 1]) <= reach[number]]
+        counts[number] = boxes[number : number + 1].contains(near, margin).sum()
     return counts
 
 
