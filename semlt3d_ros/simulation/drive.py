@@ -19,7 +19,7 @@ from semlt3d_ros.simulation.clutter import make_clutter, with_leaves
 from semlt3d_ros.simulation.crowding import crowd
 from semlt3d_ros.simulation.ground import make_palette
 from semlt3d_ros.simulation.lidar import Lidar, LidarConfig
-from semlt3d_ros.simulation.lidar_effects import Motion, motion_of
+from semlt3d_ros.simulation.lidar_effects import Bodies
 from semlt3d_ros.simulation.light import make_daylight
 from semlt3d_ros.simulation.renderer import Renderer, Surroundings
 from semlt3d_ros.simulation.rig import make_rig
@@ -31,6 +31,7 @@ from semlt3d_ros.simulation.terrain import Terrain, make_terrain
 EPOCH_NS = 1_700_000_000_000_000_000
 """Stamp of the first frame of every drive."""
 _MARGIN = 90.0
+_ROUNDED = ("car", "truck", "bus", "emergency_vehicle")
 _WHEELS = (2.8, 1.6, 0.0)
 """Metres between the ego vehicle's wheels along and across, and from ``base_link`` to the rear ones."""
 
@@ -131,6 +132,8 @@ class Drive:
         self.actors: list[Actor] = make_actors(
             rng, self._road, count, config.class_exponent, times, self._ego_track(times), reserved, span, wishes
         )
+        rounding = np.random.default_rng([config.seed, 5]).uniform(0.02, 0.12, (len(self.actors), 2))
+        self._rounding = rounding * [[CLASS_NAMES[actor.class_id] in _ROUNDED] for actor in self.actors]
         ground = None if self._terrain is None else self._terrain.mesh(*ends)
         self._world = World([actor.shape for actor in self.actors], scenery, ground)
         kinds = [*(part.kind for part in scenery), "other", "other", "ground"]
@@ -185,14 +188,16 @@ class Drive:
                 CameraView(camera.name, stamp, image, camera.camera, camera.T_ego_camera)
                 for camera, image in zip(self.cameras, images, strict=True)
             )
-        points, touched = None, np.zeros(0, np.int32)
+        points, touched, drift = None, np.zeros(0, np.int32), np.zeros(2)
         if self._lidar is not None:
             rng = np.random.default_rng([self.config.seed, 1, index])
             palette = self.surroundings.palette
-            motion = self._motion(boxes.velocity, float(self.times_s[index]))
-            points, touched = self._lidar.scan(scene, T_world_ego, self._road, palette, rng, motion)
+            bodies = self._bodies(boxes, float(self.times_s[index])) if self.config.rough else None
+            points, touched, drift = self._lidar.scan(scene, T_world_ego, self._road, palette, rng, bodies)
             points.classes = self._point_classes[touched]
-        labels = self._labels(boxes.moved(rigid.inverse(T_world_ego)), seen, touched)
+        boxes = boxes.moved(rigid.inverse(T_world_ego))
+        boxes.centers[:, :2] += drift
+        labels = self._labels(boxes, seen, touched)
         return Frame(stamp, views, (), T_world_ego, points, labels)
 
     def regions(
@@ -233,9 +238,13 @@ class Drive:
         scene = self._world.posed(poses, T_world_ego[:2, 3])
         return boxes, T_world_ego, scene, boxes.corners()[:, :4, :2].astype(np.float32)
 
-    def _motion(self, velocity: NDArray[np.float64], time_s: float) -> Motion:
+    def _bodies(self, boxes: Boxes3D, time_s: float) -> Bodies:
         step = 0.01
-        return motion_of(velocity, self.ego_pose(time_s)[0], self.ego_pose(time_s + step)[0], step)
+        now, later = self.ego_pose(time_s)[0], self.ego_pose(time_s + step)[0]
+        moved = rigid.inverse(now) @ later
+        velocity = np.concatenate([boxes.velocity, np.zeros((len(boxes), 1))], axis=1) @ now[:3, :3]
+        ahead, turn = float(moved[0, 3]) / step, rigid.yaw_from_rotation(moved) / step
+        return Bodies(velocity[:, :2], boxes.sizes[:, :2] / 2, self._rounding, ahead, turn)
 
     def _on_ground(self, part: StaticPart) -> float:
         """Height for a part that stands where the ground is: long ones stand as deep as their lowest corner asks."""

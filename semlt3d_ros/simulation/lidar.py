@@ -13,13 +13,15 @@ from semlt3d_ros.simulation.ground import GroundPalette, ground_reflectivity
 from semlt3d_ros.simulation.lidar_effects import (
     NOWHERE,
     OWN_VEHICLE,
+    Bodies,
     LidarEffects,
-    Motion,
     blind,
     ghosted,
     intensity_of,
     moved_on,
     own_vehicle,
+    rounded,
+    through_panes,
 )
 from semlt3d_ros.simulation.rig import LIDAR_POSITION, rotation
 from semlt3d_ros.simulation.road import Road
@@ -97,11 +99,13 @@ class Lidar:
         road: Road,
         palette: GroundPalette,
         rng: np.random.Generator,
-        motion: Motion | None = None,
-    ) -> tuple[PointCloud, NDArray[np.int32]]:
-        """One turn: points in the ego frame, and the solid (N,) each one lies on.
+        bodies: Bodies | None = None,
+    ) -> tuple[PointCloud, NDArray[np.int32], NDArray[np.float64]]:
+        """One turn, of A actors whose ``bodies`` are needed where there are effects.
 
-        -1 is the ground; see ``OWN_VEHICLE``, ``NOWHERE``. ``motion`` is needed where effects move points.
+        Returns:
+            Points in the ego frame; the solid (N,) that each one lies on, -1 for the ground, see ``OWN_VEHICLE`` and
+            ``NOWHERE``; and how far (A, 2) the points of each actor moved on average, or (2,) zeros.
         """
         config, effects = self._config, self._config.effects
         rays = self._strayed(rng)
@@ -121,7 +125,7 @@ class Lidar:
         floor = _DETECTION_FLOOR
         if effects is not None:
             floor *= effects.floor
-            dull = np.array(effects.dull, np.float32)
+            painted, dull = reflectivity, np.array(effects.dull, np.float32)
             reflectivity = np.where(ground, reflectivity, reflectivity * dull[solid % len(dull)])
         intensity = np.clip(reflectivity * (0.25 + 0.75 * incidence), 0, 1)
         if effects is not None:
@@ -134,17 +138,22 @@ class Lidar:
         spread = config.noise_m + (0.0 if effects is None else effects.noise_growth * distance.astype(np.float64))
         noisy = distance + rng.normal(0, spread, len(index))
         if effects is not None:
+            if effects.panes is not None:
+                noisy, kept = through_panes(effects.panes, noisy, painted, kept, rng)
             noisy, solid, kept = self._disturbed(effects, rays[index], noisy, solid, kept, index, rng)
         xyz = self._position + rays[index] * noisy[:, None]
+        if bodies is not None:
+            xyz = self._rounded(bodies, scene, T_world_ego, solid, xyz)
         cloud = PointCloud(
             xyz[kept].astype(np.float32), intensity[kept].astype(np.float32), self._time[index][kept].astype(np.float32)
         )
         if effects is not None:
             if not effects.intensity:
                 cloud.intensity = None
-            assert motion is not None
-            cloud = moved_on(effects, cloud, solid[kept], motion, config.period_s)
-        return cloud, solid[kept]
+            assert bodies is not None
+            cloud, drift = moved_on(effects, cloud, solid[kept], bodies, config.period_s)
+            return cloud, solid[kept], drift
+        return cloud, solid[kept], np.zeros(2)
 
     def _strayed(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """The rays (N, 3) of this turn."""
@@ -152,6 +161,21 @@ class Lidar:
             return self._rays
         rays = self._rays + rng.normal(0, np.radians(self._config.jitter_deg), self._rays.shape)
         return (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+
+    @staticmethod
+    def _rounded(
+        bodies: Bodies, scene: Scene, T_world_ego: rigid.Matrix, solid: NDArray[np.int32], xyz: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Points (N, 3) in the ego frame as they lie on bodies with rounded corners."""
+        on = np.flatnonzero((solid >= 0) & (solid < len(bodies.half)))
+        local = scene.local(solid[on], rigid.apply(T_world_ego, xyz[on]).astype(np.float32))
+        step = rounded(bodies, solid[on], local) - local
+        yaw = scene.poses[solid[on], 3]
+        c, s = np.cos(yaw), np.sin(yaw)
+        in_world = np.stack([c * step[:, 0] - s * step[:, 1], s * step[:, 0] + c * step[:, 1], step[:, 2]], axis=-1)
+        xyz = xyz.copy()
+        xyz[on] += in_world @ T_world_ego[:3, :3]
+        return xyz
 
     def _disturbed(
         self,

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core import rigid
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE
+from semlt3d_ros.simulation.shapes_paint import GLASS
 
 OWN_VEHICLE = -2
 NOWHERE = -3
@@ -37,6 +37,8 @@ class LidarEffects:
         own: returns of the own vehicle are there, were taken out by the driver, or there are none, nor shadows.
         ghosts: share of returns from rain, dust and stray light, somewhere between sensor and surface.
         mixed: share of the returns beside an edge that lie between the two surfaces.
+        panes: of the rays that hit a vehicle's panes, the share that returns from them, and the share that returns from
+            what is behind; the rest does not return. None for panes that are as solid as all else.
     """
 
     noise_growth: float = 0.0
@@ -56,13 +58,23 @@ class LidarEffects:
     own: Literal["absent", "seen", "removed"] = "absent"
     ghosts: float = 0.0
     mixed: float = 0.0
+    panes: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
-class Motion:
-    """What moves during a turn: actors (A, 2) m/s in the ego frame's axes, the ego vehicle m/s ahead, rad/s."""
+class Bodies:
+    """What a turn has to know of A actors and of the own vehicle.
 
-    actors: NDArray[np.float64]
+    Attributes:
+        velocity: (A, 2) m/s over ground in the ego frame's axes.
+        half: (A, 2) half length and half width, metres.
+        rounding: (A, 2) shares by which ends are drawn back at the sides, and sides are drawn in at the ends.
+        speed, turn: of the own vehicle, m/s ahead and rad/s.
+    """
+
+    velocity: NDArray[np.float64]
+    half: NDArray[np.float64]
+    rounding: NDArray[np.float64]
     speed: float
     turn: float
 
@@ -129,39 +141,67 @@ def ghosted(
     return distance, nothing
 
 
+def through_panes(
+    panes: tuple[float, float],
+    distance: NDArray[np.float64],
+    reflectivity: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Ranges (N,) and which returns arrive (N,), where panes let light in on seats and on those who sit there."""
+    glass = np.flatnonzero(np.abs(reflectivity - np.float32(GLASS.reflectivity)) < 1e-6)
+    chance = rng.random(len(glass))
+    inside = glass[(chance >= panes[0]) & (chance < sum(panes))]
+    distance, kept = distance.copy(), kept.copy()
+    distance[inside] += rng.uniform(0.2, 1.6, len(inside))
+    kept[glass] &= chance < sum(panes)
+    return distance, kept
+
+
+def rounded(bodies: Bodies, solid: NDArray[np.int32], local: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Where points (N, 3) in the frames of the actors (N,) they lie on would be, if bodies had no sharp corners."""
+    x, y = (local[:, :2] / bodies.half[solid]).T
+    shares = bodies.rounding[solid]
+    result = local.astype(np.float64)
+    result[:, 0] *= 1.0 - shares[:, 0] * np.minimum(np.abs(y), 1.0) ** 4
+    result[:, 1] *= 1.0 - shares[:, 1] * np.minimum(np.abs(x), 1.0) ** 6
+    return result
+
+
 def moved_on(
-    effects: LidarEffects, cloud: PointCloud, solid: NDArray[np.int32], motion: Motion, period_s: float
-) -> PointCloud:
+    effects: LidarEffects, cloud: PointCloud, solid: NDArray[np.int32], bodies: Bodies, period_s: float
+) -> tuple[PointCloud, NDArray[np.float64]]:
     """The cloud as a turn of the LiDAR takes it, during which objects move, and possibly the vehicle unheeded.
 
     Args:
         effects: what happens.
         cloud: N points as they are at the frame's stamp, with times to it of a turn that ends there.
         solid: (N,) what each lies on.
-        motion: what moves.
+        bodies: what moves.
         period_s: time of one turn.
+
+    Returns:
+        The cloud, and how far the points of each actor (A, 2) moved on average: who labels such a cloud puts boxes
+        where the points are.
     """
     assert cloud.time is not None
     time = cloud.time + np.float32((1.0 - effects.stamp_at) * period_s)
     xyz = cloud.xyz.astype(np.float64)
     if effects.smear:
-        actor = np.flatnonzero((solid >= 0) & (solid < len(motion.actors)))
-        xyz[actor, :2] += motion.actors[solid[actor]] * time[actor, None]
+        actor = np.flatnonzero((solid >= 0) & (solid < len(bodies.velocity)))
+        xyz[actor, :2] += bodies.velocity[solid[actor]] * time[actor, None]
     if not effects.compensated:
         # At its time the vehicle was elsewhere, and took what it measured there for here.
-        angle = -motion.turn * time
+        angle = -bodies.turn * time
         c, s = np.cos(angle), np.sin(angle)
-        x, y = xyz[:, 0] - motion.speed * time, xyz[:, 1].copy()
+        x, y = xyz[:, 0] - bodies.speed * time, xyz[:, 1].copy()
         own = solid == OWN_VEHICLE
         xyz[:, 0] = np.where(own, xyz[:, 0], c * x - s * y)
         xyz[:, 1] = np.where(own, y, s * x + c * y)
-    return PointCloud(xyz.astype(np.float32), cloud.intensity, time.astype(np.float32), cloud.classes)
-
-
-def motion_of(
-    velocity: NDArray[np.float64], T_world_ego: rigid.Matrix, T_world_later: rigid.Matrix, step_s: float
-) -> Motion:
-    """The motion of actors with velocities (A, 2) in the world, and of a vehicle with two poses ``step_s`` apart."""
-    T = rigid.inverse(T_world_ego) @ T_world_later
-    in_ego = np.concatenate([velocity, np.zeros((len(velocity), 1))], axis=1) @ T_world_ego[:3, :3]
-    return Motion(in_ego[:, :2], float(T[0, 3]) / step_s, rigid.yaw_from_rotation(T) / step_s)
+    drift = np.zeros_like(bodies.velocity)
+    actor = np.flatnonzero((solid >= 0) & (solid < len(drift)))
+    count = np.maximum(np.bincount(solid[actor], minlength=len(drift)), 1)
+    for axis in range(2):
+        step = xyz[actor, axis] - cloud.xyz[actor, axis]
+        drift[:, axis] = np.bincount(solid[actor], step, minlength=len(drift)) / count
+    return PointCloud(xyz.astype(np.float32), cloud.intensity, time.astype(np.float32), cloud.classes), drift

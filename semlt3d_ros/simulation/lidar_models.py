@@ -65,6 +65,7 @@ def _effects(rng: np.random.Generator, beams: int, own: str) -> LidarEffects:
         own=own,  # type: ignore[arg-type]
         ghosts=float(rng.choice((0.0, rng.uniform(0, 0.003)))),
         mixed=float(rng.choice((0.0, rng.uniform(0, 0.5)))),
+        panes=(float(rng.uniform(0.05, 0.6)), float(rng.uniform(0.0, 0.4))),
     )
 
 
