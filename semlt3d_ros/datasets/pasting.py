@@ -168,7 +168,10 @@ def _place(box: Boxes3D, others: Boxes3D, ground: CloudMap, clearance: float) ->
     along, across = np.meshgrid(np.arange(-length / 2, length / 2, 0.4), np.arange(-width / 2, width / 2, 0.4))
     c, s = np.cos(box.yaw[0]), np.sin(box.yaw[0])
     xy = np.stack([c * along - s * across, s * along + c * across], axis=-1).reshape(-1, 2) + box.centers[0, :2]
-    return height if np.isfinite(height) and ground.is_free(xy, height) else None
+    # Of what it would stand in, only the side towards the sensor is seen, too little before it to hide it.
+    towards = -box.centers[0, :2] / np.hypot(*box.centers[0, :2])
+    places = np.concatenate([xy + towards * step for step in (0.0, _BEFORE, 2 * _BEFORE)])
+    return height if np.isfinite(height) and ground.is_free(places, height) else None
 
 
 def overlaps(box: Boxes3D, others: Boxes3D, clearance: float) -> NDArray[np.bool_]:

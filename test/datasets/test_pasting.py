@@ -86,7 +86,7 @@ def test_points_of_earlier_turns_come_from_where_the_object_was() -> None:
 def test_a_pasted_object_stands_free_is_labelled_and_hides_what_is_behind(bank) -> None:
     frame = _frame((0, 15, 0, 0.0))
     settings = PasteSettings(most=8, exponent=0.0)
-    rng, pasted = np.random.default_rng(3), 0
+    rng, pasted, shadows = np.random.default_rng(3), 0, 0
     for _ in range(6):
         cloud, labels = paste(frame.points, frame.labels, bank, rng, settings)
         new = np.arange(1, len(labels.boxes))
@@ -100,12 +100,18 @@ def test_a_pasted_object_stands_free_is_labelled_and_hides_what_is_behind(bank) 
             assert box.centers[0, 2] - box.sizes[0, 2] / 2 == pytest.approx(0, abs=0.05)
             others = labels.boxes[np.delete(np.arange(len(labels.boxes)), k)]
             assert not overlaps(box, others, 0.25).any()
-            # Nothing is left on the ground behind its middle.
-            ray = box.centers[0] + [0, 0, -0.1] - SENSOR
-            behind = (cloud.xyz - SENSOR) @ (ray / np.linalg.norm(ray))
-            aside = np.linalg.norm(cloud.xyz - SENSOR - behind[:, None] * ray / np.linalg.norm(ray), axis=1)
-            assert not ((behind > np.linalg.norm(ray) + 3.0) & (aside < 0.05)).any()
-    assert pasted >= 6
+            if labels.class_ids[k] == 0:
+                assert _ground_behind(frame.points, box) > 20 and _ground_behind(cloud, box) == 0
+                shadows += 1
+    assert pasted >= 6 and shadows >= 2
+
+
+def _ground_behind(cloud, box) -> int:
+    """Points on the ground in the middle of the shadow of a car that is almost as high as the LiDAR."""
+    offset, middle = cloud.xyz - SENSOR, box.centers[0] - SENSOR
+    azimuth = rigid.wrap_angle(np.arctan2(offset[:, 1], offset[:, 0]) - np.arctan2(middle[1], middle[0]))
+    beyond = np.hypot(*offset[:, :2].T) - np.hypot(*middle[:2])
+    return int(((np.abs(azimuth) < 0.6 / np.hypot(*middle[:2])) & (beyond > 3.0) & (beyond < 20.0)).sum())
 
 
 def test_distance_and_side_stay_as_they_were(bank) -> None:
@@ -119,16 +125,75 @@ def test_distance_and_side_stay_as_they_were(bank) -> None:
         seen_from = rigid.wrap_angle(np.arctan2(before[:, 1], before[:, 0]) - bank.yaw[own])
         side = float(rigid.wrap_angle(np.arctan2(offset[1], offset[0]) - labels.boxes.yaw[k]))
         assert (same & np.isclose(seen_from, side)).any()
+        course = np.arctan2(*labels.boxes.velocity[k, ::-1]) - labels.boxes.yaw[k]
+        assert np.isclose(rigid.wrap_angle(course + bank.yaw[own]), 0, atol=1e-6).any()
 
 
-def test_what_stands_behind_a_wall_is_not_pasted(bank) -> None:
-    wall = _labels((0, 5.0, 0.0, np.pi / 2))
-    wall.boxes.sizes[:] = (40.0, 0.3, 5.0)
-    cloud = _scan(wall.boxes, wall.class_ids)
-    ahead = PasteSettings(most=10, turn_deg=15.0, tries=10)
+def test_a_plate_in_the_air_hides_what_is_behind() -> None:
+    cone = objects_of([_frame((1, 6.5, 0.0, 0.0))], 5)
+    assert cone.xyz[:, 2].max() > 0.7
+    plate = _labels((0, 4.0, 0.0, 0.0))
+    plate.boxes.sizes[:], plate.boxes.centers[:, 2] = (0.1, 4.0, 0.75), 1.4
+    cloud = _scan(plate.boxes, plate.class_ids)
+    found = 0
     for seed in range(5):
-        _, labels = paste(cloud, wall, bank, np.random.default_rng(seed), ahead)
-        assert (labels.boxes.centers[1:, 0] < 5.0).all()
+        got, labels = paste(cloud, plate, cone, np.random.default_rng(seed), PasteSettings(turn_deg=8.0, fewest=2))
+        for k in range(1, len(labels.boxes)):
+            heights = got.xyz[labels.boxes[k : k + 1].contains(got.xyz, 0.05)[0], 2]
+            assert len(heights) >= 2 and heights.max() < 0.5
+            found += 1
+    assert found
+
+
+def test_what_no_label_tells_of_is_in_the_way_too() -> None:
+    cone = objects_of([_frame((1, 11.0, 0.0, 0.0))], 5)
+    turns = np.arange(0, 2 * np.pi, 0.26)
+    ring = _labels(*((1, 1.0 + 10 * np.cos(a), 10 * np.sin(a), a) for a in turns))
+    ring.boxes.sizes[:, :2] = 1.2
+    cloud = _scan(ring.boxes, ring.class_ids)
+    found = 0
+    for seed in range(8):
+        _, labels = paste(cloud, _labels(), cone, np.random.default_rng(seed), PasteSettings(clearance=0.1))
+        for k in range(len(labels.boxes)):
+            assert not overlaps(labels.boxes[k : k + 1], ring.boxes, 0.0).any()
+            found += 1
+    assert found
+
+
+def test_objects_from_lower_ground_are_lifted_onto_it() -> None:
+    low = _frame((0, 12, 3, 0.3))
+    low.points.xyz[:, 2] -= 0.6
+    low.labels.boxes.centers[:, 2] -= 0.6
+    frame = _frame()
+    cloud, labels = paste(frame.points, frame.labels, objects_of([low], 5), np.random.default_rng(1), PasteSettings())
+    assert len(labels.boxes)
+    own = labels.boxes.contains(cloud.xyz, 0.06) & (cloud.classes == 0)
+    assert own.sum() == (cloud.classes == 0).sum() and cloud.xyz[own[0], 2].min() > -0.01
+
+
+def test_only_the_turns_that_the_cloud_has_are_pasted() -> None:
+    frames = [_frame((0, 11.5, 3, 0.0), stamp=SECOND - k * 100_000_000) for k in (2, 1, 0)]
+    bank = objects_of(frames, 5)
+    assert bank.time.min() == pytest.approx(-0.2)
+    cloud, labels = paste(frames[2].points, _labels(), bank, np.random.default_rng(2), PasteSettings())
+    assert len(labels.boxes) and cloud.time.min() == 0.0
+
+
+def test_objects_that_show_too_little_or_stand_too_near_are_left_out(bank) -> None:
+    frame = _frame()
+    much = PasteSettings(fewest=10_000)
+    assert len(paste(frame.points, frame.labels, bank, np.random.default_rng(0), much)[1].boxes) == 0
+    assert len(objects_of([_frame((1, 30, 0, 0.0))], 50)) == 0
+    near = objects_of([_frame((1, 3.0, 1.0, 0.0))], 5)
+    assert len(near) == 1
+    for seed in range(4):
+        chance = np.random.default_rng(seed)
+        assert len(paste(frame.points, frame.labels, near, chance, PasteSettings(turn_deg=20))[1].boxes) == 0
+
+
+def test_objects_keep_a_bounded_number_of_points() -> None:
+    bank = objects_of([_frame((0, 6, 3, 0.3), azimuths=12_000)], 5)
+    assert 1500 < len(bank.xyz) <= 3000
 
 
 def test_the_same_chance_gives_the_same_cloud_and_the_given_one_stays(bank) -> None:
@@ -155,9 +220,17 @@ def test_brightness_is_that_of_the_cloud(bank) -> None:
     assert len(labels.boxes) and np.abs(cloud.intensity - 0.1).max() < 0.02
 
 
-def test_objects_of_clouds_with_other_density_and_empty_clouds_are_left_alone(bank) -> None:
+def test_objects_of_unlike_clouds_and_empty_clouds_are_left_alone(bank) -> None:
     sparse = _frame(azimuths=300)
     assert paste(sparse.points, sparse.labels, bank, np.random.default_rng(1), PasteSettings())[0] is sparse.points
+    dark, full = _frame((0, 12, 3, 0.3)), _frame()
+    dark.points.intensity = None
+    for frames in ([dark], [_frame((0, 12, 3, 0.3), azimuths=300)]):
+        bank = objects_of(frames, 5)
+        assert len(bank)
+        for seed in range(4):
+            pasted = paste(full.points, _labels(), bank, np.random.default_rng(seed), PasteSettings())[1]
+            assert len(pasted.boxes) == 0
     empty = PointCloud(np.zeros((0, 3), np.float32))
     assert len(paste(empty, _labels(), bank, np.random.default_rng(1), PasteSettings())[0]) == 0
     with pytest.raises(ConfigurationError, match="same classes"):
