@@ -17,9 +17,14 @@ _Pattern = tuple[tuple[float, ...], int, float]
 """Elevations in degrees, firings per turn, width of the sector in degrees."""
 
 
-def varied_lidar(rng: np.random.Generator) -> LidarConfig:
-    """A LiDAR with its mounting, its faults and its driver; the same state of ``rng`` gives the same one."""
-    elevations, steps, view = _PATTERNS[rng.choice(len(_PATTERNS), p=_SHARES)](rng)
+def varied_lidar(rng: np.random.Generator, pattern: str | None = None) -> LidarConfig:
+    """A LiDAR with its mounting, its faults and its driver; the same state of ``rng`` gives the same one.
+
+    ``pattern`` is one of ``PATTERNS``, drawn where it is not given.
+    """
+    shares = [share for share, _ in PATTERNS.values()]
+    drawn = list(PATTERNS)[rng.choice(len(PATTERNS), p=shares)]
+    elevations, steps, view = PATTERNS[pattern or drawn][1](rng)
     height = float(rng.choice((rng.uniform(1.55, 2.1), rng.uniform(2.1, 3.2)), p=(0.85, 0.15)))
     sector = view < 360.0
     own = "absent" if height > 2.3 or sector else str(rng.choice(("seen", "removed"), p=(0.5, 0.5)))
@@ -137,7 +142,17 @@ def _anything(rng: np.random.Generator) -> _Pattern:
     return tuple(float(value) for value in elevations + rng.normal(0, 0.03, beams)), int(rng.integers(600, 2100)), 360.0
 
 
-_PATTERNS: tuple[Callable[[np.random.Generator], _Pattern], ...] = (
-    _hdl32, _hdl64, _vlp16, _vlp32, _pandar64, _pandar40, _ouster, _dense128, _stacked, _sector, _anything,
-)  # fmt: skip
-_SHARES = (0.16, 0.16, 0.05, 0.06, 0.16, 0.05, 0.1, 0.05, 0.05, 0.05, 0.11)
+PATTERNS: dict[str, tuple[float, Callable[[np.random.Generator], _Pattern]]] = {
+    "hdl32": (0.16, _hdl32),
+    "hdl64": (0.16, _hdl64),
+    "vlp16": (0.05, _vlp16),
+    "vlp32": (0.06, _vlp32),
+    "pandar64": (0.16, _pandar64),
+    "pandar40": (0.05, _pandar40),
+    "ouster": (0.1, _ouster),
+    "dense128": (0.05, _dense128),
+    "stacked": (0.05, _stacked),
+    "sector": (0.05, _sector),
+    "anything": (0.11, _anything),
+}
+"""How often each pattern is drawn, and what draws one of its kind."""
