@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from semlt3d_ros.simulation.shapes import Shape, make_shape
 
 _TRIES = 40
 _CLEARANCE = 0.12
+_STOCK = 300
 EGO_SIZE = (4.7, 1.9)
 """Length and width of the ego vehicle in metres."""
 EGO_CENTER_X = 1.4
@@ -99,25 +101,50 @@ def make_actors(
     # Large things first: they would find no place later, which would distort the class frequencies.
     shapes.sort(key=lambda item: -float(item[1].size[0] * item[1].size[1]))
     placer = Placer(rng, road, *span)
-    taken = [ego, *reserved]
+    taken = _Taken([ego, *reserved])
     actors: list[Actor] = []
 
     def placed(class_id: int, shape: Shape, placement: Placement) -> bool:
         xy, yaw, _ = pose_at(road, placement, times)
         track = Track(xy, yaw, (float(shape.size[0]) / 2, float(shape.size[1]) / 2))
-        if _leaves_the_street(road, placement, shape, times) or any(overlap(track, t) for t in taken):
+        if _leaves_the_street(road, placement, shape, times) or taken.overlap(track):
             return False
-        taken.append(track)
+        taken.add(track)
         actors.append(Actor(class_id, shape, placement))
         return True
 
     for name, placement in wishes:
-        placed(CLASS_INDEX[name], make_shape(name, np.random.default_rng(rng.integers(2**63))), placement)
+        placed(CLASS_INDEX[name], _stock_shape(name, int(rng.integers(_STOCK))), placement)
     for class_id, shape in shapes:
         for _ in range(_TRIES):
             if placed(class_id, shape, placer.propose(CLASS_NAMES[class_id])):
                 break
     return actors
+
+
+class _Taken:
+    """Footprints that nothing else may overlap."""
+
+    def __init__(self, tracks: list[Track]) -> None:
+        self._tracks = list(tracks)
+        self._xy = np.stack([track.xy for track in tracks])
+        self._radius = np.array([track.radius for track in tracks])
+
+    def add(self, track: Track) -> None:
+        self._tracks.append(track)
+        self._xy = np.concatenate([self._xy, track.xy[None]])
+        self._radius = np.append(self._radius, track.radius)
+
+    def overlap(self, track: Track) -> bool:
+        offset = self._xy - track.xy
+        near = np.hypot(offset[..., 0], offset[..., 1]) < (track.radius + self._radius + _CLEARANCE)[:, None]
+        return any(overlap(track, self._tracks[number]) for number in np.flatnonzero(near.any(axis=1)))
+
+
+@lru_cache(maxsize=4 * _STOCK)
+def _stock_shape(class_name: str, number: int) -> Shape:
+    """One of the shapes of a class that rows and groups are made of: shapes take longer to make than to scan."""
+    return make_shape(class_name, np.random.default_rng([number, CLASS_INDEX[class_name]]))
 
 
 def _leaves_the_street(road: Road, placement: Placement, shape: Shape, times: NDArray[np.float64]) -> bool:

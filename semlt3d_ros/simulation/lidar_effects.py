@@ -88,10 +88,12 @@ def own_vehicle(origin: NDArray[np.float64], rays: NDArray[np.float32]) -> NDArr
         ((back + 0.4, -0.6, 0.5), (front - 1.6, 0.6, top)),
     )
     found = np.full(len(rays), np.inf, np.float32)
-    down = np.flatnonzero(rays[:, 2] < 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1.0 / rays[down]
         for low, high in boxes:
+            # No ray that is less steep than the one to its farthest upper corner hits a box.
+            corners = np.array([(x, y, high[2]) for x in (low[0], high[0]) for y in (low[1], high[1])]) - origin
+            down = np.flatnonzero(rays[:, 2] <= (corners[:, 2] / np.linalg.norm(corners, axis=1)).max() + 1e-6)
+            inverse = 1.0 / rays[down]
             near, far = (np.array(low) - origin) * inverse, (np.array(high) - origin) * inverse
             enter = np.fmin(near, far).max(axis=1)
             leave = np.fmax(near, far).min(axis=1)

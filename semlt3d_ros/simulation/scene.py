@@ -63,7 +63,10 @@ class World:
     """Geometry of a drive whose actors can be posed anew for every frame."""
 
     def __init__(self, shapes: Sequence[Shape], scenery: Sequence[StaticPart], terrain: Mesh | None = None) -> None:
-        """``terrain`` is the ground in the world frame, in the middle of a plane below it; None for the plane alone."""
+        """``terrain`` is the ground in the world frame, in the middle of a plane below it; None for the plane alone.
+
+        With a terrain there is much that never moves, and is prepared for casting only once.
+        """
         solids: list[Shape | StaticPart] = [*shapes, *scenery]
         counts = np.array([len(s.faces) for s in solids], np.int64)
         self._vertices = [np.asarray(s.vertices, np.float32) for s in solids]
@@ -76,7 +79,9 @@ class World:
         self._faces = np.concatenate([*faces, ground]).astype(np.int32)
         self._owner = np.repeat(np.arange(len(solids)), [len(v) for v in self._vertices])
         self._local = np.concatenate([*self._vertices, np.zeros((0, 3), np.float32)])
-        self.actor_count = len(shapes)
+        self._static: _Caster | None = None
+        self._moving = (int(starts[len(shapes)]), int(counts[: len(shapes)].sum())) if terrain is not None else None
+        """Vertices and faces of the actors, which come first, where the rest is prepared once."""
         self._static_pose = np.array([[p.x, p.y, p.z, p.yaw] for p in scenery], np.float32).reshape(-1, 4)
         texture = [np.asarray(s.texture, np.uint8) for s in shapes]
         texture += [np.full(len(p.faces), p.texture, np.uint8) for p in scenery]
@@ -104,20 +109,24 @@ class World:
         moved = np.stack([c * x - s * y + pose[:, 0], s * x + c * y + pose[:, 1], z + pose[:, 2]], axis=-1)
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * _GROUND_REACH + around
         plane = np.concatenate([corners, np.full((4, 1), self._level)], axis=1)
-        return Scene(np.concatenate([moved, plane, self._terrain]).astype(np.float32), self._faces, self.table, poses)
+        vertices = np.concatenate([moved, plane, self._terrain]).astype(np.float32)
+        if self._moving is None:
+            return Scene([_Caster(vertices, self._faces)], self.table, poses)
+        corner, face = self._moving
+        if self._static is None:
+            self._static = _Caster(vertices[corner:], self._faces[face:] - np.int32(corner))
+        actors = [_Caster(vertices[:corner], self._faces[:face])] if face else []
+        return Scene([*actors, self._static], self.table, poses)
 
 
-class Scene:
-    """A posed world, ready for ray casting with Embree."""
+class _Caster:
+    """Triangles, ready for ray casting with Embree.
 
-    def __init__(
-        self, vertices: NDArray[np.float32], faces: NDArray[np.int32], table: FaceTable, poses: NDArray[np.float32]
-    ) -> None:
-        """``poses`` (S, 4) are x, y, z, yaw of every solid.
+    Raises:
+        ConfigurationError: the ``embreex`` package is missing.
+    """
 
-        Raises:
-            ConfigurationError: the ``embreex`` package is missing.
-        """
+    def __init__(self, vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> None:
         try:
             from embreex.mesh_construction import TriangleMesh
             from embreex.rtcore_scene import EmbreeScene
@@ -125,25 +134,49 @@ class Scene:
             raise ConfigurationError(
                 "the simulator casts rays with 'embreex', which is not installed: pip install 'semlt3d_ros[simulation]'"
             ) from error
-        self.table, self.poses = table, poses
         triangles = vertices[faces]
         normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        self._normals = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        self._embree = EmbreeScene()
-        self._mesh = TriangleMesh(self._embree, vertices, faces)
+        self.normals = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        self.embree = EmbreeScene()
+        self._mesh = TriangleMesh(self.embree, vertices, faces)
+
+    def first_hits(
+        self, origins: NDArray[np.float32], directions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """Face, -1 for none, distance and normal of what N rays hit first."""
+        result = self.embree.run(origins, directions, query="INTERSECT", output=True)
+        face = result["primID"]
+        return face, result["tfar"], self.normals[face]
+
+
+class Scene:
+    """A posed world: triangles in one or more parts, in the order of ``table``; ``poses`` (S, 4) are x, y, z, yaw of
+    every solid."""
+
+    def __init__(self, parts: Sequence[_Caster], table: FaceTable, poses: NDArray[np.float32]) -> None:
+        self.table, self.poses, self._parts = table, poses, parts
 
     def cast(self, origins: NDArray[np.float32], directions: NDArray[np.float32]) -> Hits:
         """First hits of rays with origins (N, 3) and unit directions (N, 3), world frame."""
-        result = self._embree.run(origins, directions, query="INTERSECT", output=True)
-        face = result["primID"]
-        normal = self._normals[face]
+        face, distance, normal = self._parts[0].first_hits(origins, directions)
+        offset = len(self._parts[0].normals)
+        for part in self._parts[1:]:
+            other, away, facing = part.first_hits(origins, directions)
+            nearer = (other >= 0) & ((face < 0) | (away < distance))
+            face = np.where(nearer, other + np.int32(offset), face)
+            distance = np.where(nearer, away, distance)
+            normal = np.where(nearer[:, None], facing, normal)
+            offset += len(part.normals)
         away = np.einsum("ij,ij->i", normal, directions) > 0
         normal[away] *= -1
-        return Hits(face, result["tfar"], normal)
+        return Hits(face, distance, normal)
 
     def occluded(self, origins: NDArray[np.float32], directions: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which rays (N,) hit anything at all."""
-        return self._embree.run(origins, directions, query="OCCLUDED") == 0
+        blocked: NDArray[np.bool_] = np.zeros(len(origins), bool)
+        for part in self._parts:
+            blocked |= part.embree.run(origins, directions, query="OCCLUDED") == 0
+        return blocked
 
     def solid_of(self, face: NDArray[np.int32]) -> NDArray[np.int32]:
         """Solid (N,) of faces (N,); -1 for ground and sky."""
