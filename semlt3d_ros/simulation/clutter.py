@@ -19,6 +19,8 @@ from semlt3d_ros.simulation.scenery import (
     prism,
 )
 
+_MOST_LEAVES = 500
+"""Of larger crowns, leaves stand for twigs of several."""
 _Pose = tuple[float, float, float]
 _Maker = Callable[[np.random.Generator, _Pose], list[StaticPart]]
 
@@ -63,7 +65,9 @@ def leaves(
     """
     edge = float(np.clip(0.16 * np.cbrt(half.prod()), 0.1, 0.5))
     silhouette = 4.0 * float(np.sqrt(half[0] * half[1])) * float(half[2])
-    count = int(np.clip(density * silhouette / (0.43 * edge * edge) * 2, 12, 900))
+    count = density * silhouette / (0.43 * edge * edge) * 2
+    edge *= max(1.0, np.sqrt(count / _MOST_LEAVES))
+    count = int(np.clip(count, 12, _MOST_LEAVES))
     at = rng.normal(size=(count, 3)) if round_ else rng.uniform(-1, 1, (count, 3))
     if round_:  # leaves are denser outside
         at *= (rng.random(count) ** 0.22 / np.linalg.norm(at, axis=1))[:, None]
@@ -124,6 +128,16 @@ def _rail(rng: np.random.Generator, length: float, pose: _Pose) -> list[StaticPa
 def _bush(rng: np.random.Generator, pose: _Pose) -> list[StaticPart]:
     half = np.array([rng.uniform(0.3, 1.6), rng.uniform(0.3, 1.2), rng.uniform(0.25, 1.1)])
     return [_green(rng, leaves(rng, np.array([0, 0, half[2] * 0.9]), half, float(rng.uniform(1, 3))), pose)]
+
+
+def _thicket(rng: np.random.Generator, pose: _Pose) -> list[StaticPart]:
+    """Bushes that have grown into each other: as large as cars, and no cars."""
+    parts = []
+    for _ in range(int(rng.integers(3, 8))):
+        x, y = rng.normal(0, (1.6, 0.8))
+        c, s = np.cos(pose[2]), np.sin(pose[2])
+        parts += _bush(rng, (pose[0] + c * x - s * y, pose[1] + s * x + c * y, float(rng.uniform(0, 6.3))))
+    return [replace(parts[0], radius=2.0), *parts[1:]]
 
 
 def _tree(rng: np.random.Generator, pose: _Pose) -> list[StaticPart]:
@@ -188,7 +202,9 @@ def _heap(rng: np.random.Generator, pose: _Pose) -> list[StaticPart]:
 
 
 _ON_PAVEMENT: tuple[_Maker, ...] = (_post, _post, _post, _cabinet, _cabinet, _tub, _bench, _shelter, _bush)
-_ON_GRASS: tuple[_Maker, ...] = (_bush, _bush, _bush, _tree, _tree, _tree, _post, _cabinet, _heap, _tub)
+_ON_GRASS: tuple[_Maker, ...] = (
+    _bush, _bush, _thicket, _thicket, _tree, _tree, _tree, _post, _cabinet, _heap, _tub,
+)  # fmt: skip
 _BORDERS = (_hedge, _hedge, _wall, _wall, _fence, _rail)
 
 
