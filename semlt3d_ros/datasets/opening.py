@@ -9,12 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.label_map import LabelMap, columns_for, load_label_map
+from semlt3d_ros.core.point_classes import in_terms_of
 from semlt3d_ros.datasets.bag_jobs import jobs_of
 from semlt3d_ros.datasets.recorded import RecordedFrames, decode_all, wait_for
 from semlt3d_ros.datasets.shards import FrameRegions
@@ -136,6 +140,8 @@ class Frames:
         """
         number, local = self._locate(index)
         frame = self._sources[number].frame(local)
+        if frame.points is not None:
+            frame.points.classes = self._point_classes(number, frame.points.classes, frame.labels)
         frame.labels = self._translated(number, frame.labels)
         return frame
 
@@ -172,6 +178,15 @@ class Frames:
         if labels is None or labels.class_names == self._classes.names:
             return labels
         return labels.as_classes(self._columns[number].get(labels.class_names, ()), self._classes.names)
+
+    def _point_classes(
+        self, number: int, classes: NDArray[np.int16] | None, labels: Labels | None
+    ) -> NDArray[np.int16] | None:
+        """What points lie on in the student's classes; None where no labels say which list it was told in."""
+        if labels is None or classes is None or labels.class_names == self._classes.names:
+            return None if labels is None else classes
+        columns = self._columns[number].get(labels.class_names)
+        return None if columns is None else in_terms_of(classes, columns, len(self._classes.names))
 
     def _clips(self, whole: bool) -> list[Clips]:
         starts = [0, *self._ends[:-1]]

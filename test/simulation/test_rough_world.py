@@ -1,13 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from semlt3d_ros.core import rigid
+from semlt3d_ros.core.classes import list_of_names
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.point_classes import BACKGROUND, point_class_names
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
 from semlt3d_ros.datasets.generate import generate_shards, main
+from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.shards import ShardDataset
 from semlt3d_ros.datasets.simulated import digest
+from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.simulation.clutter import leaves
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 from semlt3d_ros.simulation.generation import GenerationRecipe
@@ -162,6 +168,22 @@ def test_frames_without_cameras_are_stored_and_found_again(tmp_path) -> None:
     assert len(frame.points) <= 20_000 and set(frame.points.classes) <= set(range(22))
     assert (frame.labels.visible_pixels == -1).all()
     assert np.array_equal(frame.labels.lidar_points, drive.labels.lidar_points)
+
+
+def test_points_follow_the_classes_of_a_recipe(tmp_path) -> None:
+    recipe = replace(RECIPE, drives=1)
+    classes = list_of_names(("adult", "car"), LT3D, "few")
+    with Frames([DataSpec(recipe)], tmp_path, ImageSpec(96, 42), LT3D) as frames:
+        frames.wait(0)
+        before = frames.frame(0).points.classes
+    with Frames([DataSpec(recipe)], tmp_path, ImageSpec(96, 42), classes) as frames:
+        after = frames.frame(0).points.classes
+    expected = np.full(len(before), -1)
+    expected[before == CLASS_NAMES.index("adult")] = 0
+    expected[before == CLASS_NAMES.index("car")] = 1
+    background = before >= len(CLASS_NAMES)
+    expected[background] = before[background] - len(CLASS_NAMES) + 2
+    assert np.array_equal(after, expected) and {0, 1, 2, 3, -1} <= set(after)
 
 
 def test_the_command_writes_points_alone(tmp_path) -> None:
