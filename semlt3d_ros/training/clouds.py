@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from semlt3d_ros.core.frame import Frame, PointCloud
 from semlt3d_ros.core.sweeps import Sweep, accumulated
+from semlt3d_ros.datasets.object_bank import ObjectBank, collected
 from semlt3d_ros.datasets.opening import Frames
 
 _EMPTY = PointCloud(np.zeros((0, 3), np.float32))
@@ -30,6 +35,28 @@ class CloudFrames:
         start = self._starts[bisect.bisect_right(self._starts, index) - 1]
         past = [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
         return frame, accumulated(_sweep(frame), past)
+
+    def objects(self, folder: Path, drives: int, sweeps: int, class_names: Sequence[str]) -> ObjectBank:
+        """The objects at the end of the first drives, collected below ``folder`` and found there again.
+
+        Args:
+            folder: where frames are stored.
+            drives: at most so many.
+            sweeps: clouds of each that are looked at together.
+            class_names: those of the labels.
+
+        Raises:
+            ConfigurationError: rendering ended before, or a file of the bank cannot be read.
+        """
+        ends = [drive[-sweeps:] for drive in self.frames.drives()[:drives]]
+        decided = [self.frames.provenance, list(class_names), [list(drive) for drive in ends]]
+        name = hashlib.sha256(json.dumps(decided, default=str).encode()).hexdigest()[:10]
+
+        def ready(index: int) -> Frame:
+            self.frames.wait(index)
+            return self.frames.frame(index)
+
+        return collected(folder / "objects" / name, ends, ready)
 
 
 def _sweep(frame: Frame) -> Sweep:

@@ -15,6 +15,7 @@ from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.point_classes import point_class_names
 from semlt3d_ros.core.taxonomy import class_list_of
+from semlt3d_ros.datasets.pasting import PasteSettings
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -99,6 +100,8 @@ class TeacherRecipe(Checked):
         initial: a teacher's checkpoint to start from; tensors are taken over where name and shape fit.
         schedule: the optimisation.
         augmentation: what is varied.
+        paste: paste objects of rare classes into clouds, from others of the training data; nothing for not.
+        paste_drives: from how many drives objects are collected, before training begins.
         loss_weights: weights of the losses.
         window_m: side of the part of the world that a step looks at in a cloud, anywhere in the range; 0 looks at all.
         fewest_points: objects on which fewer points lie are neither learnt nor taken for background.
@@ -112,7 +115,7 @@ class TeacherRecipe(Checked):
         _listed,
         _window_that_fits,
         *not_negative("seed", "window_m"),
-        *positive("fewest_points", "evaluation_range_m", "validation_frames"),
+        *positive("fewest_points", "evaluation_range_m", "validation_frames", "paste_drives"),
     )
 
     name: str
@@ -126,6 +129,8 @@ class TeacherRecipe(Checked):
     initial: Path | None = None
     schedule: Schedule = field(default_factory=Schedule)
     augmentation: CloudAugmentation = field(default_factory=CloudAugmentation)
+    paste: PasteSettings | None = None
+    paste_drives: int = 400
     loss_weights: TeacherLossWeights = field(default_factory=TeacherLossWeights)
     window_m: float = 0.0
     fewest_points: int = 3

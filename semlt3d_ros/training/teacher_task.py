@@ -17,7 +17,9 @@ from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame, Labels, PointCloud
+from semlt3d_ros.datasets.object_bank import ObjectBank
 from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.datasets.pasting import paste
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.teacher import TeacherDetector
@@ -77,6 +79,10 @@ class TeacherTask(Task[TeacherSample]):
             adopt_teacher(self.teacher, read_teacher(recipe.initial).tensors)
         self.model = self.teacher
         self.modules = {"teacher": self.teacher}
+        self._bank: ObjectBank | None = None
+        if recipe.paste is not None:
+            names, sweeps = recipe.class_list.names, recipe.teacher.sweeps
+            self._bank = self.frames.objects(recipe.data_folder, recipe.paste_drives, sweeps, names)
         self._T_model_ego = rigid.inverse(np.array(recipe.teacher.T_ego_model))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -112,6 +118,8 @@ class TeacherTask(Task[TeacherSample]):
             rng.integers(min(recipe.augmentation.fewest_sweeps, recipe.teacher.sweeps), recipe.teacher.sweeps + 1)
         )
         frame, cloud = self.frames.cloud(place.index, sweeps)
+        if recipe.paste is not None and self._bank is not None and frame.labels is not None:
+            cloud, frame.labels = paste(cloud, frame.labels, self._bank, rng, recipe.paste)
         cloud = with_noise(cloud, recipe.augmentation, rng)
         labels = None if frame.labels is None else where_seen(frame.labels, cloud, recipe.fewest_points)
         change = random_change(recipe.augmentation, rng)
