@@ -29,6 +29,7 @@ from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, load_rig, rig_from_topics
 
 _SHARD_BYTES = 96 << 20
+_POINT_BYTES = 20
 _LONGEST_GAP_S = 2.0
 
 Progress = Callable[[float], None]
@@ -60,7 +61,8 @@ class _AlreadyThere(Exception):
 
 def _decode(job: BagJob, source: BagSource, folder: Path, progress: Progress) -> None:
     reading = _Reading(job, source)
-    count = sum(_write_shard(folder, number, part) for number, part in enumerate(reading.parts(progress)))
+    limit = job.spec.cloud_points
+    count = sum(_write_shard(folder, number, part, limit) for number, part in enumerate(reading.parts(progress)))
     values = {
         "bag": job.bag.name,
         "frames": count,
@@ -106,6 +108,7 @@ class _Reading:
             part.frames.append(frame)
             part.numbers.append(number)
             size += (len(frame.views) + len(frame.missing)) * spec.width * spec.height * 3
+            size += 0 if frame.points is None else len(frame.points) * _POINT_BYTES
             if size >= _SHARD_BYTES:
                 yield part
                 part, size = _Stretch(), 0
@@ -176,6 +179,6 @@ def rig_for(spec: DataSpec, source: BagSource) -> Rig:
     return replace(rig, labels_topic=spec.labels or rig.labels_topic or topics.TRUTH_LONG_TAIL)
 
 
-def _write_shard(folder: Path, number: int, part: _Stretch) -> int:
-    write_shard(folder / f"{number:05d}{SHARD_SUFFIX}", part.frames, part.numbers)
+def _write_shard(folder: Path, number: int, part: _Stretch, point_limit: int | None) -> int:
+    write_shard(folder / f"{number:05d}{SHARD_SUFFIX}", part.frames, part.numbers, point_limit)
     return len(part.frames)

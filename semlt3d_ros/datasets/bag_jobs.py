@@ -112,7 +112,9 @@ def _bags_at(place: Path) -> Iterator[Path]:
 def _digest(bag: Path, spec: DataSpec, image_spec: ImageSpec) -> str:
     """Name of the folder with a bag's frames."""
     rig = repr(load_rig(spec.rig)) if spec.rig is not None else ""
-    decides = (_FORMAT, identity_of(bag), image_spec, spec.labels, spec.key_frames, rig)
+    decides: tuple[Any, ...] = (_FORMAT, identity_of(bag), image_spec, spec.labels, spec.key_frames, rig)
+    if spec.cloud_points is not None:  # frames from before there was this entry are found again
+        decides = (*decides, spec.cloud_points)
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 

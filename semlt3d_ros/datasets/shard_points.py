@@ -72,6 +72,15 @@ def write_points(folder: Path, clouds: Sequence[PointCloud], limit: int) -> NDAr
     return np.cumsum([len(cloud) for cloud in kept])
 
 
+def check_points(folder: Path) -> None:
+    """Open all that ``read_points`` reads; raises ``OSError`` or ``ValueError`` where it cannot."""
+    np.load(folder / "points.npy", mmap_mode="r")
+    if (folder / "columns.npy").exists():
+        there = np.load(folder / "columns.npy").any(axis=0)
+        for name in np.array(_COLUMNS)[there]:
+            np.load(folder / f"{name}.npy", mmap_mode="r")
+
+
 def read_points(folder: Path, first: int, last: int, frame: int) -> PointCloud:
     """The points from ``first`` to before ``last`` of a shard, which are those of frame number ``frame``."""
     stored = np.load(folder / "points.npy", mmap_mode="r")[first:last]

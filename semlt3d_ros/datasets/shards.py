@@ -28,7 +28,7 @@ from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
-from semlt3d_ros.datasets.shard_points import read_points, write_points, write_positions
+from semlt3d_ros.datasets.shard_points import check_points, read_points, write_points, write_positions
 
 SHARD_SUFFIX = ".shard"
 _LABEL_KEYS = ("centers", "sizes", "yaw", "velocity", "class_ids", "lidar_points", "visible_pixels")
@@ -185,7 +185,7 @@ class _Shard:
         self._path = path
         try:
             self._count = len(self._opened("images.npy"))
-            self._opened("points.npy")
+            check_points(path)
             with np.load(path / "frames.npz") as archive:
                 self.rest: dict[str, Any] = {key: archive[key] for key in archive.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

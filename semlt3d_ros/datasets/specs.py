@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from semlt3d_ros.core.checks import Checked, Checks, positive, rule
 from semlt3d_ros.simulation.generation import GenerationRecipe
 
-_OF_BAGS = ("labels", "key_frames", "rig", "clip_frames", "part")
+_OF_BAGS = ("labels", "key_frames", "rig", "clip_frames", "part", "cloud_points")
 
 
 def _of_bags(spec: DataSpec) -> bool:
@@ -36,6 +36,8 @@ class DataSpec(Checked):
         clip_frames: longest clip that training plays in one go; validation plays drives from beginning to end.
         part: of each drive, from and to as shares of its frames: a single drive may be learnt from at its beginning and
             judged by at its end.
+        cloud_points: points kept of each recorded cloud, with intensity and time, as LiDAR teachers need them; None
+            keeps a few thousand positions alone, as students need them. Of simulated clouds, ``point_limit`` says it.
         share: of the frames played in training. Sources without one divide the rest by their numbers of frames.
     """
 
@@ -46,6 +48,10 @@ class DataSpec(Checked):
         rule(lambda s: s.share is None or 0 < s.share <= 1, "share must be above 0 and not above 1, not {0.share}"),
         rule(lambda s: 0 <= s.part[0] < s.part[1] <= 1, "part must be from and to, in [0, 1], not {0.part}"),
         *positive("clip_frames"),
+        rule(
+            lambda s: s.cloud_points is None or s.cloud_points > 0,
+            "cloud_points must be positive, not {0.cloud_points}",
+        ),
     )
 
     simulate: GenerationRecipe | None = None
@@ -57,6 +63,7 @@ class DataSpec(Checked):
     clip_frames: int = 10
     part: tuple[float, float] = (0.0, 1.0)
     share: float | None = None
+    cloud_points: int | None = None
 
     @classmethod
     def in_full(cls, values: Mapping[Any, Any]) -> Mapping[Any, Any]:

@@ -18,6 +18,7 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.core.rigid import planar
 from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
+from semlt3d_ros.datasets.bag_decoding import decode_bag
 from semlt3d_ros.datasets.bag_jobs import find_bags, jobs_of, refuse_overlap
 from semlt3d_ros.datasets.opening import Frames, open_source
 from semlt3d_ros.datasets.recorded import RecordedFrames
@@ -86,6 +87,26 @@ def test_training_sees_what_the_detector_sees(drives, tmp_path) -> None:
         assert np.array_equal(source.labels(index).class_ids, expected.labels.class_ids)
     assert source.clips() == [[range(FRAMES), range(FRAMES, 2 * FRAMES)]]
     assert source.provenance == {"bags": ["a.mcap", "b"], "frames": 2 * FRAMES}
+
+
+def test_whole_clouds_are_kept_where_they_are_asked_for(drives, tmp_path) -> None:
+    spec = DataSpec(bags=(str(drives / "a.mcap"),), cloud_points=50_000)
+    source = open_source(spec, tmp_path, SPEC)
+    for index, expected in enumerate(built(drives / "a.mcap")):
+        points = source.frame(index).points
+        assert len(points) == len(expected.points) > 12_000
+        assert np.abs(points.xyz - expected.points.xyz).max() < 0.003
+        assert np.abs(points.intensity - expected.points.intensity).max() < 0.003
+        assert np.abs(points.time - expected.points.time).max() < 1e-3
+    (plain,), (whole,) = (jobs_of(each, tmp_path, SPEC) for each in (replace(spec, cloud_points=None), spec))
+    assert plain.folder != whole.folder and whole.is_done and not plain.is_done
+
+
+def test_a_long_recording_is_decoded_in_parts_that_fit_into_memory(drives, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("semlt3d_ros.datasets.bag_decoding._SHARD_BYTES", 1 << 20)
+    (job,) = jobs_of(DataSpec(bags=(str(drives / "a.mcap"),)), tmp_path, ImageSpec(16, 8, 0.0))
+    decode_bag(job)
+    assert len(list(job.folder.glob("*.shard"))) >= 2
 
 
 def test_a_bag_is_decoded_once_and_found_again_when_it_moves(drives, tmp_path, monkeypatch) -> None:
@@ -258,7 +279,7 @@ def test_the_parts_of_a_drive_are_kept_apart(drives, tmp_path) -> None:
         ({"bags": ("x",), "clip_frames": 0}, "clip_frames must be positive"),
         ({"bags": ("x",), "part": (0.5, 0.5)}, "part must be from and to"),
         ({"bags": ("x",), "part": (0.0, 1.2)}, "part must be from and to"),
-        ({"labels": "/x"}, "labels, key_frames, rig, clip_frames, part are entries of bags"),
+        ({"labels": "/x"}, "labels, key_frames, rig, clip_frames, part, cloud_points are entries of bags"),
     ],
 )
 def test_sources_name_what_is_wrong(entries, message) -> None:

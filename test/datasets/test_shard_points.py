@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame, Labels, PointCloud
 from semlt3d_ros.core.rigid import planar
 from semlt3d_ros.datasets.shard_points import STEP_M, thinned
@@ -75,3 +76,11 @@ def test_far_points_are_kept_before_near_ones() -> None:
     kept = thinned(PointCloud.joined([near, far]), 3000)
     assert (kept.xyz[:, 0] == 45.0).sum() == 500
     assert thinned(PointCloud(np.zeros((50, 3), np.float32)), 20).xyz.shape[0] in (19, 20)
+
+
+@pytest.mark.parametrize("name", ["points.npy", "columns.npy", "intensity.npy", "times.npy", "classes.npy"])
+def test_shards_with_damaged_points_are_refused(tmp_path, name) -> None:
+    write_shard(tmp_path / "a.shard", [_frame(_cloud(30))], [0], point_limit=100)
+    (tmp_path / "a.shard" / name).write_bytes(b"nonsense")
+    with pytest.raises(ConfigurationError, match=r"a\.shard is not a readable shard"):
+        ShardDataset([tmp_path])
