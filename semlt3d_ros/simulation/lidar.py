@@ -195,7 +195,7 @@ class Lidar:
         distance, nothing = ghosted(effects, distance, index % self._beams, rng)
         solid[nothing] = NOWHERE
         if effects.own != "absent":
-            own = own_vehicle(self._position, rays)
+            own = own_vehicle(self._position, rays, effects.rack)
             hidden = own < distance
             distance = np.where(hidden, own + rng.normal(0, self._config.noise_m, len(own)), distance)
             solid[hidden] = OWN_VEHICLE

@@ -17,6 +17,9 @@ NOWHERE = -3
 """Numbers of the own vehicle, and of dust and stray light, where points say which solid they lie on."""
 
 
+_Corner = tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class LidarEffects:
     """How a LiDAR and its driver differ from the ideal one.
@@ -35,6 +38,7 @@ class LidarEffects:
         compensated: whether the driver corrects points for the ego motion during the turn.
         stamp_at: share of the turn that is over at the frame's stamp.
         own: returns of the own vehicle are there, were taken out by the driver, or there are none, nor shadows.
+        rack: what is mounted on the own vehicle: boxes, each its lowest and its highest corner in the ego frame.
         ghosts: share of returns from rain, dust and stray light, somewhere between sensor and surface.
         mixed: share of the returns beside an edge that lie between the two surfaces.
         panes: of the rays that hit a vehicle's panes, the share that returns from them, and the share that returns from
@@ -56,6 +60,7 @@ class LidarEffects:
     compensated: bool = True
     stamp_at: float = 1.0
     own: Literal["absent", "seen", "removed"] = "absent"
+    rack: tuple[tuple[_Corner, _Corner], ...] = ()
     ghosts: float = 0.0
     mixed: float = 0.0
     panes: tuple[float, float] | None = None
@@ -79,13 +84,19 @@ class Bodies:
     turn: float
 
 
-def own_vehicle(origin: NDArray[np.float64], rays: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distance (N,) to the own vehicle's body and cabin along unit rays (N, 3) of the ego frame; infinite past them."""
+def own_vehicle(
+    origin: NDArray[np.float64], rays: NDArray[np.float32], rack: tuple[tuple[_Corner, _Corner], ...] = ()
+) -> NDArray[np.float32]:
+    """Distance (N,) to the own vehicle's body, cabin and ``rack`` along unit rays (N, 3) of the ego frame.
+
+    Infinite where a ray goes past them; what the origin is in is not there.
+    """
     half, top = EGO_SIZE[1] / 2, min(1.45, float(origin[2]) - 0.25)
     front, back = EGO_CENTER_X + EGO_SIZE[0] / 2, EGO_CENTER_X - EGO_SIZE[0] / 2
     boxes = (
         ((back, -half, 0.35), (front, half, min(0.95, top))),
         ((back + 0.4, -0.6, 0.5), (front - 1.6, 0.6, top)),
+        *rack,
     )
     found = np.full(len(rays), np.inf, np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -13,6 +13,7 @@ import numpy as np
 from semlt3d_ros.simulation.lidar import LidarConfig
 from semlt3d_ros.simulation.lidar_effects import LidarEffects
 
+_Corner = tuple[float, float, float]
 _Pattern = tuple[tuple[float, ...], int, float]
 """Elevations in degrees, firings per turn, width of the sector in degrees."""
 
@@ -68,10 +69,22 @@ def _effects(rng: np.random.Generator, beams: int, own: str) -> LidarEffects:
         compensated=bool(rng.random() < 0.75),
         stamp_at=float(rng.choice((1.0, 0.5), p=(0.7, 0.3))),
         own=own,  # type: ignore[arg-type]
+        rack=_rack(rng) if own != "absent" else (),
         ghosts=float(rng.choice((0.0, rng.uniform(0, 0.003)))),
         mixed=float(rng.choice((0.0, rng.uniform(0, 0.5)))),
         panes=(float(rng.uniform(0.05, 0.6)), float(rng.uniform(0.0, 0.4))),
     )
+
+
+def _rack(rng: np.random.Generator) -> tuple[tuple[_Corner, _Corner], ...]:
+    """Antennas, cameras, bars and mirrors: small boxes on and about the roof."""
+    boxes = []
+    for _ in range(int(rng.choice(7, p=(0.3, 0.1, 0.15, 0.15, 0.1, 0.1, 0.1)))):
+        half = np.exp(rng.uniform(np.log(0.02), np.log((0.4, 0.4, 0.2))))
+        middle = rng.uniform((-0.8, -1.0, 0.9), (3.2, 1.0, 1.9))
+        low, high = ((float(x), float(y), float(z)) for x, y, z in (middle - half, middle + half))
+        boxes.append((low, high))
+    return tuple(boxes)
 
 
 def _even(low: float, high: float, count: int) -> tuple[float, ...]:

@@ -85,6 +85,17 @@ def test_the_distance_to_the_own_vehicle_is_that_to_its_roof() -> None:
     assert 0.5 < distance[3] < 2.5
 
 
+def test_what_is_mounted_on_the_own_vehicle_is_seen_too() -> None:
+    box = ((2.9, -0.1, 1.7), (3.1, 0.1, 2.1))
+    cloud, solid, _ = _scan(_config(own="seen", rack=(box,)))
+    on_box = ((cloud.xyz > np.array(box[0]) - 0.01) & (cloud.xyz < np.array(box[1]) + 0.01)).all(axis=1)
+    assert on_box.sum() > 10 and (solid[on_box] == OWN_VEHICLE).all()
+    inside = ((0.9, -0.1, 1.8), (1.0, 0.1, 1.9))  # about the sensor itself
+    rays = np.array([[1, 0, 0], [0, 0, -1]], np.float32)
+    position = np.array([0.94, 0.0, 1.84])
+    assert np.array_equal(own_vehicle(position, rays, (inside,)), own_vehicle(position, rays))
+
+
 def test_intensity_follows_its_curve() -> None:
     light, distance = np.array([0.2, 0.2, 0.9], np.float32), np.array([25.0, 50.0, 25.0], np.float32)
     assert intensity_of(LidarEffects(), light, distance) == pytest.approx(light)
