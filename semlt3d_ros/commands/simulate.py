@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=40, metavar="N", help="number of camera sets (default: 40)")
     parser.add_argument("--interval", type=float, default=0.1, metavar="S", help="seconds between sets (default: 0.1)")
     parser.add_argument("--size", default="448x256", metavar="WxH", help="image size in pixels (default: 448x256)")
+    parser.add_argument(
+        "--lidar",
+        choices=("nominal", "varied"),
+        default="nominal",
+        help="varied: another LiDAR for every seed, over uneven and cluttered streets (default: nominal)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
 
@@ -26,10 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Simulate, and say what was written."""
     from semlt3d_ros.simulation.drive import DriveConfig
+    from semlt3d_ros.simulation.lidar_models import lidar_of
     from semlt3d_ros.simulation.simulate import simulate
 
     config = DriveConfig(
-        seed=options.seed, frames=options.frames, interval_s=options.interval, image_size=parse_size(options.size)
+        seed=options.seed,
+        frames=options.frames,
+        interval_s=options.interval,
+        image_size=parse_size(options.size),
+        lidar=lidar_of(options.lidar, options.seed),
+        rough=options.lidar == "varied",
     )
     frames = simulate(options.out, config, progress=for_people(options), overwrite=options.overwrite)
     if options.json:

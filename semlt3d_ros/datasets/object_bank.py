@@ -109,8 +109,8 @@ def collected(
         if not path.exists():
             found = [objects_of([frame(index) for index in drive], fewest) for drive in block]
             bank = _fewer(ObjectBank.joined([each for each in found if each is not None]), share)
-            with whole(path) as draft, draft.open("wb") as file:
-                np.savez(file, **{entry.name: getattr(bank, entry.name) for entry in fields(bank)})
+            with whole(path) as draft:
+                np.savez(draft, **{entry.name: getattr(bank, entry.name) for entry in fields(bank)})
         banks.append(_read(path))
         progress(min(len(drives), (number + 1) * _BLOCK), len(drives))
     return ObjectBank.joined(banks)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-import numpy as np
+from typing import ClassVar
 
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.simulation.drive import DriveConfig
-from semlt3d_ros.simulation.lidar import LidarConfig
-from semlt3d_ros.simulation.lidar_models import varied_lidar
+from semlt3d_ros.simulation.lidar_models import LidarKind, lidar_of
 
 
 def _can_be_simulated(recipe: GenerationRecipe) -> Iterator[str]:
@@ -60,7 +57,7 @@ class GenerationRecipe(Checked):
     class_exponent: float = 0.35
     rig_jitter: float = 0.5
     regions: bool = False
-    lidar: Literal["nominal", "varied"] = "nominal"
+    lidar: LidarKind = "nominal"
     cameras: bool = True
     point_limit: int | None = None
 
@@ -86,7 +83,6 @@ class GenerationRecipe(Checked):
 
     def drive(self, seed: int) -> DriveConfig:
         """The configuration of one drive."""
-        varied = self.lidar == "varied"
         return DriveConfig(
             seed,
             frames=self.frames,
@@ -96,7 +92,7 @@ class GenerationRecipe(Checked):
             objects=self.objects,
             class_exponent=self.class_exponent,
             rig_jitter=self.rig_jitter,
-            lidar=varied_lidar(np.random.default_rng([seed, 4])) if varied else LidarConfig(),
-            rough=varied,
+            lidar=lidar_of(self.lidar, seed),
+            rough=self.lidar == "varied",
             cameras=self.cameras,
         )

@@ -7,6 +7,7 @@ Ouster OS0 to OS2; two stacked sensors as in Argoverse 2, and sectors like those
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,15 @@ from semlt3d_ros.simulation.lidar_effects import LidarEffects
 _Corner = tuple[float, float, float]
 _Pattern = tuple[tuple[float, ...], int, float]
 """Elevations in degrees, firings per turn, width of the sector in degrees."""
+
+
+LidarKind = Literal["nominal", "varied"]
+"""nuScenes' LiDAR over even streets; or another one in every drive, over rough streets."""
+
+
+def lidar_of(kind: LidarKind, seed: int) -> LidarConfig:
+    """The LiDAR of the drive of a seed."""
+    return LidarConfig() if kind == "nominal" else varied_lidar(np.random.default_rng([seed, 4]))
 
 
 def varied_lidar(rng: np.random.Generator, pattern: str | None = None) -> LidarConfig:

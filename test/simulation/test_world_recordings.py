@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import rig_from_topics
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 from semlt3d_ros.simulation.generation import GenerationRecipe
+from semlt3d_ros.simulation.lidar_models import lidar_of
 from semlt3d_ros.simulation.simulate import simulate
 
 CONFIG = DriveConfig(9, frames=3, image_size=(112, 64), objects=(8, 10))
@@ -19,6 +22,25 @@ def bag(tmp_path_factory):
     path = tmp_path_factory.mktemp("bag") / "drive.mcap"
     assert simulate(path, CONFIG, progress=False) == 3
     return path
+
+
+@pytest.mark.parametrize("seed", [3, 13])  # without intensity; tilted, stamped in the middle of the turn
+def test_a_bag_of_another_lidar_over_a_rough_street_gives_its_points(tmp_path, seed):
+    lidar = lidar_of("varied", seed)
+    config = replace(CONFIG, seed=seed, frames=2, lidar=lidar, rough=True)
+    simulate(tmp_path / "drive.mcap", config, progress=False)
+    drive = Drive(config)
+    with BagSource(tmp_path / "drive.mcap") as source:
+        builder = FrameBuilder(rig_from_topics(source.topics), with_points=True, with_labels=True)
+        frames = [frame for m in source.messages() for frame in builder.add(m.topic, m.type_name, m.message())]
+        frames += builder.flush()
+    for index, got in enumerate(frames):
+        wanted = drive.frame(index)
+        assert np.allclose(got.T_world_ego, wanted.T_world_ego, atol=1e-6)
+        assert np.allclose(got.points.xyz, wanted.points.xyz, atol=1e-4)
+        assert np.allclose(got.points.time, wanted.points.time, atol=1e-6)
+        assert (got.points.intensity is None) == (wanted.points.intensity is None)
+        assert np.allclose(got.labels.boxes.centers, wanted.labels.boxes.centers, atol=1e-5)
 
 
 def test_a_bag_gives_the_frames_of_the_drive(bag):
