@@ -255,6 +255,10 @@ class Recipe(Checked):
             "distillation needs a student with language_width",
         ),
         _images_that_fit,
+        rule(
+            lambda r: all(s.simulate is None or s.simulate.cameras for s in (*r.train, *r.validation)),
+            "students learn from images: cameras: false is for the recipes of LiDAR teachers",
+        ),
         *positive("evaluation_range_m", "validation_frames"),
         *not_negative("seed", "min_visible_pixels"),
     )

@@ -228,6 +228,7 @@ BAD = [
     ({("train",): []}, "train needs at least one source"),
     ({("train", 1, "interval_s"): -1.0}, "train[1].simulate: a drive of 2 frames every -1.0 s"),
     ({("train", 0, "image_size"): [448, 256]}, "give images of [448, 192]"),
+    ({("train", 0, "cameras"): False, ("train", 0, "regions"): False}, "students learn from images"),
     ({("evaluation_range_m",): -3}, "evaluation_range_m must be positive"),
     ({("student", "backbone"): "no_such_net"}, "backbone 'no_such_net' could not be made"),
     ({("student", "backbone_args"): {"chanels": [1]}}, "mend backbone_args"),
