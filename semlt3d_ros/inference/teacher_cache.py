@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import zipfile
 from collections import Counter
@@ -93,11 +92,9 @@ class TeacherCache:
         """Write what the teacher has said of a cloud."""
         self.counts["computed"] += 1
         result = _coarser(sight, self._detector)
-        file = io.BytesIO()
-        np.savez(file, **vars(result))
         path = self._path(cloud)
         with whole(path, durable=False) as draft:
-            draft.write_bytes(file.getvalue())
+            np.savez(draft, **vars(result))
         self._written += 1
         if self._written % _SWEEP_EVERY == 1:
             self._evict()

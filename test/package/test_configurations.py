@@ -26,6 +26,7 @@ from semlt3d_ros.sensing.rig import load_rig
 from semlt3d_ros.training.clip import load_clip_recipe
 from semlt3d_ros.training.experiment import load_experiment
 from semlt3d_ros.training.recipe import load_recipe
+from semlt3d_ros.training.recipes import load_any_recipe
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -41,6 +42,7 @@ def load_objects(path):
 LOADERS = {
     "autoware/classes.yaml": load_objects,
     "recipes/demo.yaml": load_recipe,
+    "recipes/teacher.yaml": load_any_recipe,
     "recipes/tiny_clip.yaml": load_clip_recipe,
     "experiments/long_tail.yaml": load_experiment,
     "rigs/autoware_sample.yaml": load_rig,
@@ -52,7 +54,7 @@ LOADERS = {
 FOLDERS = {
     "classes": load_class_list,
     "label_maps": load_label_map,
-    "recipes": load_recipe,
+    "recipes": load_any_recipe,
     "experiments": load_experiment,
     "rigs": load_rig,
     "models": read_config,
@@ -118,6 +120,8 @@ def wrong_values(hint: Any) -> list[Any]:
         # Wrong for all of them, since YAML's values of all types are wrong for someone.
         parts = [wrong_values(each) for each in get_args(hint)]
         return [value for value in parts[0] if all(json.dumps(value) in map(json.dumps, part) for part in parts[1:])]
+    if dataclasses.is_dataclass(hint):
+        return [5, True, "ab", [1]]
     if hint is type(None):
         return [value for values in WRONG.values() for value in values if value is not None and plain(value) == value]
     return WRONG[get_origin(hint) or hint]
