@@ -86,12 +86,13 @@ class _Reading:
     def __init__(self, job: BagJob, source: BagSource) -> None:
         self._job, self._source = job, source
         rig = rig_for(job.spec, source)
-        if rig.labels_topic not in source.topics:
+        labelled = job.spec.labelled
+        if labelled and rig.labels_topic not in source.topics:
             raise ConfigurationError(
                 f"{job.bag} has no ground truth to learn from: there is no topic {rig.labels_topic}; it has "
                 f"{', '.join(sorted(source.topics)) or 'no topics'}"
             )
-        self._builder = FrameBuilder(rig, job.image_spec, with_points=True, with_labels=True)
+        self._builder = FrameBuilder(rig, job.image_spec, with_points=True, with_labels=labelled)
         self._unread = FaultLog()
         self._samples = read_samples(source, self._unread)
         self._sample_stamps = sorted(self._samples)
@@ -140,7 +141,7 @@ class _Reading:
                 broken = False
 
     def _is_wanted(self, frame: Frame) -> bool:
-        if frame.labels is None and self._job.spec.key_frames:
+        if frame.labels is None and self._job.spec.key_frames and self._job.spec.labelled:
             self.left_out["without ground truth"] += 1
             return False
         return True
@@ -148,7 +149,8 @@ class _Reading:
     def _numbered(self, frame: Frame, broken: bool) -> tuple[Frame, int]:
         sample = self._sample_of(frame.stamp)
         if sample is not None:
-            frame = replace(frame, region=sample.region)
+            if self._job.spec.labelled:
+                frame = replace(frame, region=sample.region)
             scene = sample.data_set, sample.scene
             broken |= scene != self._scene and self._last is not None
             self._scene = scene

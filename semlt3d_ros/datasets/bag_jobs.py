@@ -115,6 +115,8 @@ def _digest(bag: Path, spec: DataSpec, image_spec: ImageSpec) -> str:
     decides: tuple[Any, ...] = (_FORMAT, identity_of(bag), image_spec, spec.labels, spec.key_frames, rig)
     if spec.cloud_points is not None:  # frames from before there was this entry are found again
         decides = (*decides, spec.cloud_points)
+    if not spec.labelled:
+        decides = (*decides, "without labels")
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 

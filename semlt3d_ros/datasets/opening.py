@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
-from semlt3d_ros.core.frame import Frame, Labels
+from semlt3d_ros.core.frame import Frame, Labels, PointCloud
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.label_map import LabelMap, columns_for, load_label_map
 from semlt3d_ros.core.point_classes import in_terms_of
@@ -101,7 +102,8 @@ class Frames:
         self._sources = _open(specs, folder, image_spec, here, progress)
         try:
             self._columns = [
-                _columns(source, classes, label_map) for source, label_map in zip(self._sources, maps, strict=True)
+                _columns(source, classes, label_map) if spec.labelled else {}
+                for source, label_map, spec in zip(self._sources, maps, specs, strict=True)
             ]
         except ConfigurationError:
             self.close()
@@ -140,6 +142,8 @@ class Frames:
         """
         number, local = self._locate(index)
         frame = self._sources[number].frame(local)
+        if not self._specs[number].labelled:
+            return replace(frame, labels=None, points=_without_classes(frame.points))
         if frame.points is not None:
             frame.points.classes = self._point_classes(number, frame.points.classes, frame.labels)
         frame.labels = self._translated(number, frame.labels)
@@ -148,6 +152,8 @@ class Frames:
     def labels(self, index: int) -> Labels | None:
         """The labels of frame ``index``, without touching its images; raises the same as ``frame``."""
         number, local = self._locate(index)
+        if not self._specs[number].labelled:
+            return None
         return self._translated(number, self._sources[number].labels(local))
 
     def regions(self, index: int) -> FrameRegions:
@@ -194,6 +200,10 @@ class Frames:
             [[range(clip.start + start, clip.stop + start) for clip in block] for block in source.clips(whole)]
             for source, start in zip(self._sources, starts, strict=True)
         ]
+
+
+def _without_classes(points: PointCloud | None) -> PointCloud | None:
+    return None if points is None else replace(points, classes=None)
 
 
 _Columns = dict[tuple[str, ...], tuple[int, ...]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ def _of_bags(spec: DataSpec) -> bool:
 
 @dataclass(frozen=True)
 class DataSpec(Checked):
-    """One source of labelled frames: drives to simulate, or recordings.
+    """One source of frames: drives to simulate, or recordings.
 
     The entries of ``simulate`` may also stand here themselves.
 
@@ -38,6 +39,8 @@ class DataSpec(Checked):
             judged by at its end.
         cloud_points: points kept of each recorded cloud, with intensity and time, as LiDAR teachers need them; None
             keeps a few thousand positions alone, as students need them. Of simulated clouds, ``point_limit`` says it.
+        labelled: false leaves labels alone, whether there are any or not: what is learnt of all frames is what a LiDAR
+            teacher says.
         share: of the frames played in training. Sources without one divide the rest by their numbers of frames.
     """
 
@@ -52,6 +55,10 @@ class DataSpec(Checked):
             lambda s: s.cloud_points is None or s.cloud_points > 0,
             "cloud_points must be positive, not {0.cloud_points}",
         ),
+        rule(
+            lambda s: s.labelled or (s.labels is None and s.label_map is None),
+            "labels and label_map are of no use where labelled is false",
+        ),
     )
 
     simulate: GenerationRecipe | None = None
@@ -64,6 +71,7 @@ class DataSpec(Checked):
     part: tuple[float, float] = (0.0, 1.0)
     share: float | None = None
     cloud_points: int | None = None
+    labelled: bool = True
 
     @classmethod
     def in_full(cls, values: Mapping[Any, Any]) -> Mapping[Any, Any]:
@@ -73,3 +81,11 @@ class DataSpec(Checked):
             simulated = {name: value for name, value in values.items() if name not in own}
             return {"simulate": simulated, **{name: value for name, value in values.items() if name in own}}
         return {**values, "bags": [values["bags"]]} if isinstance(values.get("bags"), str) else values
+
+
+def shared_seeds(specs: Sequence[DataSpec]) -> Iterator[str]:
+    """What is simulated in more than one of several sources."""
+    parts = sorted((spec.simulate for spec in specs if spec.simulate), key=lambda part: part.first_seed)
+    for first, second in itertools.pairwise(parts):
+        if first.first_seed + first.drives > second.first_seed:
+            yield f"two parts of the data share seed {second.first_seed}"

@@ -77,6 +77,11 @@ class Semantics:
             self._known[index] = self._look(frames.frame(index), frames.regions(index))
         return self._known[index]
 
+    def nothing(self, frame: Frame) -> SeenRegions:
+        """What is seen of the labels of a frame whose regions nobody has."""
+        count = 0 if frame.labels is None else len(frame.labels.boxes)
+        return SeenRegions(np.full((count, self.anchors.dimension), np.nan, np.float32), np.zeros(count, np.int64))
+
     def _look(self, frame: Frame, stored: FrameRegions) -> SeenRegions:
         cut = self._language.crop_images and not len(stored.labels)
         least = _LEAST_CUT_PX if cut else LEAST_SHOWN_PX
@@ -86,10 +91,9 @@ class Semantics:
             crops = {label: crop_region(images[r.view], r.window, _REGION_SIZE) for label, r in found.items()}
         else:
             crops = {label: crop for label, crop in zip(stored.labels, stored.crops, strict=True) if label in found}
-        count = 0 if frame.labels is None else len(frame.labels.boxes)
-        rows, views = np.full((count, self.anchors.dimension), np.nan, np.float32), np.zeros(count, np.int64)
+        seen = self.nothing(frame)
         if crops:
             labels = list(crops)
-            rows[labels] = self._embedder.embed(np.stack(list(crops.values())))
-            views[labels] = [found[label].view for label in labels]
-        return SeenRegions(rows, views)
+            seen.embeddings[labels] = self._embedder.embed(np.stack(list(crops.values())))
+            seen.views[labels] = [found[label].view for label in labels]
+        return seen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.core.yaml_file import read_yaml
-from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.datasets.specs import DataSpec, shared_seeds
 from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
@@ -173,14 +172,6 @@ class Language(Checked):
     min_visible_pixels: int = 24
 
 
-def _disjoint(recipe: Recipe) -> Iterator[str]:
-    specs = (*recipe.train, *recipe.validation)
-    parts = sorted((spec.simulate for spec in specs if spec.simulate), key=lambda part: part.first_seed)
-    for first, second in itertools.pairwise(parts):
-        if first.first_seed + first.drives > second.first_seed:
-            yield f"two parts of the data share seed {second.first_seed}"
-
-
 def _listed(recipe: Recipe) -> Iterator[str]:
     """That the class list can be read."""
     try:
@@ -248,13 +239,18 @@ class Recipe(Checked):
         rule(lambda r: r.train, "train needs at least one source"),
         rule(lambda r: r.validation, "validation needs at least one source"),
         _listed,
-        _disjoint,
+        lambda r: shared_seeds((*r.train, *r.validation)),
         rule(lambda r: not r.frozen_images or r.initial is not None, "frozen_images needs an initial checkpoint"),
         rule(
             lambda r: r.loss_weights.distillation <= 0 or r.student.language_width,
             "distillation needs a student with language_width",
         ),
         _images_that_fit,
+        rule(
+            lambda r: r.distillation is not None or any(spec.labelled for spec in r.train),
+            "there is nothing to learn from: no source of train is labelled, and there is no distillation",
+        ),
+        rule(lambda r: all(spec.labelled for spec in r.validation), "validation needs labelled sources"),
         rule(
             lambda r: all(s.simulate is None or s.simulate.cameras for s in (*r.train, *r.validation)),
             "students learn from images: cameras: false is for the recipes of LiDAR teachers",

@@ -123,9 +123,7 @@ class StudentTask(Task[StudentSample]):
             self.modules["projection"] = projection
         self.teaching: Teaching | None = None
         if recipe.distillation is not None:
-            self.teaching = Teaching(
-                recipe.distillation, frames, recipe.class_list, recipe.data_folder, self.ranks.device
-            )
+            self.teaching = Teaching(recipe.distillation, frames, recipe.class_list, recipe.data_folder)
             taught_by = distillation_terms(recipe.distillation, config, self.teaching.width).to(device)
             self.criterion.terms.extend(taught_by)
             self.modules["distillation"] = taught_by
@@ -214,7 +212,10 @@ class StudentTask(Task[StudentSample]):
         if self.teaching is not None:
             frames = [self.teaching.labelled(frame, said) for frame, said in zip(frames, sample.taught, strict=True)]
         if self.semantics is not None and recipe.loss_weights.distillation > 0:
-            seen = [self.semantics.seen(place.index, self.frames) for place in sample.played]
+            seen = [
+                self.semantics.seen(place.index, self.frames) if labelled is frame else self.semantics.nothing(labelled)
+                for place, frame, labelled in zip(sample.played, sample.frames, frames, strict=True)
+            ]
         return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
 
     def evaluate(self, model: nn.Module, limit: int | None = None) -> Report | None:

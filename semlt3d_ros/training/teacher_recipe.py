@@ -16,7 +16,7 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.point_classes import point_class_names
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.datasets.pasting import PasteSettings
-from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.datasets.specs import DataSpec, shared_seeds
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.teacher_weights import TeacherLossWeights
@@ -112,7 +112,9 @@ class TeacherRecipe(Checked):
     TITLE: ClassVar[str] = "recipe '{0.name}'"
     CHECKS: ClassVar[Checks] = (
         rule(lambda r: r.train and r.validation, "needs train and validation data"),
+        rule(lambda r: all(s.labelled for s in (*r.train, *r.validation)), "teachers need labelled sources"),
         _listed,
+        lambda r: shared_seeds((*r.train, *r.validation)),
         _window_that_fits,
         *not_negative("seed", "window_m"),
         *positive("fewest_points", "evaluation_range_m", "validation_frames", "paste_drives"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +27,15 @@ SHIPPED = "shipped"
 
 
 class Teaching:
-    """A teacher that looks at the clouds of training frames.
+    """A teacher that looks at the clouds of training frames, when they are loaded for the first time.
+
+    That is done where frames are loaded, so on the processor: loader processes share no accelerator with the student.
 
     Args:
         settings: which teacher.
         frames: the training frames.
         classes: the student's, which the teacher's are translated to.
         folder: where the run's data lies.
-        device: where the teacher computes.
 
     Attributes:
         width: channels of its features.
@@ -43,11 +44,9 @@ class Teaching:
         ConfigurationError: the teacher cannot be used, or knows none of the classes.
     """
 
-    def __init__(
-        self, settings: Distillation, frames: Frames, classes: ClassList, folder: Path, device: str = "cpu"
-    ) -> None:
+    def __init__(self, settings: Distillation, frames: Frames, classes: ClassList, folder: Path) -> None:
         path = shipped_teacher() if str(settings.teacher) == SHIPPED else settings.teacher
-        self._detector = TeacherDetector.load(path, device)
+        self._detector = TeacherDetector.load(path)
         self._clouds, self._classes, self._pseudo = CloudFrames(frames), classes, settings.pseudo_labels
         self._columns = np.array(columns_for(self._detector.class_names, classes, None), np.int64)
         self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)
@@ -57,13 +56,6 @@ class Teaching:
     def model_version(self) -> str:
         """Identity of the teacher."""
         return self._detector.model_version
-
-    def prepare(self, progress: Callable[[int, int], None]) -> None:
-        """Look at all training frames that were not looked at before; ``progress`` is told of it."""
-        count = len(self._clouds.frames)
-        for index in range(count):
-            self.taught(index)
-            progress(index + 1, count)
 
     def taught(self, index: int) -> Taught | None:
         """What the teacher says of training frame ``index``; None where it has no points."""

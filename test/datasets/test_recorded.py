@@ -11,6 +11,7 @@ from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.classes import ABSENT, ClassInfo, ClassList
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import SampleInfo
@@ -271,6 +272,26 @@ def test_the_parts_of_a_drive_are_kept_apart(drives, tmp_path) -> None:
         open_source(spec(0.0, 0.01), tmp_path, SPEC)
 
 
+def test_recordings_are_learnt_from_without_labels(drives, tmp_path) -> None:
+    bag = drives / "a.mcap"
+    plain = rewritten(bag, tmp_path / "plain.mcap", lambda entry, message: not entry.topic.startswith("/ground_truth"))
+    simulated = DataSpec.in_full({"simulate": {"first_seed": 7, "drives": 1, "frames": 2, "drives_per_shard": 1}})
+    simulated = parse(DataSpec, {**simulated, "labelled": False}, "source")
+    specs = [DataSpec(bags=(str(bag),)), *(DataSpec(bags=(str(each),), labelled=False) for each in (plain, bag))]
+    with Frames([*specs, simulated], tmp_path, SPEC, LT3D) as frames:
+        counts = [sum(len(clip) for block in part.blocks for clip in block) for part in frames.parts()]
+        assert counts == [len(built(bag))] * 3 + [2]
+        frames.wait(len(frames) - 1)
+        for index in range(len(frames)):
+            labelled = index < counts[0]
+            frame = frames.frame(index)
+            assert (frame.labels is not None) == (frames.labels(index) is not None) == labelled
+            assert frame.points is not None and len(frame.points)
+            assert labelled or frame.points.classes is None
+    # What was decoded with labels and what without lie apart, also of one bag.
+    assert len({job.folder for spec in specs for job in jobs_of(spec, tmp_path, SPEC)}) == 3
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
@@ -279,6 +300,7 @@ def test_the_parts_of_a_drive_are_kept_apart(drives, tmp_path) -> None:
         ({"bags": ("x",), "clip_frames": 0}, "clip_frames must be positive"),
         ({"bags": ("x",), "part": (0.5, 0.5)}, "part must be from and to"),
         ({"bags": ("x",), "part": (0.0, 1.2)}, "part must be from and to"),
+        ({"bags": ("x",), "labels": "/x", "labelled": False}, "of no use where labelled is false"),
         ({"labels": "/x"}, "labels, key_frames, rig, clip_frames, part, cloud_points are entries of bags"),
     ],
 )
