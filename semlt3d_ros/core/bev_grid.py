@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ class BevGrid:
         x = self.x0 + (np.arange(self.columns, dtype=np.float32) + 0.5) * self.cell_m
         y = self.y0 + (np.arange(self.rows, dtype=np.float32) + 0.5) * self.cell_m
         return np.stack(np.broadcast_arrays(x[None, :], y[:, None]), axis=-1).astype(np.float32)
+
+    def holds(self, x: Any, y: Any) -> Any:
+        """Whether places, as arrays or tensors of metres, lie over the grid."""
+        inside_x = (x >= self.x0) & (x < self.x0 + self.columns * self.cell_m)
+        return inside_x & (y >= self.y0) & (y < self.y0 + self.rows * self.cell_m)
 
     def coarser(self, stride: int) -> BevGrid:
         """The grid of maps that have one cell for ``stride`` x ``stride`` of these."""

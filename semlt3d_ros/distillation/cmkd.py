@@ -49,7 +49,7 @@ def feature_loss(said: Tensor, taught: Tensor, occupied: Tensor, there: Tensor, 
     return (error * weight).sum() / total(weight.sum()).clamp_min(1.0)
 
 
-def quality_focal_loss(logits: Tensor, taught: Tensor, counted: Tensor, total: Total = alone) -> Tensor:
+def quality_focal_loss(logits: Tensor, taught: Tensor, counted: Tensor, known: Tensor, total: Total = alone) -> Tensor:
     """() quality focal loss (Li et al., NeurIPS 2020) towards soft scores, per place where the teacher says something.
 
     It is at its least, and without a gradient, where the student says what the teacher says; what is left there is the
@@ -59,13 +59,14 @@ def quality_focal_loss(logits: Tensor, taught: Tensor, counted: Tensor, total: T
         logits: (..., n) of the student.
         taught: (..., n) scores in [0, 1].
         counted: (...) bool, places that count.
+        known: (n,) bool, classes that the teacher has.
         total: sums over processes.
     """
     logits, taught = logits.float(), taught.float()
     away = (logits.sigmoid() - taught).abs() ** _BETA
     each = F.binary_cross_entropy_with_logits(logits, taught, reduction="none") * away
     count = counted_over_all((counted & (taught.amax(-1) > TEACHER_SCORE)).sum(), total, logits.device)
-    return (each * counted[..., None]).sum() / count
+    return (each * (counted[..., None] & known)).sum() / count
 
 
 def cell_box_loss(said: Tensor, taught: Tensor, score: Tensor, total: Total = alone) -> Tensor:
@@ -88,7 +89,13 @@ def cell_box_loss(said: Tensor, taught: Tensor, score: Tensor, total: Total = al
 
 
 def query_losses(
-    layer: LayerOutput, taught: Targets, scores: Tensor, matches: Matches, there: Tensor, total: Total = alone
+    layer: LayerOutput,
+    taught: Targets,
+    scores: Tensor,
+    matches: Matches,
+    counted: Tensor,
+    known: Tensor,
+    total: Total = alone,
 ) -> tuple[Tensor, Tensor]:
     """() and () quality focal loss of a layer's classes, and score-weighted L1 loss of its box codes.
 
@@ -97,13 +104,16 @@ def query_losses(
         taught: the teacher's boxes as targets, in the student's axes.
         scores: (B, T, n) its confidences.
         matches: which queries answer to which of them.
-        there: (B,) bool, frames that were taught.
+        counted: (B, Q) bool, queries whose classes count besides those that are matched.
+        known: (n,) bool, classes that the teacher has.
         total: sums over processes.
     """
     frame, query, target = indices(matches)
     wanted = torch.zeros_like(layer.logits, dtype=torch.float32)
     wanted[frame, query] = scores[frame, target].float()
-    classes = quality_focal_loss(layer.logits, wanted, there[:, None].expand(wanted.shape[:2]), total)
+    counted = counted.clone()
+    counted[frame, query] = True
+    classes = quality_focal_loss(layer.logits, wanted, counted, known, total)
     codes = encode_boxes(taught.boxes[frame, target], layer.references[frame, query])
     known = codes.isfinite()
     error = (layer.codes[frame, query].float() - torch.where(known, codes, 0.0)).abs() * known
@@ -119,6 +129,12 @@ def taught_targets(signal: TeacherSignal, targets: Targets) -> Targets:
         boxes = transformed_boxes(boxes, targets.T_ego_recorded)
     best, kind = signal.scores.max(-1)
     return Targets(boxes, torch.where(best > TEACHER_SCORE, kind, -1), [])
+
+
+def to_the_map(signal: TeacherSignal, targets: Targets) -> Tensor:
+    """(B, 4, 4) from the axes of ``targets`` to those of the teacher's maps."""
+    T_map_ego = torch.linalg.inv(signal.T_ego_model.to(targets.boxes)).expand(len(targets.boxes), 4, 4)
+    return T_map_ego if targets.T_ego_recorded is None else T_map_ego @ torch.linalg.inv(targets.T_ego_recorded)
 
 
 class SelfCalibrated(nn.Module):
@@ -232,15 +248,13 @@ class CmkdLoss(LossTerm):
         settings, output = self.settings, view.output
         if self.branch is None or output.image is None or output.features is None:
             return {}
-        T_map_ego = torch.linalg.inv(signal.T_ego_model.to(view.targets.boxes))
-        T_map_ego = T_map_ego.expand(len(view.targets.boxes), 4, 4)
-        if view.targets.T_ego_recorded is not None:
-            T_map_ego = T_map_ego @ torch.linalg.inv(view.targets.T_ego_recorded)
+        T_map_ego = to_the_map(signal, view.targets)
         said = self.branch(output.features[0], output.image, view.batch, T_map_ego, signal.grid)
         there, total = signal.there, view.total
         score = signal.heat.float().amax(1) * there[:, None, None]
         everywhere = there[:, None, None].expand_as(score)
-        heat = quality_focal_loss(said.heat.permute(0, 2, 3, 1), signal.heat.permute(0, 2, 3, 1), everywhere, total)
+        taught = signal.heat.permute(0, 2, 3, 1)
+        heat = quality_focal_loss(said.heat.permute(0, 2, 3, 1), taught, everywhere, signal.known, total)
         return {
             "cmkd_features": settings.features * feature_loss(said.features, signal.bev, signal.occupied, there, total),
             "cmkd_heat": settings.heat * heat,
@@ -252,10 +266,14 @@ class CmkdLoss(LossTerm):
         if not settings.query_classes and not settings.query_codes:
             return {}
         taught = taught_targets(signal, view.targets)
-        pairs = [
-            query_losses(layer, taught, signal.scores, match(layer, taught), signal.there, view.total)
-            for layer in view.layers
-        ]
+        T_map_ego = to_the_map(signal, view.targets)
+        pairs = []
+        for layer in view.layers:
+            centers = layer.boxes()[..., :3].detach().float()
+            centers = centers @ T_map_ego[:, :3, :3].transpose(1, 2) + T_map_ego[:, None, :3, 3]
+            counted = signal.there[:, None] & signal.grid.holds(centers[..., 0], centers[..., 1])
+            matches = match(layer, taught)
+            pairs.append(query_losses(layer, taught, signal.scores, matches, counted, signal.known, view.total))
         return {
             "cmkd_classes": settings.query_classes * over_layers(classes for classes, _ in pairs),
             "cmkd_codes": settings.query_codes * over_layers(codes for _, codes in pairs),

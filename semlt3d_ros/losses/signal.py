@@ -29,6 +29,7 @@ class TeacherSignal:
         occupied: (B, rows, columns) bool, cells that hold points.
         boxes: (B, T, 9) what it detected, padded to the most of a frame: x y z l w h yaw vx vy, NaN where unknown.
         scores: (B, T, n) the confidences of the student's classes; 0 where padded.
+        known: (n,) bool, classes that the teacher has; of others it says nothing.
         intrinsics: (B, V, 3, 3) of the views as they were recorded.
     """
 
@@ -41,6 +42,7 @@ class TeacherSignal:
     occupied: Tensor
     boxes: Tensor
     scores: Tensor
+    known: Tensor
     intrinsics: Tensor
 
     def to(self, device: torch.device | str) -> TeacherSignal:

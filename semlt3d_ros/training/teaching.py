@@ -77,6 +77,7 @@ class Teaching:
             torch.zeros(len(said), *shape, dtype=torch.bool),
             torch.zeros(len(said), most, 9),
             torch.zeros(len(said), most, count),
+            torch.from_numpy(np.isin(np.arange(count), self._columns)),
             batch.intrinsics,
         )
         for row, each in enumerate(said):
