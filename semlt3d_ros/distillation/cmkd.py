@@ -214,7 +214,7 @@ class BevBranch(nn.Module):
         ends = edges.new_tensor([1.0, 1.5 * self.range_m])
         bounds = torch.cat([ends[:1], edges, ends[1:]])
         middles = (bounds[:-1] * bounds[1:]).sqrt()
-        reduced = self.reduce(feature.flatten(0, 1)).unflatten(0, views)
+        reduced = self.reduce(feature.flatten(0, 1).float()).unflatten(0, views)
         depth = image.depth_logits.float().softmax(2)
         lifted, mass = splat(reduced, depth, middles, batch, image.stride, T_map_ego, grid)
         features = self.features(self.adapter(self.mix(torch.cat([lifted, mass[:, None]], 1))))
