@@ -6,6 +6,9 @@ from pathlib import Path
 
 from semlt3d_ros.core.errors import ConfigurationError
 
+SHIPPED = "shipped"
+"""In recipes, in place of the path of a checkpoint: the one that comes with the package."""
+
 
 def default_checkpoint() -> Path:
     """The checkpoint that comes with the package: trained on the simulated world only."""
@@ -15,6 +18,11 @@ def default_checkpoint() -> Path:
 def shipped_teacher() -> Path:
     """The LiDAR teacher that comes with the package: trained on the simulated world only."""
     return Path(__file__).resolve().parent.parent / "weights" / "teacher.safetensors"
+
+
+def chosen_teacher(path: Path) -> Path:
+    """The teacher that a recipe names."""
+    return shipped_teacher() if str(path) == SHIPPED else path
 
 
 def no_checkpoint(path: Path) -> ConfigurationError:

@@ -30,6 +30,17 @@ from semlt3d_ros.training.run import train_recipe
 from semlt3d_ros.training.student_task import rehearse
 from semlt3d_ros.training.validation import detected
 
+Value = Callable[[dict[str, Any]], float | None]
+"""A value, as a share, of a run's result."""
+COLUMNS: dict[str, Value] = {
+    "mAP": lambda result: result["test"]["map"]["all"],
+    "NDS": lambda result: result["test"]["nds"],
+    "Many": lambda result: result["test"]["map"]["many"],
+    "Medium": lambda result: result["test"]["map"]["medium"],
+    "Few": lambda result: result["test"]["map"]["few"],
+    "mATE cm": lambda result: result["test"]["errors"]["ate"],
+}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -40,11 +51,13 @@ class Row:
         change: what it changes in the recipe (nested mappings, merged).
         trained_as: another row, whose trained weights this one evaluates with the student settings that it changes on
             top of that row's: for settings that only matter at run time.
+        bases: names of the detectors that it is tried on; none means all.
     """
 
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     trained_as: str = ""
+    bases: tuple[str, ...] = ()
 
 
 Run = tuple[Row, Row, int]
@@ -59,6 +72,18 @@ def _rows_to_borrow_from(experiment: Experiment) -> Iterator[str]:
                 f"row '{row.name}': trained_as names '{row.trained_as}', which is no row that is trained; use one of "
                 f"{', '.join(sorted(trained))}"
             )
+    pairs = {(base.name, row.name) for base, row in experiment.pairs()}
+    for base, row in experiment.pairs():
+        if row.trained_as in trained and (base.name, row.trained_as) not in pairs:
+            yield f"row '{row.name}': '{row.trained_as}' is not trained on '{base.name}'"
+
+
+def _bases_that_are_there(experiment: Experiment) -> Iterator[str]:
+    names = [base.name for base in experiment.bases]
+    for row in experiment.rows:
+        for name in row.bases:
+            if name not in names:
+                yield f"row '{row.name}': there is no base '{name}'; use some of {', '.join(names)}"
 
 
 def _names_apart(experiment: Experiment) -> Iterator[str]:
@@ -70,15 +95,14 @@ def _names_apart(experiment: Experiment) -> Iterator[str]:
 def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
     """Every base and row gives a recipe whose student can be tested, on drives that it does not learn from."""
     told: set[str] = set()
-    for base in experiment.bases:
-        for row in experiment.rows:
-            try:
-                faults = _misfits(experiment, parse(Recipe, experiment.entries_of(base, row, 0), "recipe"))
-            except ConfigurationFaults as error:
-                faults = list(error.faults)
-            # What is wrong with all recipes is told of the first of them.
-            yield from (f"{base.name}, {row.name}: {fault}" for fault in faults if fault not in told)
-            told.update(faults)
+    for base, row in experiment.pairs():
+        try:
+            faults = _misfits(experiment, parse(Recipe, experiment.entries_of(base, row, 0), "recipe"))
+        except ConfigurationFaults as error:
+            faults = list(error.faults)
+        # What is wrong with all recipes is told of the first of them.
+        yield from (f"{base.name}, {row.name}: {fault}" for fault in faults if fault not in told)
+        told.update(faults)
 
 
 def _misfits(experiment: Experiment, recipe: Recipe) -> list[str]:
@@ -110,13 +134,18 @@ class Experiment(Checked):
         bases: detectors on which every row is tried, each a change of the recipe.
         rows: what is compared.
         title, notes: for the report.
+        columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few and ``mATE cm``.
     """
 
     TITLE: ClassVar[str] = "experiment '{0.name}'"
     CHECKS: ClassVar[Checks] = (
         rule(lambda e: e.seeds and e.bases and e.rows, "needs at least one entry in each of seeds, bases and rows"),
         rule(lambda e: min(e.seeds, default=0) >= 0, "seeds must not be negative, not {0.seeds}"),
+        rule(
+            lambda e: set(e.columns) <= set(COLUMNS), f"columns must be some of {', '.join(COLUMNS)}, not {{0.columns}}"
+        ),
         _rows_to_borrow_from,
+        _bases_that_are_there,
         _names_apart,
         _recipes_that_fit,
     )
@@ -130,13 +159,18 @@ class Experiment(Checked):
     title: str = ""
     notes: str = ""
     more_tests: dict[str, DataSpec] = field(default_factory=dict)
+    columns: tuple[str, ...] = ("mAP", "NDS", "Many", "Medium", "Few")
 
     def runs(self) -> Iterator[Run]:
         """Base, row and seed of every run; the first seeds of all rows come before any second one."""
         for seed in self.seeds:
-            for base in self.bases:
-                for row in self.rows:
-                    yield base, row, seed
+            for base, row in self.pairs():
+                yield base, row, seed
+
+    def pairs(self) -> Iterator[tuple[Row, Row]]:
+        """Base and row of what is compared."""
+        for base in self.bases:
+            yield from ((base, row) for row in self.rows if not row.bases or base.name in row.bases)
 
     def recipe_of(self, base: Row, row: Row, seed: int) -> Recipe:
         """The recipe of one run.

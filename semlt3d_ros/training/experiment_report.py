@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,22 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from semlt3d_ros.core.outputs import whole
-from semlt3d_ros.training.experiment import Experiment
+from semlt3d_ros.training.experiment import COLUMNS, Experiment, Value
 
-_Figure = Callable[[dict[str, Any]], float | None]
-COLUMNS: dict[str, _Figure] = {
-    "mAP": lambda result: result["test"]["map"]["all"],
-    "NDS": lambda result: result["test"]["nds"],
-    "Many": lambda result: result["test"]["map"]["many"],
-    "Medium": lambda result: result["test"]["map"]["medium"],
-    "Few": lambda result: result["test"]["map"]["few"],
-}
+_NO_GROUPS = ("mAP", "NDS", "mATE cm")
 
 
-def columns_of(experiment: Experiment) -> dict[str, _Figure]:
+def columns_of(experiment: Experiment) -> dict[str, Value]:
     """The figures of a result by column: all of the test set, Many and Few of the further ones."""
     further = {
         f"{group.capitalize()}, {name}": _figure_of(name, group)
         for name in experiment.more_tests
         for group in ("many", "few")
     }
-    return COLUMNS | further
+    return {name: COLUMNS[name] for name in experiment.columns} | further
 
 
-def _figure_of(test: str, group: str) -> _Figure:
+def _figure_of(test: str, group: str) -> Value:
     def figure(result: dict[str, Any]) -> float | None:
         report = result.get("more_tests", {}).get(test)
         return None if report is None else report["map"][group]
@@ -44,14 +37,13 @@ def summary(experiment: Experiment, results: Sequence[dict[str, Any]]) -> dict[t
     """Values over the seeds, in percent, by base and row, then by column; rows without a result are left out."""
     table: dict[tuple[str, str], dict[str, list[float]]] = {}
     figures = columns_of(experiment).items()
-    for base in experiment.bases:
-        for row in experiment.rows:
-            mine = [result for result in results if (result["base"], result["row"]) == (base.name, row.name)]
-            if mine:
-                found = {name: [figure(result) for result in mine] for name, figure in figures}
-                table[base.name, row.name] = {
-                    name: [100 * value for value in values if value is not None] for name, values in found.items()
-                }
+    for base, row in experiment.pairs():
+        mine = [result for result in results if (result["base"], result["row"]) == (base.name, row.name)]
+        if mine:
+            found = {name: [figure(result) for result in mine] for name, figure in figures}
+            table[base.name, row.name] = {
+                name: [100 * value for value in values if value is not None] for name, values in found.items()
+            }
     return table
 
 
@@ -102,12 +94,12 @@ def _spread(values: Sequence[float]) -> str:
 def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) -> None:
     """Bars of the groups' means by row, one panel for each detector and group, a dot for every seed."""
     table = summary(experiment, results)
-    groups = [name for name in columns_of(experiment) if name not in ("mAP", "NDS")]
+    groups = [name for name in columns_of(experiment) if name not in _NO_GROUPS]
     bases = [base.name for base in experiment.bases if any(key[0] == base.name for key in table)]
     figure = Figure(figsize=(4 * len(groups), 3.2 * max(len(bases), 1)), layout="constrained")
     axes = figure.subplots(max(len(bases), 1), len(groups), squeeze=False)
     for line, base in zip(axes, bases, strict=False):
-        rows = [row.name for row in experiment.rows if (base, row.name) in table]
+        rows = [row for place, row in table if place == base]
         for panel, group in zip(line, groups, strict=True):
             values = [table[base, row][group] for row in rows]
             means = [float(np.mean(entry)) if entry else 0.0 for entry in values]

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from semlt3d_ros.checkpoints.shipped import default_checkpoint
+from semlt3d_ros.checkpoints.shipped import SHIPPED, default_checkpoint
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.classes import ClassList, load_class_list, shipped_list_of
 from semlt3d_ros.core.config import parse
@@ -28,8 +28,6 @@ from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.samplers import Sampling
 
 _MOST_WORKERS = 8
-SHIPPED = "shipped"
-"""As ``initial``, the checkpoint that comes with the package."""
 
 
 @dataclass(frozen=True)

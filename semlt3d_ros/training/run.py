@@ -16,6 +16,7 @@ from rich.progress import Progress
 import semlt3d_ros
 from semlt3d_ros.checkpoints.adoption import Adoption
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+from semlt3d_ros.checkpoints.shipped import chosen_teacher
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
@@ -209,6 +210,8 @@ def reads(recipe_path: Path, recipe: Recipe | TeacherRecipe) -> list[Input]:
     files: dict[str, Path | None] = {"the recipe": recipe_path, "the initial checkpoint": recipe.start}
     if isinstance(recipe, Recipe) and recipe.language.pretrained is not None:
         files["the language model"] = Path(recipe.language.pretrained)
+    if isinstance(recipe, Recipe) and recipe.distillation is not None:
+        files["the teacher"] = chosen_teacher(recipe.distillation.teacher)
     bags = {bag for spec in (*recipe.train, *recipe.validation) for pattern in spec.bags for bag in find_bags(pattern)}
     given = [Input(name, path) for name, path in files.items() if path is not None]
     return given + [Input("the bag", bag) for bag in sorted(bags)]

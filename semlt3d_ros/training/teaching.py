@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from semlt3d_ros.checkpoints.shipped import shipped_teacher
+from semlt3d_ros.checkpoints.shipped import chosen_teacher
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ABSENT, ClassList
 from semlt3d_ros.core.frame import Frame, Labels
@@ -21,9 +21,6 @@ from semlt3d_ros.inference.teacher_cache import Taught, TeacherCache
 from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.training.clouds import CloudFrames
-
-SHIPPED = "shipped"
-"""As ``teacher``, the one that comes with the package."""
 
 
 class Teaching:
@@ -45,8 +42,7 @@ class Teaching:
     """
 
     def __init__(self, settings: Distillation, frames: Frames, classes: ClassList, folder: Path) -> None:
-        path = shipped_teacher() if str(settings.teacher) == SHIPPED else settings.teacher
-        self._detector = TeacherDetector.load(path)
+        self._detector = TeacherDetector.load(chosen_teacher(settings.teacher))
         self._clouds, self._classes, self._pseudo = CloudFrames(frames), classes, settings.pseudo_labels
         self._columns = np.array(columns_for(self._detector.class_names, classes, None), np.int64)
         self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)

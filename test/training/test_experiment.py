@@ -106,6 +106,26 @@ def test_the_table_shows_mean_and_spread_over_seeds(experiment_path) -> None:
     assert "| sampled | feature experts | 1 | 50.0 | 20.0 | 50.0 | - | 25.0 | - | - | - |" in text and "car 5" in text
 
 
+def test_rows_may_be_of_some_bases_and_the_table_of_some_columns(experiment_path) -> None:
+    text = experiment_path.read_text() + "  - {name: here alone, bases: [sampled]}\ncolumns: [mAP, mATE cm]\n"
+    text = text.replace("bases:\n", "bases:\n  - {name: other, change: {seed: 5}}\n", 1)
+    experiment_path.write_text(text)
+    experiment = load_experiment(experiment_path)
+    assert [base.name for base, row in experiment.pairs() if row.name == "here alone"] == ["sampled"]
+    assert len(list(experiment.runs())) == 2 * 7
+    test = {
+        "map": {"all": 0.3, "many": 0.1, "few": 0.2},
+        "nds": 0.2,
+        "errors": {"ate": 0.61},
+        "frames": 4,
+        "classes": {},
+    }
+    results = [{"base": "sampled", "row": "here alone", "seed": 0, "test": test}]
+    table = to_markdown(experiment, results, {})
+    assert "| detector | row | seeds | mAP | mATE cm | Many, flat | Few, flat | latency ms |" in table
+    assert "| sampled | here alone | 1 | 30.0 | 61.0 | - | - | - |" in table
+
+
 def test_changes_are_merged_entry_by_entry() -> None:
     base = {"student": {"width": 3, "heads": 1}, "seed": 0}
     assert merged(base, {"student": {"heads": 2}, "x": [1]}) == {
@@ -124,6 +144,12 @@ def test_changes_are_merged_entry_by_entry() -> None:
         ("trained_as: plain", "trained_as: plane", "trained_as names 'plane', .* use one of feature experts, plain"),
         ("name: small", "nmae: small", "unknown entry 'nmae'; did you mean 'name'"),
         ("block: feature_experts", "block: experts", "block must be one of plain, feature_experts, language_experts"),
+        ("trained_as: plain", "trained_as: plain, bases: [nowhere]", "there is no base 'nowhere'; use some of sampled"),
+        (
+            "seeds: [0, 1]",
+            "columns: [AP]\nseeds: [0, 1]",
+            "columns must be some of mAP, NDS, Many, Medium, Few, mATE cm",
+        ),
         ("seeds: [0, 1]", "seeds: []", "at least one entry in each of seeds, bases and rows"),
     ],
 )
