@@ -24,6 +24,10 @@ from semlt3d_ros.teacher.decoding import best_cells, cell_boxes, circle_suppress
 from semlt3d_ros.teacher.teacher import Teacher, TeacherOutput
 
 
+LONGEST_LAG_S = 1.0
+"""Points that claim to be older are taken for this old: no network has learnt from older ones."""
+
+
 @dataclass
 class TeacherSight:
     """What a teacher says of one cloud.
@@ -136,11 +140,12 @@ class TeacherDetector:
     def _prepared(self, cloud: PointCloud) -> NDArray[np.float32]:
         """(N, 5) points in the model's frame: x, y, z, intensity, lag."""
         values = np.zeros((len(cloud), 5), np.float32)
-        values[:, :3] = rigid.apply(self._T_model_ego, cloud.xyz)
+        with np.errstate(invalid="ignore", over="ignore"):  # points that are nowhere are left out by the network
+            values[:, :3] = rigid.apply(self._T_model_ego, cloud.xyz)
         if cloud.intensity is not None:
             values[:, 3] = cloud.intensity
         if cloud.time is not None:
-            values[:, 4] = np.maximum(-cloud.time, 0.0)
+            values[:, 4] = np.clip(np.nan_to_num(-cloud.time, nan=0.0), 0.0, LONGEST_LAG_S)
         return values
 
     def _detections(self, output: TeacherOutput, stamp: int) -> Detections:

@@ -164,7 +164,8 @@ def _coarser(sight: TeacherSight, detector: TeacherDetector) -> Taught:
 
 
 def _blocks(maps: NDArray) -> NDArray:
-    """(C, rows, columns) as (C, rows / 2, columns / 2, 4)."""
+    """(C, rows, columns) as (C, rows / 2, columns / 2, 4), without an odd last row or column."""
     channels, rows, columns = maps.shape
-    split = maps.reshape(channels, rows // COARSER, COARSER, columns // COARSER, COARSER)
+    rows, columns = rows // COARSER * COARSER, columns // COARSER * COARSER
+    split = maps[:, :rows, :columns].reshape(channels, rows // COARSER, COARSER, columns // COARSER, COARSER)
     return split.transpose(0, 1, 3, 2, 4).reshape(channels, rows // COARSER, columns // COARSER, -1)

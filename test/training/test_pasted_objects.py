@@ -25,7 +25,7 @@ DATA = {
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> TeacherRecipe:
     folder = tmp_path_factory.mktemp("frames")
-    values = {"name": "t", "data_folder": str(folder), "train": [DATA], "validation": [DATA]}
+    values = {"name": "t", "data_folder": str(folder), "train": [DATA], "validation": [{**DATA, "first_seed": 690}]}
     return parse(TeacherRecipe, {**values, "paste": {"most": 20, "tries": 20}, "paste_drives": 3}, "test")
 
 
