@@ -23,9 +23,21 @@ from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.decoding import best_cells, cell_boxes, circle_suppressed
 from semlt3d_ros.teacher.teacher import Teacher, TeacherOutput
 
-
 LONGEST_LAG_S = 1.0
 """Points that claim to be older are taken for this old: no network has learnt from older ones."""
+
+
+def teacher_points(cloud: PointCloud, T_model_ego: rigid.Matrix) -> NDArray[np.float32]:
+    """(N, 5) points as a teacher takes them: x, y, z in its frame, intensity (0 where unknown), seconds ago."""
+    values = np.zeros((len(cloud), 5), np.float32)
+    T = T_model_ego.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # points that are nowhere are left out by the network
+        values[:, :3] = cloud.xyz @ T[:3, :3].T + T[:3, 3]
+    if cloud.intensity is not None:
+        values[:, 3] = cloud.intensity
+    if cloud.time is not None:
+        values[:, 4] = np.clip(np.nan_to_num(-cloud.time, nan=0.0), 0.0, LONGEST_LAG_S)
+    return values
 
 
 @dataclass
@@ -124,7 +136,7 @@ class TeacherDetector:
             stamp: of the detections.
         """
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            output = self._teacher([torch.from_numpy(self._prepared(cloud)).to(self._device)])
+            output = self._teacher([torch.from_numpy(teacher_points(cloud, self._T_model_ego)).to(self._device)])
         heat, cells = self._maps(output)
         point_classes, point_scores = self._points(output, len(cloud))
         return TeacherSight(
@@ -136,17 +148,6 @@ class TeacherDetector:
             cells.astype(np.float16),
             output.occupied[0].cpu().numpy(),
         )
-
-    def _prepared(self, cloud: PointCloud) -> NDArray[np.float32]:
-        """(N, 5) points in the model's frame: x, y, z, intensity, lag."""
-        values = np.zeros((len(cloud), 5), np.float32)
-        with np.errstate(invalid="ignore", over="ignore"):  # points that are nowhere are left out by the network
-            values[:, :3] = rigid.apply(self._T_model_ego, cloud.xyz)
-        if cloud.intensity is not None:
-            values[:, 3] = cloud.intensity
-        if cloud.time is not None:
-            values[:, 4] = np.clip(np.nan_to_num(-cloud.time, nan=0.0), 0.0, LONGEST_LAG_S)
-        return values
 
     def _detections(self, output: TeacherOutput, stamp: int) -> Detections:
         config = self.config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.rigid import Matrix
@@ -34,15 +33,3 @@ def with_noise(cloud: PointCloud, settings: CloudAugmentation, rng: np.random.Ge
     if rng.random() < settings.drop_intensity:
         kept.intensity = None
     return kept
-
-
-def teacher_points(cloud: PointCloud, T_model_ego: Matrix) -> NDArray[np.float32]:
-    """(N, 5) points as a teacher takes them: x, y, z in its frame, intensity (0 where unknown), seconds ago."""
-    values = np.zeros((len(cloud), 5), np.float32)
-    T = T_model_ego.astype(np.float32)
-    values[:, :3] = cloud.xyz @ T[:3, :3].T + T[:3, 3]
-    if cloud.intensity is not None:
-        values[:, 3] = cloud.intensity
-    if cloud.time is not None:
-        values[:, 4] = np.maximum(-cloud.time, 0.0)
-    return values

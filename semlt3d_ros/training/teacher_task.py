@@ -22,11 +22,11 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.pasting import paste
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
-from semlt3d_ros.inference.teacher import TeacherDetector
+from semlt3d_ros.inference.teacher import TeacherDetector, teacher_points
 from semlt3d_ros.losses.targets import collate_targets
 from semlt3d_ros.losses.teacher_losses import teacher_losses
 from semlt3d_ros.teacher.teacher import Teacher
-from semlt3d_ros.training.cloud_augmentation import random_change, teacher_points, with_noise
+from semlt3d_ros.training.cloud_augmentation import random_change, with_noise
 from semlt3d_ros.training.clouds import CloudFrames
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
