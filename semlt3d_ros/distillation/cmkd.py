@@ -19,13 +19,13 @@ from semlt3d_ros.distillation.settings import Cmkd
 from semlt3d_ros.losses.matcher import Matches, match
 from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.losses.targets import Targets
-from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, counted_over_all, indices, over_layers
+from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, counted_over_all, indices
 from semlt3d_ros.losses.unjudged import transformed_boxes
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import encode_boxes
-from semlt3d_ros.student.image_head import ImageOutput, depth_bin_edges
+from semlt3d_ros.student.image_head import depth_bin_edges
 
 EMPTY_WEIGHT = 0.05
 """Of cells that hold no points, in the feature loss."""
@@ -188,7 +188,7 @@ class BevBranch(nn.Module):
         width: channels within.
     """
 
-    def __init__(self, config: StudentConfig, taught_width: int, width: int = 32) -> None:
+    def __init__(self, config: StudentConfig, taught_width: int, width: int = 16) -> None:
         super().__init__()
         self.range_m = config.range_m
         self.reduce = nn.Conv2d(config.width, width, 1)
@@ -205,21 +205,24 @@ class BevBranch(nn.Module):
         self.boxes = nn.Conv2d(width, 10, 1)
         nn.init.constant_(self.heat.bias, -4.0)  # type: ignore[arg-type]
 
-    def forward(self, feature: Tensor, image: ImageOutput, batch: Batch, T_map_ego: Tensor, grid: BevGrid) -> BevOutput:
-        """From the finest feature level (B, V, C, h, w) and its depth distributions."""
-        assert image.depth_logits is not None
+    def forward(
+        self, feature: Tensor, depth_logits: Tensor, stride: int, batch: Batch, T_map_ego: Tensor, grid: BevGrid
+    ) -> BevOutput:
+        """From the finest feature level (B, V, C, h, w) and its depth distributions (B, V, D, h, w)."""
         views = feature.shape[:2]
-        bins = image.depth_logits.shape[2]
+        bins = depth_logits.shape[2]
         edges = depth_bin_edges(bins, self.range_m, feature.device)
         ends = edges.new_tensor([1.0, 1.5 * self.range_m])
         bounds = torch.cat([ends[:1], edges, ends[1:]])
         middles = (bounds[:-1] * bounds[1:]).sqrt()
-        reduced = self.reduce(feature.flatten(0, 1).float()).unflatten(0, views)
-        depth = image.depth_logits.float().softmax(2)
-        lifted, mass = splat(reduced, depth, middles, batch, image.stride, T_map_ego, grid)
-        features = self.features(self.adapter(self.mix(torch.cat([lifted, mass[:, None]], 1))))
-        hidden = self.head(features)
-        return BevOutput(features, self.heat(hidden), self.boxes(hidden))
+        # Losses are taken outside of autocast; what the student has computed in bfloat16 goes on in it.
+        with torch.autocast(feature.device.type, torch.bfloat16, enabled=feature.dtype == torch.bfloat16):
+            reduced = self.reduce(feature.flatten(0, 1)).unflatten(0, views)
+            depth = depth_logits.float().softmax(2)
+            lifted, mass = splat(reduced, depth, middles, batch, stride, T_map_ego, grid)
+            features = self.features(self.adapter(self.mix(torch.cat([lifted, mass[:, None]], 1))))
+            hidden = self.head(features)
+            return BevOutput(features, self.heat(hidden), self.boxes(hidden))
 
 
 class CmkdLoss(LossTerm):
@@ -248,17 +251,21 @@ class CmkdLoss(LossTerm):
         settings, output = self.settings, view.output
         if self.branch is None or output.image is None or output.features is None:
             return {}
-        T_map_ego = to_the_map(signal, view.targets)
-        said = self.branch(output.features[0], output.image, view.batch, T_map_ego, signal.grid)
-        there, total = signal.there, view.total
-        score = signal.heat.float().amax(1) * there[:, None, None]
+        drawn = torch.randperm(len(signal.there))[: max(1, round(settings.frames * len(signal.there)))]
+        drawn = drawn.to(signal.there.device)
+        image, T_map_ego = output.image, to_the_map(signal, view.targets)[drawn]
+        assert image.depth_logits is not None
+        seen = output.features[0][drawn], image.depth_logits[drawn], image.stride, view.batch.at(drawn)
+        said = self.branch(*seen, T_map_ego, signal.grid)
+        there, heat, total = signal.there[drawn], signal.heat[drawn].float(), view.total
+        score = heat.amax(1) * there[:, None, None]
         everywhere = there[:, None, None].expand_as(score)
-        taught = signal.heat.permute(0, 2, 3, 1)
-        heat = quality_focal_loss(said.heat.permute(0, 2, 3, 1), taught, everywhere, signal.known, total)
+        classes = said.heat.permute(0, 2, 3, 1), heat.permute(0, 2, 3, 1), everywhere, signal.known
+        features = said.features, signal.bev[drawn], signal.occupied[drawn], there
         return {
-            "cmkd_features": settings.features * feature_loss(said.features, signal.bev, signal.occupied, there, total),
-            "cmkd_heat": settings.heat * heat,
-            "cmkd_boxes": settings.boxes * cell_box_loss(said.boxes, signal.cells.float(), score, total),
+            "cmkd_features": settings.features * feature_loss(*features, total),
+            "cmkd_heat": settings.heat * quality_focal_loss(*classes, total),
+            "cmkd_boxes": settings.boxes * cell_box_loss(said.boxes, signal.cells[drawn].float(), score, total),
         }
 
     def _on_queries(self, view: StepView, signal: TeacherSignal) -> dict[str, Tensor]:
@@ -266,15 +273,10 @@ class CmkdLoss(LossTerm):
         if not settings.query_classes and not settings.query_codes:
             return {}
         taught = taught_targets(signal, view.targets)
-        T_map_ego = to_the_map(signal, view.targets)
-        pairs = []
-        for layer in view.layers:
-            centers = layer.boxes()[..., :3].detach().float()
-            centers = centers @ T_map_ego[:, :3, :3].transpose(1, 2) + T_map_ego[:, None, :3, 3]
-            counted = signal.there[:, None] & signal.grid.holds(centers[..., 0], centers[..., 1])
-            matches = match(layer, taught)
-            pairs.append(query_losses(layer, taught, signal.scores, matches, counted, signal.known, view.total))
-        return {
-            "cmkd_classes": settings.query_classes * over_layers(classes for classes, _ in pairs),
-            "cmkd_codes": settings.query_codes * over_layers(codes for _, codes in pairs),
-        }
+        T_map_ego, layer = to_the_map(signal, view.targets), view.layers[-1]
+        centers = layer.boxes()[..., :3].detach().float()
+        centers = centers @ T_map_ego[:, :3, :3].transpose(1, 2) + T_map_ego[:, None, :3, 3]
+        counted = signal.there[:, None] & signal.grid.holds(centers[..., 0], centers[..., 1])
+        matches = match(layer, taught)
+        classes, codes = query_losses(layer, taught, signal.scores, matches, counted, signal.known, view.total)
+        return {"cmkd_classes": settings.query_classes * classes, "cmkd_codes": settings.query_codes * codes}

@@ -12,9 +12,10 @@ from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rul
 
 @dataclass(frozen=True)
 class Cmkd(Checked):
-    """CMKD's losses (Hong et al., ECCV 2022), on the map and on the queries.
+    """CMKD's losses (Hong et al., ECCV 2022), on the map and on the queries of the last decoder layer.
 
     Attributes:
+        frames: share of a step's frames, drawn by chance, whose maps are looked at; fewer are less work.
         features: mean squared error of the map's features.
         heat: quality focal loss of the map's classes.
         boxes: score-weighted loss of the map's boxes.
@@ -27,8 +28,10 @@ class Cmkd(Checked):
     CHECKS: ClassVar[Checks] = (
         *not_negative("features", "heat", "boxes", "query_classes", "query_codes"),
         *share("first_stage"),
+        rule(lambda c: 0 < c.frames <= 1, "frames must be above 0 and not above 1, not {0.frames}"),
     )
 
+    frames: float = 0.5
     features: float = 1.0
     heat: float = 1.0
     boxes: float = 0.5

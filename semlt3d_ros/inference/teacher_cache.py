@@ -84,15 +84,18 @@ class TeacherCache:
 
     def taught(self, cloud: PointCloud) -> Taught:
         """What the teacher says of a cloud in the ego frame, from disk where it is known."""
-        path = self._path(cloud)
-        known = self._read(path)
+        known = self.kept(self.key(cloud))
         return self.keep(cloud, self._detector.look(cloud)) if known is None else known
+
+    def kept(self, key: str) -> Taught | None:
+        """What is kept under the key of a cloud; None where nothing is, or nothing that can be read."""
+        return self._read(self._path(key))
 
     def keep(self, cloud: PointCloud, sight: TeacherSight) -> Taught:
         """Write what the teacher has said of a cloud."""
         self.counts["computed"] += 1
         result = _coarser(sight, self._detector)
-        path = self._path(cloud)
+        path = self._path(self.key(cloud))
         with whole(path, durable=False) as draft:
             np.savez(draft, **vars(result))
         self._written += 1
@@ -102,7 +105,7 @@ class TeacherCache:
 
     def knows(self, cloud: PointCloud) -> bool:
         """Whether a cloud was seen before."""
-        return self._path(cloud).exists()
+        return self._path(self.key(cloud)).exists()
 
     def _read(self, path: Path) -> Taught | None:
         try:
@@ -117,15 +120,18 @@ class TeacherCache:
         self.counts["read"] += 1
         return result
 
-    def _path(self, cloud: PointCloud) -> Path:
+    def key(self, cloud: PointCloud) -> str:
+        """What a cloud is found by."""
         digest = hashlib.blake2b(digest_size=20)
         # As exactly as every store of clouds keeps them, so that all of them find the same.
         digest.update((np.round(cloud.xyz * 50.0) + 0.0).astype(np.int32).tobytes())
         for values, scale in ((cloud.intensity, 255.0), (cloud.time, 1000.0)):
             if values is not None:
                 digest.update(np.round(values * scale).astype(np.int16).tobytes())
-        name = digest.hexdigest()
-        return self._folder / name[:2] / f"{name[2:]}{_SUFFIX}"
+        return digest.hexdigest()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key[2:]}{_SUFFIX}"
 
     def _evict(self) -> None:
         found = []

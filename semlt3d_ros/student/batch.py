@@ -37,6 +37,10 @@ class Batch:
         """Some of the frames."""
         return Batch(**{name: values[rows] for name, values in vars(self).items()})
 
+    def at(self, rows: Tensor) -> Batch:
+        """Those of the frames, by number."""
+        return Batch(**{name: values[rows] for name, values in vars(self).items()})
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in vars(self)})

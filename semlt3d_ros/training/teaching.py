@@ -46,6 +46,7 @@ class Teaching:
         self._clouds, self._classes, self._pseudo = CloudFrames(frames), classes, settings.pseudo_labels
         self._columns = np.array(columns_for(self._detector.class_names, classes, None), np.int64)
         self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)
+        self._keys: dict[int, str] = {}  # of clouds that were read once, so that they need not be again
         self.width = sum(self._detector.config.up_widths)
 
     @property
@@ -55,8 +56,14 @@ class Teaching:
 
     def taught(self, index: int) -> Taught | None:
         """What the teacher says of training frame ``index``; None where it has no points."""
+        known = self._cache.kept(self._keys[index]) if index in self._keys else None
+        if known is not None:
+            return known
         frame, cloud = self._clouds.cloud(index, self._detector.config.sweeps)
-        return None if frame.points is None or not len(frame.points) else self._cache.taught(cloud)
+        if frame.points is None or not len(frame.points):
+            return None
+        self._keys[index] = self._cache.key(cloud)
+        return self._cache.taught(cloud)
 
     def signal(self, said: Sequence[Taught | None], batch: Batch) -> TeacherSignal:
         """What the teacher said of the frames of a batch as it was recorded, in the student's classes."""

@@ -119,7 +119,7 @@ NAMES = {"cmkd_features", "cmkd_heat", "cmkd_boxes", "cmkd_classes", "cmkd_codes
 
 def test_everything_reaches_the_student_and_nothing_the_teacher(config, step) -> None:
     student, view = step
-    loss = CmkdLoss(Cmkd(), BevBranch(config, 6))
+    loss = CmkdLoss(Cmkd(frames=1.0), BevBranch(config, 6))
     losses = loss(view)
     assert set(losses) == NAMES and all(torch.isfinite(each) and each > 0 for each in losses.values())
     for name, value in losses.items():
@@ -134,7 +134,7 @@ def test_everything_reaches_the_student_and_nothing_the_teacher(config, step) ->
 
 def test_the_first_stage_learns_features_alone(config, step) -> None:
     _, view = step
-    loss = CmkdLoss(Cmkd(first_stage=0.5), BevBranch(config, 6))
+    loss = CmkdLoss(Cmkd(frames=1.0, first_stage=0.5), BevBranch(config, 6))
     before, after = loss(replace(view, share=0.4)), loss(replace(view, share=0.6))
     assert {name for name, value in before.items() if value > 0} == {"cmkd_features"}
     assert all(value > 0 for value in after.values())
@@ -144,7 +144,7 @@ def test_frames_that_were_not_taught_change_nothing(config, step) -> None:
     _, view = step
     branch = BevBranch(config, 6)
     branch.eval()  # statistics of the other frame would change the maps
-    loss = CmkdLoss(Cmkd(), branch)
+    loss = CmkdLoss(Cmkd(frames=1.0), branch)
     losses = loss(view)
     signal = view.signal
     noise = {name: getattr(signal, name).clone() for name in ("bev", "heat", "cells", "boxes")}
@@ -158,17 +158,28 @@ def test_frames_that_were_not_taught_change_nothing(config, step) -> None:
     assert all(value.item() == 0.0 for value in nothing.values())
 
 
+def test_a_share_of_the_frames_is_looked_at_on_the_map(config, step) -> None:
+    _, view = step
+    branch, seen = BevBranch(config, 6), []
+    branch.register_forward_hook(lambda module, given, said: seen.append((len(given[0]), given[0])))
+    loss = CmkdLoss(Cmkd(frames=0.5), branch)
+    values = [loss(view)["cmkd_features"].item() for _ in range(12)]
+    assert {count for count, _ in seen} == {1}
+    # Now the frame that was taught, now the other one, of which nothing is learnt.
+    assert min(values) == 0.0 and max(values) > 0.0
+
+
 def test_weights_are_factors_and_a_student_may_follow_the_answers_alone(config, step) -> None:
     _, view = step
     one, two = (CmkdLoss(Cmkd(features=w, heat=w, boxes=w, query_classes=w, query_codes=w), None) for w in (1.0, 2.0))
     assert set(one(view)) == {"cmkd_classes", "cmkd_codes"}
     assert all(two(view)[name].item() == pytest.approx(2 * value.item()) for name, value in one(view).items())
-    mapped = CmkdLoss(Cmkd(query_classes=0.0, query_codes=0.0), BevBranch(config, 6))
+    mapped = CmkdLoss(Cmkd(frames=1.0, query_classes=0.0, query_codes=0.0), BevBranch(config, 6))
     assert set(mapped(view)) == {"cmkd_features", "cmkd_heat", "cmkd_boxes"}
 
 
 def test_mixed_precision_says_nearly_the_same(config, batch, targets, signal) -> None:
-    student, loss = Student(config).eval(), CmkdLoss(Cmkd(), BevBranch(config, 6))
+    student, loss = Student(config).eval(), CmkdLoss(Cmkd(frames=1.0), BevBranch(config, 6))
     student.image_head.train()  # which gives depths in training alone
     exact = loss(view_of(student(batch), targets, batch, signal=signal))
     with torch.autocast("cpu", torch.bfloat16):
@@ -187,7 +198,7 @@ def test_the_map_follows_the_axes_of_augmentation(config, batch, targets, signal
     student, branch = Student(config).eval(), BevBranch(config, 6).eval()
     student.image_head.train()
     output, moved = student(batch), replace(batch, T_ego_camera=T[:, None] @ batch.T_ego_camera)
-    on_map = CmkdLoss(Cmkd(query_classes=0.0, query_codes=0.0), branch)
+    on_map = CmkdLoss(Cmkd(frames=1.0, query_classes=0.0, query_codes=0.0), branch)
     plain = on_map(view_of(output, targets, batch, signal=signal))
     turned = on_map(view_of(output, targets.transformed(T), moved, signal=signal))
     for name, value in plain.items():

@@ -56,7 +56,8 @@ def taught_recipe(recipe_path, teacher_path):
     text = recipe_path.read_text()
     old = next(line for line in text.splitlines() if line.startswith("train:"))
     source = old.removeprefix("train: ").replace("}", ", point_limit: 8000}")
-    other = source.replace("first_seed: 500, drives: 2", "first_seed: 530, drives: 1").replace("}", ", labelled: false}")
+    other = source.replace("first_seed: 500, drives: 2", "first_seed: 530, drives: 1")
+    other = other.replace("}", ", labelled: false}")
     text = text.replace(old, f"train: [{source}, {other}]") + DISTILLATION.format(teacher=teacher_path)
     recipe_path.write_text(text)
     return recipe_path
@@ -107,7 +108,8 @@ def test_what_the_teacher_doubts_is_neither_an_object_nor_background() -> None:
     scores = np.array([[0.1, 0.7], [0.2, 0.1], [0.05, 0.02]], np.float32)
     labels = pseudo_labels(said, scores, classes, PseudoLabels(score=0.3, doubt=0.15))
     assert labels.class_ids.tolist() == [1, -1]
-    assert labels.boxes.centers == pytest.approx(boxes[:2, :3]) and labels.boxes.velocity == pytest.approx(boxes[:2, 7:])
+    assert labels.boxes.centers == pytest.approx(boxes[:2, :3])
+    assert labels.boxes.velocity == pytest.approx(boxes[:2, 7:])
 
 
 def test_a_teacher_that_knows_none_of_the_classes_is_refused(teaching, teacher_path, tmp_path) -> None:

@@ -27,8 +27,8 @@ name: tiny_teacher
 seed: 4
 data_folder: {data}
 train:
-  - &clouds {{first_seed: 720, drives: 4, frames: 2, interval_s: 0.1, drives_per_shard: 4, lidar: varied, cameras: false,
-              point_limit: 8000}}
+  - &clouds {{first_seed: 720, drives: 4, frames: 2, interval_s: 0.1, drives_per_shard: 4, lidar: varied,
+              cameras: false, point_limit: 8000}}
 validation: {{<<: *clouds, first_seed: 750, drives: 1}}
 teacher:
   point_range: [-25.6, -25.6, -3.0, 25.6, 25.6, 5.0]
