@@ -41,6 +41,61 @@ class Cmkd(Checked):
 
 
 @dataclass(frozen=True)
+class MonoStl(Checked):
+    """MonoSTL's losses (Ding et al., IEEE TCSVT 2024), towards a student's architecture that sees depth.
+
+    Attributes:
+        teacher: checkpoint of a student with ``input: depth``, its width and strides those of the student.
+        features: DASFD on the maps, in the objects' regions, weighted by how unsure the student is of their depth.
+        relations: DASRD on the maps, between objects, weighted by how sure the teacher is of their depth.
+        query_features, query_relations: both on the queries that answer to the objects.
+    """
+
+    TITLE: ClassVar[str] = "monostl"
+    CHECKS: ClassVar[Checks] = not_negative("features", "relations", "query_features", "query_relations")
+
+    teacher: Path
+    features: float = 1.0
+    relations: float = 1.0
+    query_features: float = 1.0
+    query_relations: float = 1.0
+
+
+@dataclass(frozen=True)
+class SamDistill(Checked):
+    """SAMDistill's losses, after the abstract of Wang et al., Machine Intelligence Research 2026.
+
+    Attributes:
+        alignment: image features at places that stand still follow the LiDAR teacher's of now and of the frame before.
+        context: which places of the frame before a place is like, by the LiDAR teacher's features.
+        relations: likeness of objects, at several scales.
+        classes, boxes: the queries' classes and boxes follow the LiDAR teacher's.
+        hardness: by how much what the student finds hard counts more in those two: at its hardest 1 plus this.
+        sam: a SAM image encoder: the name of one that timm has, such as ``samvit_base_patch16``, whose weights are
+            fetched, or a folder that ``timm.models.save_for_hf`` has written. None without.
+        sam_features: image features follow SAM's; without ``sam`` it is nothing.
+        sam_stride: pixels of the student's images per patch of SAM, one of the student's strides. Images are scaled to
+            that: smaller strides are more work, once.
+    """
+
+    TITLE: ClassVar[str] = "samdistill"
+    CHECKS: ClassVar[Checks] = (
+        *not_negative("alignment", "context", "relations", "classes", "boxes", "hardness", "sam_features"),
+        *positive("sam_stride"),
+    )
+
+    alignment: float = 1.0
+    context: float = 0.5
+    relations: float = 1.0
+    classes: float = 1.0
+    boxes: float = 0.5
+    hardness: float = 2.0
+    sam: str | None = None
+    sam_features: float = 1.0
+    sam_stride: int = 16
+
+
+@dataclass(frozen=True)
 class PseudoLabels(Checked):
     """The teacher's boxes as labels of frames that have none.
 
@@ -73,6 +128,8 @@ class Distillation(Checked):
         teacher: checkpoint of a LiDAR teacher, ``shipped`` for the one that comes with the package.
         cache_gib: what the teacher says of clouds is kept on disk up to this size.
         cmkd: CMKD's losses; None without.
+        monostl: MonoSTL's losses, which need a teacher of their own; None without.
+        samdistill: SAMDistill's losses; None without.
         pseudo_labels: its boxes as labels where there are none; None without.
     """
 
@@ -82,4 +139,11 @@ class Distillation(Checked):
     teacher: Path = Path("shipped")
     cache_gib: float = 20.0
     cmkd: Cmkd | None = None
+    monostl: MonoStl | None = None
+    samdistill: SamDistill | None = None
     pseudo_labels: PseudoLabels | None = None
+
+    @property
+    def follows_lidar(self) -> bool:
+        """Whether anything is asked of the LiDAR teacher."""
+        return self.cmkd is not None or self.samdistill is not None or self.pseudo_labels is not None

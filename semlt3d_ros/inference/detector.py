@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from semlt3d_ros.inference.vocabulary import Vocabulary, make_vocabulary
 from semlt3d_ros.student.batch import collate
 from semlt3d_ros.student.confidence_calibration import Calibration
 from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import RESETS, Memory
 from semlt3d_ros.student.student import Student
 
@@ -207,6 +209,9 @@ class Detector:
         start = time.perf_counter()
         config = self._student.config
         batch = collate([frame], config.image_width, config.image_height).to(self._device)
+        if config.input == "depth":
+            points = np.zeros((0, 3), np.float32) if frame.points is None else frame.points.xyz
+            batch = seeing_depth(batch, [torch.from_numpy(points).to(self._device)])
         batched = time.perf_counter()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
             output = self._student(batch, memory=self._memory)

@@ -13,7 +13,7 @@ from semlt3d_ros.losses.image_losses import CenterLoss, DepthLoss, HeatLoss
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.projection import DistillationLoss, SemanticProjection
 from semlt3d_ros.losses.query_losses import AlignmentLoss, BoxLoss, ClassLoss, ScaleLoss
-from semlt3d_ros.losses.signal import TeacherSignal
+from semlt3d_ros.losses.signal import ImageSignals, TeacherSignal
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.losses.term import LossTerm, Total, alone, view_of
 from semlt3d_ros.student.batch import Batch
@@ -40,13 +40,15 @@ class Criterion(nn.Module):
         batch: Batch,
         signal: TeacherSignal | None = None,
         share: float = 1.0,
+        images: ImageSignals | None = None,
     ) -> dict[str, Tensor]:
         """Weighted losses by name, summed over layers; their sum is to be minimised.
 
         With several processes, the losses of all of them add up to those of the whole batch. ``signal`` is what a
-        teacher says of the frames, for terms that follow one; ``share`` is how much of the run is done.
+        teacher says of the frames, for terms that follow one, ``images`` what teachers of images say; ``share`` is how
+        much of the run is done.
         """
-        view = view_of(output, targets, batch, self.total, signal, share)
+        view = view_of(output, targets, batch, self.total, signal, share, images)
         return {name: value for term in self.terms for name, value in term(view).items()}
 
 

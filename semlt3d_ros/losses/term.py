@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from semlt3d_ros.losses.matcher import Matches, match
-from semlt3d_ros.losses.signal import TeacherSignal
+from semlt3d_ros.losses.signal import ImageSignals, TeacherSignal
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.decoder import LayerOutput
@@ -47,6 +47,7 @@ class StepView:
         total: sums over processes.
         signal: what a teacher says of the frames; None without one.
         share: of the run that is done, for what is learnt in stages.
+        images: what teachers of images say of the frames.
     """
 
     output: StudentOutput
@@ -59,6 +60,7 @@ class StepView:
     total: Total = alone
     signal: TeacherSignal | None = None
     share: float = 1.0
+    images: ImageSignals = field(default_factory=ImageSignals)
 
 
 class LossTerm(nn.Module, ABC):
@@ -110,10 +112,12 @@ def view_of(
     total: Total = alone,
     signal: TeacherSignal | None = None,
     share: float = 1.0,
+    images: ImageSignals | None = None,
 ) -> StepView:
     """The view of the student's own queries, matched to the objects."""
     matches = [match(layer, targets) for layer in output.layers]
     counted = [judged(layer, targets, found) for layer, found in zip(output.layers, matches, strict=True)]
     number = sum(len(rows) for rows, _ in matches[0])  # the same in all layers
     count = counted_over_all(number, total, targets.boxes.device)
-    return StepView(output, output.layers, matches, counted, targets, batch, count, total, signal, share)
+    seen = images or ImageSignals()
+    return StepView(output, output.layers, matches, counted, targets, batch, count, total, signal, share, seen)

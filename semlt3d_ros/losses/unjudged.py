@@ -17,7 +17,7 @@ from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.student.batch import Batch
-from semlt3d_ros.student.geometry import MIN_DEPTH_M, cell_centers, project, unproject
+from semlt3d_ros.student.geometry import MIN_DEPTH_M, box_corners, cell_centers, project, unproject
 from semlt3d_ros.student.image_head import ImageOutput
 
 MARGIN_M = 0.5
@@ -26,7 +26,6 @@ REACH_M = 2.0
 """What is this close to the centre of an ignored object may mean it, as evaluation matches boxes up to some metres."""
 _NEAREST_M = 0.1
 _NOWHERE = LabelledRegion(range_m=-1.0)
-_CORNERS = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
 
 @dataclass
@@ -128,14 +127,11 @@ class Unjudged:
     def _covered(self, image: ImageOutput, batch: Batch) -> Tensor:
         """(B, V, h, w) cells within the outline of an ignored object, as an upright rectangle."""
         height, width = image.heat.shape[-2:]
-        local = _CORNERS.to(self.boxes.device) * self.boxes[:, :, None, 3:6]
-        cos, sin = self.boxes[..., 6, None].cos(), self.boxes[..., 6, None].sin()
-        plane = [cos * local[..., 0] - sin * local[..., 1], sin * local[..., 0] + cos * local[..., 1]]
-        corners = torch.stack([*plane, local[..., 2]], -1) + self.boxes[:, :, None, :3]
+        corners = box_corners(self.boxes)
         # Corners behind the camera are taken for very near ones, so that the outline reaches the image's border there.
         pixels, depth = project(corners.flatten(1, 2), batch.intrinsics, batch.T_ego_camera)
-        cell = ((pixels + 0.5) / image.stride - 0.5).unflatten(2, (-1, len(_CORNERS)))
-        seen = (depth.unflatten(2, (-1, len(_CORNERS))) > MIN_DEPTH_M).any(-1) & self.real[:, None]
+        cell = ((pixels + 0.5) / image.stride - 0.5).unflatten(2, corners.shape[1:3])
+        seen = (depth.unflatten(2, corners.shape[1:3]) > MIN_DEPTH_M).any(-1) & self.real[:, None]
         low, high = cell.amin(-2) - 0.5, cell.amax(-2) + 0.5
         columns = torch.arange(width, device=cell.device)
         rows = torch.arange(height, device=cell.device)

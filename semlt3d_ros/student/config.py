@@ -28,6 +28,8 @@ class StudentConfig(Checked):
     Attributes:
         image_width, image_height: pixels of each prepared image.
         top_crop: share of the full image's height that is cut off at the top (sky) before scaling.
+        input: what images show: ``light``, what cameras see, or ``depth``, a LiDAR's points seen from the cameras (see
+            ``student.depth_images``), for teachers of students.
         backbone: a timm model name that offers ``features_only``, or ``v2_99_ese`` (see ``student.backbone``).
         backbone_args: further keyword arguments for ``timm.create_model``.
         image_mean, image_deviation: of red, green and blue in grey levels, by which images are normalised. The defaults
@@ -78,6 +80,7 @@ class StudentConfig(Checked):
         *share("score_floor"),
         rule(lambda c: 0.0 <= c.dropout < 1.0, "dropout must lie in [0, 1), not {0.dropout}"),
         rule(lambda c: min(c.image_deviation) > 0, "image_deviation must be positive, not {0.image_deviation}"),
+        _choice("input"),
         _choice("cross_attention"),
         _choice("block"),
         rule(
@@ -127,6 +130,7 @@ class StudentConfig(Checked):
     image_width: int = 224
     image_height: int = 96
     top_crop: float = 0.25
+    input: Literal["light", "depth"] = "light"
     backbone: str = "resnet10t"
     backbone_args: dict[str, Any] = field(default_factory=dict)
     image_mean: tuple[float, float, float] = (123.7, 116.3, 103.5)

@@ -79,6 +79,15 @@ def decode_boxes(codes: Tensor, references: Tensor) -> Tensor:
     )
 
 
+def box_corners(boxes: Tensor) -> Tensor:
+    """(..., 8, 3) corners of boxes (..., 9: x y z l w h yaw ...)."""
+    signs = torch.tensor([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]).to(boxes)
+    local = signs * boxes[..., None, 3:6]
+    cos, sin = boxes[..., 6, None].cos(), boxes[..., 6, None].sin()
+    plane = [cos * local[..., 0] - sin * local[..., 1], sin * local[..., 0] + cos * local[..., 1]]
+    return torch.stack([*plane, local[..., 2]], -1) + boxes[..., None, :3]
+
+
 def inverse_rigid(matrix: Tensor) -> Tensor:
     """Inverse of rigid transforms (..., 4, 4)."""
     rotation = matrix[..., :3, :3].transpose(-1, -2)

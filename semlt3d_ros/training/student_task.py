@@ -24,6 +24,7 @@ from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.projection import SemanticProjection
 from semlt3d_ros.losses.targets import Targets, collate_targets
 from semlt3d_ros.student.batch import Batch, collate
+from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.augmentation import augment, clip_changes
@@ -197,6 +198,8 @@ class StudentTask(Task[StudentSample]):
         changes = clip_changes([place.clip for place in played], recipe.seed, recipe.augmentation)
         batch, targets = augment(sample.batch, self._targets(sample), recipe.augmentation, changes)
         batch, targets = batch.to(device), targets.to(device)
+        if recipe.student.input == "depth":
+            batch = seeing_depth(batch, targets.points)
         precision = recipe.schedule.precision
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
             noised = self.denoiser(targets) if recipe.loss_weights.denoising else None

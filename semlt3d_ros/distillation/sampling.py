@@ -1,0 +1,59 @@
+"""Maps looked up where something is seen: at cells between cells, at projected points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.student.gather import gather_sum
+from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
+
+
+def sampled(maps: Tensor, image: Tensor, pixels: Tensor, stride: int) -> Tensor:
+    """(P, C) float32 bilinear samples of maps (N, C, h, w), the outermost cells going on for ever.
+
+    Args:
+        maps: one for each image.
+        image: (P,) which of them.
+        pixels: (P, 2) where in the image, u and v.
+        stride: pixels per cell.
+    """
+    count, channels, height, width = maps.shape
+    last = pixels.new_tensor([width - 1, height - 1])
+    cell = ((pixels + 0.5) / stride - 0.5).nan_to_num().clamp_min(0.0).minimum(last)
+    low = cell.floor().minimum((last - 1).clamp_min(0.0))
+    right, down = (cell - low).unbind(-1)
+    column, row = low.long().unbind(-1)
+    start = (image * height + row) * width + column
+    # A map of a single row or column has no other one; its weight is 0.
+    steps = [0, 1 if width > 1 else 0, width if height > 1 else 0]
+    index = torch.stack([start, start + steps[1], start + steps[2], start + steps[1] + steps[2]], -1)
+    weights = torch.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1)
+    table = maps.permute(0, 2, 3, 1).reshape(count * height * width, channels)
+    return gather_sum(table.float(), index, weights.float())
+
+
+def mapped(homography: Tensor, pixels: Tensor) -> Tensor:
+    """(..., 2) pixels (..., 2) taken along by (..., 3, 3)."""
+    moved = (homography[..., :2] @ pixels[..., None])[..., 0] + homography[..., 2]
+    return moved[..., :2] / moved[..., 2:]
+
+
+def first_view(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The first view of each point that shows it.
+
+    Args:
+        points: (B, N, 3) in the ego frame.
+        batch: the views.
+
+    Returns:
+        Whether there is one (B, N), which (B, N), and the pixel in it (B, N, 2); of points without one the last two
+        mean nothing.
+    """
+    pixels, depth = project(points, batch.intrinsics, batch.T_ego_camera)
+    size = torch.tensor(batch.images.shape[-1:-3:-1], device=pixels.device)
+    shown = (depth > MIN_DEPTH_M) & (pixels > -0.5).all(-1) & (pixels < size - 0.5).all(-1) & batch.valid[..., None]
+    view = shown.float().argmax(1)
+    chosen = pixels.gather(1, view[:, None, :, None].expand(-1, 1, -1, 2))[:, 0]
+    return shown.any(1), view, chosen
