@@ -6,7 +6,7 @@ import hashlib
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,12 @@ class KeptArrays:
         self._written = 0
         self.counts: Counter[str] = Counter()
 
-    def read(self, name: str) -> dict[str, NDArray] | None:
-        """What is kept under a name; None where nothing is, or it cannot be read."""
+    def read(self, name: str, keys: Iterable[str]) -> dict[str, NDArray] | None:
+        """The arrays ``keys`` of what is kept under a name; None where nothing is, or it cannot be read."""
         path = self._path(name)
         try:
             with np.load(path) as archive:
-                result = {key: archive[key] for key in archive.files}
+                result = {key: archive[key] for key in keys}
             os.utime(path)
         except FileNotFoundError:
             return None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import zipfile
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +13,11 @@ from semlt3d_ros.core.bev_grid import BevGrid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import PointCloud
-from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.core.kept_arrays import KeptArrays
 from semlt3d_ros.inference.teacher import TeacherDetector, TeacherSight
 
 COARSER = 2
 """Cells of the teacher's maps per cell of those that are kept, along each axis."""
-_SWEEP_EVERY = 200
-"""Files that are written between two looks at how much there is."""
-_SUFFIX = ".npz"
 
 
 @dataclass
@@ -72,10 +66,8 @@ class TeacherCache:
     """
 
     def __init__(self, folder: Path, detector: TeacherDetector, limit_bytes: float) -> None:
-        self._detector, self._limit = detector, limit_bytes
-        self._folder = folder / hashlib.sha256(detector.model_version.encode()).hexdigest()[:16]
-        self._written = 0
-        self.counts: Counter[str] = Counter()
+        self._detector, self._kept = detector, KeptArrays(folder, detector.model_version, limit_bytes)
+        self.counts = self._kept.counts
 
     @property
     def grid(self) -> BevGrid:
@@ -84,70 +76,33 @@ class TeacherCache:
 
     def taught(self, cloud: PointCloud) -> Taught:
         """What the teacher says of a cloud in the ego frame, from disk where it is known."""
-        known = self.kept(self.key(cloud))
+        known = self.kept(digest_of(cloud))
         return self.keep(cloud, self._detector.look(cloud)) if known is None else known
 
-    def kept(self, key: str) -> Taught | None:
-        """What is kept under the key of a cloud; None where nothing is, or nothing that can be read."""
-        return self._read(self._path(key))
+    def kept(self, digest: str) -> Taught | None:
+        """What is kept of the cloud of a digest; None where nothing is, or it cannot be read."""
+        known = self._kept.read(digest, Taught.__dataclass_fields__)
+        return None if known is None else Taught(**known)
 
     def keep(self, cloud: PointCloud, sight: TeacherSight) -> Taught:
         """Write what the teacher has said of a cloud."""
-        self.counts["computed"] += 1
         result = _coarser(sight, self._detector)
-        path = self._path(self.key(cloud))
-        with whole(path, durable=False) as draft:
-            np.savez(draft, **vars(result))
-        self._written += 1
-        if self._written % _SWEEP_EVERY == 1:
-            self._evict()
+        self._kept.keep(digest_of(cloud), vars(result))
         return result
 
     def knows(self, cloud: PointCloud) -> bool:
         """Whether a cloud was seen before."""
-        return self._path(self.key(cloud)).exists()
+        return self._kept.knows(digest_of(cloud))
 
-    def _read(self, path: Path) -> Taught | None:
-        try:
-            with np.load(path) as archive:
-                result = Taught(**{name: archive[name] for name in Taught.__dataclass_fields__})
-            os.utime(path)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            self.counts["damaged"] += 1
-            return None
-        self.counts["read"] += 1
-        return result
 
-    def key(self, cloud: PointCloud) -> str:
-        """What a cloud is found by."""
-        digest = hashlib.blake2b(digest_size=20)
-        # As exactly as every store of clouds keeps them, so that all of them find the same.
-        digest.update((np.round(cloud.xyz * 50.0) + 0.0).astype(np.int32).tobytes())
-        for values, scale in ((cloud.intensity, 255.0), (cloud.time, 1000.0)):
-            if values is not None:
-                digest.update(np.round(values * scale).astype(np.int16).tobytes())
-        return digest.hexdigest()
-
-    def _path(self, key: str) -> Path:
-        return self._folder / key[:2] / f"{key[2:]}{_SUFFIX}"
-
-    def _evict(self) -> None:
-        found = []
-        for path in self._folder.parent.glob(f"*/*/*{_SUFFIX}"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process was faster
-                continue
-            found.append((status.st_mtime, status.st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
-            if total <= self._limit:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
-            self.counts["evicted"] += 1
+def digest_of(cloud: PointCloud) -> str:
+    """A name for the content of a cloud: as exact as every store of clouds keeps them, so that all find the same."""
+    digest = hashlib.blake2b(digest_size=20)
+    digest.update((np.round(cloud.xyz * 50.0) + 0.0).astype(np.int32).tobytes())
+    for values, scale in ((cloud.intensity, 255.0), (cloud.time, 1000.0)):
+        if values is not None:
+            digest.update(np.round(values * scale).astype(np.int16).tobytes())
+    return digest.hexdigest()
 
 
 def _coarser(sight: TeacherSight, detector: TeacherDetector) -> Taught:

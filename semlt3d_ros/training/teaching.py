@@ -17,7 +17,7 @@ from semlt3d_ros.core.label_map import columns_for
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.distillation.settings import Distillation, PseudoLabels
 from semlt3d_ros.inference.teacher import TeacherDetector
-from semlt3d_ros.inference.teacher_cache import Taught, TeacherCache
+from semlt3d_ros.inference.teacher_cache import Taught, TeacherCache, digest_of
 from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.training.clouds import CloudFrames
@@ -62,7 +62,7 @@ class Teaching:
         frame, cloud = self._clouds.cloud(index, self._detector.config.sweeps)
         if frame.points is None or not len(frame.points):
             return None
-        self._keys[index] = self._cache.key(cloud)
+        self._keys[index] = digest_of(cloud)
         return self._cache.taught(cloud)
 
     def signal(self, said: Sequence[Taught | None], batch: Batch) -> TeacherSignal:
