@@ -32,7 +32,7 @@ EMPTY_WEIGHT = 0.05
 TEACHER_SCORE = 0.1
 """Least confidence of the teacher that a response is followed from."""
 _BETA = 2.0
-_CODE_WEIGHTS = (1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05)
+CODE_WEIGHTS = (1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05)
 
 
 def feature_loss(said: Tensor, taught: Tensor, occupied: Tensor, there: Tensor, total: Total = alone) -> Tensor:
@@ -84,7 +84,7 @@ def cell_box_loss(said: Tensor, taught: Tensor, score: Tensor, total: Total = al
     weight = score * (score > TEACHER_SCORE)
     # Without a term of its own for the direction, sine and cosine take the place of the sine of the difference.
     error = F.smooth_l1_loss(said.float(), torch.where(known, wanted, 0.0), reduction="none") * known
-    error = error * error.new_tensor(_CODE_WEIGHTS)[:, None, None]
+    error = error * error.new_tensor(CODE_WEIGHTS)[:, None, None]
     return (error.sum(1) * weight).sum() / total(weight.sum()).clamp_min(1.0)
 
 
@@ -118,7 +118,7 @@ def query_losses(
     known = codes.isfinite()
     error = (layer.codes[frame, query].float() - torch.where(known, codes, 0.0)).abs() * known
     weight = scores[frame, target].float().amax(-1)
-    error = (error * error.new_tensor(_CODE_WEIGHTS)).sum(-1) * weight
+    error = (error * error.new_tensor(CODE_WEIGHTS)).sum(-1) * weight
     return classes, error.sum() / total(weight.sum()).clamp_min(1.0)
 
 

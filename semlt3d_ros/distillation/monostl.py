@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from semlt3d_ros.distillation.relations import relation_loss
 from semlt3d_ros.distillation.sampling import mapped, sampled
 from semlt3d_ros.distillation.settings import MonoStl
 from semlt3d_ros.losses.matcher import Matches, match
 from semlt3d_ros.losses.signal import DepthSignal
 from semlt3d_ros.losses.targets import Targets
-from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, counted_over_all, indices
+from semlt3d_ros.losses.term import LossTerm, StepView, counted_over_all, indices
 from semlt3d_ros.losses.unjudged import transformed_boxes
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
@@ -46,28 +46,10 @@ def feature_loss(said: Tensor, taught: Tensor, weight: Tensor, count: Tensor) ->
     return (error * weight).sum() / count
 
 
-def relation_loss(
-    said: Tensor, taught: Tensor, frame: Tensor, uncertainty_m: Tensor, total: Total = alone
-) -> Tensor:
-    """() DASRD of K objects: half of the mean error of the cosines between those of a frame; sure pairs count more.
-
-    Args:
-        said, taught: (K, F) features; numbers of the one need not mean what those of the other do.
-        frame: (K,) which frame each object is in.
-        uncertainty_m: (K,) the teacher's, of the object's depth in metres.
-        total: sums over processes.
-    """
+def sureness(uncertainty_m: Tensor) -> Tensor:
+    """(K, K) DASRD's weight of pairs of K objects by the teacher's uncertainty (K,) of their depth in metres."""
     variance = uncertainty_m.float().clamp_min(_SURE_M).square()
-    paired = (frame[:, None] == frame) & ~torch.eye(len(frame), dtype=torch.bool, device=frame.device)
-    weight = paired / (variance[:, None] + variance)
-    error = (cosines(said) - cosines(taught)).abs() * weight
-    return 0.5 * error.sum() / total(weight.sum()).clamp_min(1e-6)
-
-
-def cosines(features: Tensor) -> Tensor:
-    """(K, K) cosines between rows (K, F)."""
-    unit = F.normalize(features.float(), dim=-1)
-    return unit @ unit.T
+    return 1.0 / (variance[:, None] + variance)
 
 
 def depth_uncertainty(layer: LayerOutput) -> Tensor:
@@ -237,13 +219,13 @@ class MonoStlLoss(LossTerm):
         def looked_up(maps: Tensor, at: Tensor, stride: int) -> Tensor:
             return sampled(maps.flatten(0, 1), image.flatten(), at.flatten(0, 1), stride).unflatten(0, at.shape[:2])
 
-        unsure = objects.uncertainty_m[frame, target]
+        sure = sureness(objects.uncertainty_m[frame, target])
         pairs = zip(view.output.features, signal.features, self.strides, strict=True)
         return torch.stack(
             [
                 relation_loss(
                     looked_up(said, places, stride).flatten(1), looked_up(taught, own, stride).flatten(1),
-                    frame, unsure, view.total,
+                    frame, sure, view.total,
                 )
                 for said, taught, stride in pairs
             ]
@@ -262,7 +244,7 @@ class MonoStlLoss(LossTerm):
 
     def _query_relations(self, view: StepView, signal: DepthSignal, objects: _Objects) -> Tensor:
         frame, target, said, taught = self._answered(view, signal, objects)
-        return relation_loss(said, taught, frame, objects.uncertainty_m[frame, target], view.total)
+        return relation_loss(said, taught, frame, sureness(objects.uncertainty_m[frame, target]), view.total)
 
 
 def _queries(matches: Matches, classes: Tensor) -> Tensor:

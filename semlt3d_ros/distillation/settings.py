@@ -147,3 +147,8 @@ class Distillation(Checked):
     def follows_lidar(self) -> bool:
         """Whether anything is asked of the LiDAR teacher."""
         return self.cmkd is not None or self.samdistill is not None or self.pseudo_labels is not None
+
+    @property
+    def follows_images(self) -> bool:
+        """Whether anything is asked of teachers that look at images."""
+        return self.monostl is not None or (self.samdistill is not None and self.samdistill.sam is not None)

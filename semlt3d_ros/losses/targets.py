@@ -93,6 +93,12 @@ class Targets:
         )
 
 
+def points_of(frames: Sequence[Frame]) -> list[Tensor]:
+    """The LiDAR points (P, 3) of each frame in its ego frame, possibly none."""
+    nothing = np.zeros((0, 3), np.float32)
+    return [torch.from_numpy(np.asarray(frame.points.xyz if frame.points else nothing, np.float32)) for frame in frames]
+
+
 def collate_targets(
     frames: Sequence[Frame],
     range_m: float,
@@ -105,10 +111,9 @@ def collate_targets(
     without labels are not judged.
     ``regions`` gives for each frame what is seen in its labels' image regions.
     """
-    boxes, classes, points = [], [], []
+    boxes, classes = [], []
     kept: list[NDArray[np.bool_]] = []
     for frame in frames:
-        points.append(torch.from_numpy(np.asarray(frame.points.xyz if frame.points else np.zeros((0, 3)), np.float32)))
         if frame.labels is None:
             boxes.append(np.zeros((0, 9), np.float32))
             classes.append(np.zeros(0, np.int64))
@@ -128,7 +133,7 @@ def collate_targets(
     for i, (rows, kinds) in enumerate(zip(boxes, classes, strict=True)):
         padded[i, : len(rows)] = torch.from_numpy(rows)
         ids[i, : len(kinds)] = torch.from_numpy(kinds)
-    unjudged = collate_unjudged(frames)
+    points, unjudged = points_of(frames), collate_unjudged(frames)
     if regions is None:
         return Targets(padded, ids, points, unjudged=unjudged)
     embeddings = torch.full((len(boxes), most, regions[0].embeddings.shape[1]), torch.nan)

@@ -24,6 +24,7 @@ class SamEncoder:
         device: where it computes.
 
     Attributes:
+        device: where it computes.
         version: identity of its weights and of the stride.
         width: channels of the features.
 
@@ -43,6 +44,7 @@ class SamEncoder:
             ) from error
         if not isinstance(model, VisionTransformerSAM):
             raise ConfigurationError(f"'{name}' is no encoder of SAM; name one of timm's samvit_*, or a folder of one")
+        self.device = torch.device(device)
         self._model = model.eval().requires_grad_(False).to(device)
         self._patch = int(model.patch_embed.patch_size[0])
         self._scale = self._patch / stride

@@ -29,6 +29,10 @@ class CloudFrames:
         self.frames = frames
         self._starts = sorted(drive.start for drive in frames.drives())
 
+    def before(self, index: int) -> int | None:
+        """The frame before frame ``index`` in the same drive; None for its first one."""
+        return None if index in self._starts else index - 1
+
     def cloud(self, index: int, sweeps: int) -> tuple[Frame, PointCloud]:
         """Frame ``index``, and its cloud with those of the ``sweeps - 1`` frames before it in the same drive."""
         frame = self.frames.frame(index)

@@ -22,13 +22,14 @@ from semlt3d_ros.inference.teacher_cache import Taught
 from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.projection import SemanticProjection
-from semlt3d_ros.losses.targets import Targets, collate_targets
+from semlt3d_ros.losses.targets import Targets, collate_targets, points_of
 from semlt3d_ros.student.batch import Batch, collate
 from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student
-from semlt3d_ros.training.augmentation import augment, clip_changes
+from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes
 from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.image_teaching import ImageTeaching, Known
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.pictures import drawn
 from semlt3d_ros.training.ranks import Ranks
@@ -36,7 +37,7 @@ from semlt3d_ros.training.recipe import Recipe, settings_of
 from semlt3d_ros.training.samplers import classes_in, weighted
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
-from semlt3d_ros.training.teaching import Teaching
+from semlt3d_ros.training.teaching import TaughtBefore, Teaching
 from semlt3d_ros.training.validation import evaluated
 
 
@@ -48,13 +49,17 @@ class StudentSample:
         played: which frames they are.
         batch: their images and cameras.
         frames: labels, points and regions; without images.
-        taught: what a teacher says of each; empty without one.
+        taught: what a LiDAR teacher says of each; empty without one.
+        before: what it says of the frame before each; empty where nobody looks back.
+        known: what teachers of images have said of each before; empty without such.
     """
 
     played: Sequence[StreamFrame]
     batch: Batch
     frames: Sequence[Frame]
     taught: Sequence[Taught | None] = ()
+    before: Sequence[TaughtBefore | None] = ()
+    known: Sequence[Known] = ()
 
 
 def rehearse(recipe: Recipe) -> None:
@@ -123,9 +128,16 @@ class StudentTask(Task[StudentSample]):
         if projection is not None:
             self.modules["projection"] = projection
         self.teaching: Teaching | None = None
+        self.image_teaching: ImageTeaching | None = None
         if recipe.distillation is not None:
-            self.teaching = Teaching(recipe.distillation, frames, recipe.class_list, recipe.data_folder)
-            taught_by = distillation_terms(recipe.distillation, config, self.teaching.width).to(device)
+            settings = recipe.distillation
+            if settings.follows_lidar:
+                self.teaching = Teaching(settings, frames, recipe.class_list, recipe.data_folder)
+            if settings.follows_images:
+                self.image_teaching = ImageTeaching(settings, recipe, device)
+            lidar_width = 0 if self.teaching is None else self.teaching.width
+            sam_width = 0 if self.image_teaching is None else self.image_teaching.sam_width
+            taught_by = distillation_terms(settings, config, lidar_width, sam_width).to(device)
             self.criterion.terms.extend(taught_by)
             self.modules["distillation"] = taught_by
 
@@ -166,8 +178,13 @@ class StudentTask(Task[StudentSample]):
         config = self.recipe.student
         frames = [self.frames.frame(place.index) for place in played]
         batch = collate(frames, config.image_width, config.image_height)
-        taught = [] if self.teaching is None else [self.teaching.taught(place.index) for place in played]
-        return StudentSample(played, batch, [replace(frame, views=()) for frame in frames], taught)
+        sample = StudentSample(played, batch, [replace(frame, views=()) for frame in frames])
+        if self.teaching is not None:
+            sample.taught = [self.teaching.taught(place.index) for place in played]
+            sample.before = [self.teaching.before(place.index) for place in played]
+        if self.image_teaching is not None:
+            sample.known = self.image_teaching.known(batch, points_of(frames), self._changes(played).mirror)
+        return sample
 
     def start(self, streams: int) -> Memory | None:
         """The memory of streams before their first frame; None of a student without memory."""
@@ -195,7 +212,7 @@ class StudentTask(Task[StudentSample]):
         recipe, device, played = self.recipe, self.ranks.device, sample.played
         if carried is not None:
             carried = carried.forget(torch.tensor([place.first for place in played], device=device))
-        changes = clip_changes([place.clip for place in played], recipe.seed, recipe.augmentation)
+        changes = self._changes(played)
         batch, targets = augment(sample.batch, self._targets(sample), recipe.augmentation, changes)
         batch, targets = batch.to(device), targets.to(device)
         if recipe.student.input == "depth":
@@ -206,8 +223,16 @@ class StudentTask(Task[StudentSample]):
             output = self.student(batch, noised, carried)
         if recipe.frozen_images:
             output.image = None  # nothing of it learns
-        signal = None if self.teaching is None else self.teaching.signal(sample.taught, sample.batch).to(device)
-        return self.criterion(output, targets, batch, signal, self._share), output.memory
+        signal, images = None, None
+        if self.teaching is not None:
+            signal = self.teaching.signal(sample.taught, sample.batch, sample.before).to(device)
+        if self.image_teaching is not None:
+            points = points_of(sample.frames)
+            images = self.image_teaching.signals(sample.known, sample.batch, points, changes.mirror).to(device)
+        return self.criterion(output, targets, batch, signal, self._share, images), output.memory
+
+    def _changes(self, played: Sequence[StreamFrame]) -> ClipChanges:
+        return clip_changes([place.clip for place in played], self.recipe.seed, self.recipe.augmentation)
 
     def _targets(self, sample: StudentSample) -> Targets:
         """Ground truth of the frames, with what is seen in their regions where semantics are distilled."""

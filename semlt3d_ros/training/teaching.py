@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from semlt3d_ros.checkpoints.shipped import chosen_teacher
+from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.classes import ABSENT, ClassList
 from semlt3d_ros.core.frame import Frame, Labels
@@ -18,9 +20,25 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.distillation.settings import Distillation, PseudoLabels
 from semlt3d_ros.inference.teacher import TeacherDetector
 from semlt3d_ros.inference.teacher_cache import Taught, TeacherCache, digest_of
-from semlt3d_ros.losses.signal import TeacherSignal
+from semlt3d_ros.losses.signal import SignalBefore, TeacherSignal
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.training.clouds import CloudFrames
+
+_RECENT = 16
+"""Frames of which is remembered what the teacher says; more than a step plays."""
+
+
+@dataclass
+class TaughtBefore:
+    """What a teacher says of the frame before another one.
+
+    Attributes:
+        said: that.
+        T_before_now: (4, 4) from the ego frame of the other to that of the frame before.
+    """
+
+    said: Taught
+    T_before_now: rigid.Matrix
 
 
 class Teaching:
@@ -45,6 +63,10 @@ class Teaching:
         self._detector = TeacherDetector.load(chosen_teacher(settings.teacher))
         self._clouds, self._classes, self._pseudo = CloudFrames(frames), classes, settings.pseudo_labels
         self._columns = np.array(columns_for(self._detector.class_names, classes, None), np.int64)
+        samdistill = settings.samdistill
+        self._looks_back = samdistill is not None and bool(samdistill.alignment or samdistill.context)
+        # Drives are played in order: what is said of a frame is asked for again as that of the frame before.
+        self._recently = functools.lru_cache(_RECENT)(self._taught)
         self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)
         self._keys: dict[int, str] = {}  # of clouds that were read once, so that they need not be again
         self.width = sum(self._detector.config.up_widths)
@@ -56,6 +78,9 @@ class Teaching:
 
     def taught(self, index: int) -> Taught | None:
         """What the teacher says of training frame ``index``; None where it has no points."""
+        return self._recently(index)
+
+    def _taught(self, index: int) -> Taught | None:
         known = self._cache.kept(self._keys[index]) if index in self._keys else None
         if known is not None:
             return known
@@ -65,8 +90,28 @@ class Teaching:
         self._keys[index] = digest_of(cloud)
         return self._cache.taught(cloud)
 
-    def signal(self, said: Sequence[Taught | None], batch: Batch) -> TeacherSignal:
-        """What the teacher said of the frames of a batch as it was recorded, in the student's classes."""
+    def before(self, index: int) -> TaughtBefore | None:
+        """What it says of the frame before; None where there is none, none with points, or nothing tells the motion."""
+        earlier = self._clouds.before(index) if self._looks_back else None
+        said = None if earlier is None else self.taught(earlier)
+        if earlier is None or said is None:
+            return None
+        frames = self._clouds.frames
+        T_world_now, T_world_then = frames.frame(index).T_world_ego, frames.frame(earlier).T_world_ego
+        if T_world_now is None or T_world_then is None:
+            return None
+        return TaughtBefore(said, rigid.inverse(T_world_then) @ T_world_now)
+
+    def signal(
+        self, said: Sequence[Taught | None], batch: Batch, before: Sequence[TaughtBefore | None] = ()
+    ) -> TeacherSignal:
+        """What the teacher said of the frames of a batch as it was recorded, in the student's classes.
+
+        Args:
+            said: of each frame.
+            batch: the frames.
+            before: of those before them; nothing given where nobody looks back.
+        """
         grid = self._cache.grid
         count, shape = len(self._classes), (grid.rows, grid.columns)
         most = max([1, *(len(each.boxes) for each in said if each is not None)])
@@ -92,7 +137,22 @@ class Teaching:
             signal.occupied[row] = torch.from_numpy(each.occupied)
             signal.boxes[row, : len(each.boxes)] = torch.from_numpy(each.boxes)
             signal.scores[row, : len(each.boxes)] = torch.from_numpy(self._scores(each))
+        if self._looks_back:
+            signal.before = self._signal_before(before)
         return signal
+
+    def _signal_before(self, before: Sequence[TaughtBefore | None]) -> SignalBefore:
+        grid, count = self._cache.grid, len(before)
+        result = SignalBefore(
+            torch.tensor([each is not None for each in before]),
+            torch.zeros(count, self.width, grid.rows, grid.columns, dtype=torch.float16),
+            torch.eye(4).repeat(count, 1, 1),
+        )
+        for row, each in enumerate(before):
+            if each is not None:
+                result.bev[row] = torch.from_numpy(each.said.bev)
+                result.T_before_now[row] = torch.from_numpy(each.T_before_now.astype(np.float32))
+        return result
 
     def labelled(self, frame: Frame, said: Taught | None) -> Frame:
         """A frame without labels with those that the teacher gives it, where that is asked for."""

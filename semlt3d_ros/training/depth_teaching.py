@@ -1,0 +1,123 @@
+"""What a student that sees depth says of training frames, for one that sees light (MonoSTL)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.kept_arrays import KeptArrays
+from semlt3d_ros.losses.signal import DepthSignal, Looked
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.decoder import LayerOutput
+from semlt3d_ros.student.depth_images import seeing_depth
+
+Sight = dict[str, NDArray]
+"""What is kept of one frame: the maps ``level0``, ``level1``, ..., and ``LAYER``'s parts of the last decoder layer."""
+
+LAYER = ("logits", "codes", "log_scale", "references", "embeddings")
+_SAME = ("width", "strides", "image_width", "image_height", "top_crop", "class_names")
+"""What a teacher and its student have in common: the maps of the one lie over those of the other."""
+
+
+class DepthTeaching:
+    """A teacher that looks at depth, frozen.
+
+    Args:
+        path: its checkpoint.
+        student: who follows it.
+        folder: where what it says is kept.
+        limit_bytes: how much of that.
+        device: where it computes.
+
+    Raises:
+        ConfigurationError: the checkpoint cannot be used, sees light, or is of another architecture.
+    """
+
+    def __init__(
+        self, path: Path, student: StudentConfig, folder: Path, limit_bytes: float, device: str = "cpu"
+    ) -> None:
+        checkpoint = read_checkpoint(path)
+        config = checkpoint.config
+        if config.input != "depth":
+            raise ConfigurationError(
+                f"distillation.monostl.teacher '{path}' sees light as its student does; train one with student: "
+                "{input: depth}, as config/recipes/depth_teacher.yaml does"
+            )
+        other = [
+            f"{name} is {getattr(config, name)}, the student's {getattr(student, name)}"
+            for name in _SAME
+            if getattr(config, name) != getattr(student, name)
+        ]
+        if other:
+            raise ConfigurationError(
+                f"distillation.monostl.teacher '{path}' is of another architecture than the student: "
+                f"{'; '.join(other)}; train it with the student's own entries"
+            )
+        self._teacher = checkpoint.student(device).requires_grad_(False)
+        self._kept = KeptArrays(folder, checkpoint.version, limit_bytes)
+        self._keys = (*(f"level{number}" for number in range(len(config.strides))), *LAYER)
+        self._device = device
+
+    def known(self, batch: Batch, points: Tensor) -> Sight | None:
+        """What it has said before of a frame, a batch of one, whose points in the ego frame are (P, 3)."""
+        return self._kept.read(_digest(batch, points), self._keys) if len(points) else None
+
+    def signal(self, known: Sequence[Sight | None], batch: Batch, points: Sequence[Tensor], T: Tensor) -> DepthSignal:
+        """What it says of the frames of a batch.
+
+        Args:
+            known: what it has said of them before; of others with points it is asked now.
+            batch: the frames, as they were recorded or mirrored.
+            points: of each (P, 3).
+            T: (B, 4, 4) from the ego frame of the recordings to that of the batch.
+        """
+        sights = [
+            self._asked(batch.part(slice(row, row + 1)), points[row]) if sight is None and len(points[row]) else sight
+            for row, sight in enumerate(known)
+        ]
+        there = torch.tensor([sight is not None for sight in sights])
+        looked = Looked(there, batch.intrinsics, batch.T_ego_camera, T)
+        blank = next((sight for sight in sights if sight is not None), None)
+        if blank is None:
+            blank = self._look(batch.part(slice(0, 1)), points[0])
+
+        def stacked(name: str) -> Tensor:
+            rows = [np.zeros_like(blank[name]) if sight is None else sight[name] for sight in sights]
+            return torch.from_numpy(np.stack(rows)).float()
+
+        layer = LayerOutput(**{name: stacked(name) for name in LAYER})
+        return DepthSignal(looked, [stacked(name) for name in self._keys if name not in LAYER], layer)
+
+    def _asked(self, batch: Batch, points: Tensor) -> Sight:
+        sight = self._look(batch, points)
+        self._kept.keep(_digest(batch, points), sight)
+        return sight
+
+    @torch.no_grad()
+    def _look(self, batch: Batch, points: Tensor) -> Sight:
+        output = self._teacher(seeing_depth(batch.to(self._device), [points.to(self._device)]))
+        assert output.features is not None
+        levels = {f"level{number}": values[0].half() for number, values in enumerate(output.features)}
+        layer = output.layers[-1]
+        said = {name: getattr(layer, name)[0] for name in LAYER}
+        said = {name: values if name == "references" else values.half() for name, values in said.items()}
+        return {name: values.cpu().numpy() for name, values in {**levels, **said}.items()}
+
+
+def _digest(batch: Batch, points: Tensor) -> str:
+    """A name for what is looked at: the points, and from where."""
+    digest = hashlib.blake2b(digest_size=20)
+    for values, scale in ((points, 50.0), (batch.intrinsics, 1e3), (batch.T_ego_camera, 1e4), (batch.valid, 1.0)):
+        # Adding zero turns -0.0 into 0.0, which is the same but has other bytes.
+        digest.update((np.round(values.cpu().numpy() * scale) + 0.0).astype(np.int32).tobytes())
+    return digest.hexdigest()

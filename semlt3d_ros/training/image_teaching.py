@@ -1,0 +1,121 @@
+"""What teachers that look at images say of training frames: one that sees depth, and SAM's encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.kept_arrays import KeptArrays
+from semlt3d_ros.distillation.settings import Distillation
+from semlt3d_ros.losses.signal import ImageSignals, Looked, SamSignal
+from semlt3d_ros.losses.targets import Targets
+from semlt3d_ros.semantics.sam import SamEncoder
+from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.training.augmentation import mirrored
+from semlt3d_ros.training.depth_teaching import DepthTeaching, Sight
+from semlt3d_ros.training.recipe import Recipe
+
+
+@dataclass
+class Known:
+    """What was said of a frame before, by each teacher; None where it has to be asked."""
+
+    depth: Sight | None = None
+    sam: NDArray[np.float16] | None = None
+
+
+class ImageTeaching:
+    """The teachers of images that a recipe names.
+
+    What they say is kept on disk: of a mirrored frame apart, where it is another thing. They look at what was recorded,
+    so that a student whose images are cut, scaled or spoilt learns what whole ones show.
+
+    Args:
+        settings: who teaches.
+        recipe: who learns.
+        device: where they compute.
+
+    Attributes:
+        sam_width: channels of SAM's features, 0 without.
+
+    Raises:
+        ConfigurationError: a teacher cannot be used.
+    """
+
+    def __init__(self, settings: Distillation, recipe: Recipe, device: str = "cpu") -> None:
+        limit = settings.cache_gib * 2**30
+        self._depth: DepthTeaching | None = None
+        self._sam: SamEncoder | None = None
+        if settings.monostl is not None:
+            path, folder = settings.monostl.teacher, recipe.data_folder / "depth"
+            self._depth = DepthTeaching(path, recipe.student, folder, limit, device)
+        samdistill = settings.samdistill
+        if samdistill is not None and samdistill.sam is not None:
+            self._stride = samdistill.sam_stride
+            if self._stride not in recipe.student.strides:
+                raise ConfigurationError(
+                    f"distillation.samdistill.sam_stride is {self._stride}; it must be one of the student's strides "
+                    f"{list(recipe.student.strides)}"
+                )
+            self._sam = SamEncoder(samdistill.sam, self._stride, device)
+            self._kept = KeptArrays(recipe.data_folder / "sam", self._sam.version, limit)
+        self.sam_width = 0 if self._sam is None else self._sam.width
+
+    def known(self, batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> list[Known]:
+        """What was said before of each frame of a batch.
+
+        Args:
+            batch: the frames as they were recorded.
+            points: of each (P, 3).
+            mirror: (B,) bool, which of them are mirrored.
+        """
+        result = [Known() for _ in points]
+        if self._depth is not None:
+            seen, own = _mirrored(batch, points, mirror)
+            for row, each in enumerate(result):
+                each.depth = self._depth.known(seen.part(slice(row, row + 1)), own[row])
+        if self._sam is not None:
+            for row, each in enumerate(result):
+                found = self._kept.read(_digest(batch.images[row]), ("features",))
+                each.sam = None if found is None else found["features"]
+        return result
+
+    def signals(self, known: Sequence[Known], batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> ImageSignals:
+        """What they say of a batch; ``known`` of it, the rest as of ``known()``."""
+        signals = ImageSignals()
+        if self._depth is not None:
+            seen, own = _mirrored(batch, points, mirror)
+            T = torch.eye(4).repeat(len(mirror), 1, 1)
+            T[mirror, 1, 1] = -1.0
+            signals.depth = self._depth.signal([each.depth for each in known], seen, own, T)
+        if self._sam is not None:
+            features = torch.stack([self._sam_features(each.sam, batch.images[row]) for row, each in enumerate(known)])
+            there, T = torch.ones(len(known), dtype=torch.bool), torch.eye(4).repeat(len(known), 1, 1)
+            looked = Looked(there, batch.intrinsics, batch.T_ego_camera, T)
+            signals.sam = SamSignal(looked, features, self._stride)
+        return signals
+
+    def _sam_features(self, known: NDArray[np.float16] | None, images: Tensor) -> Tensor:
+        assert self._sam is not None
+        if known is None:
+            known = self._sam.features(images.to(self._sam.device)).half().cpu().numpy()
+            self._kept.keep(_digest(images), {"features": known})
+        return torch.from_numpy(known).float()
+
+
+def _mirrored(batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> tuple[Batch, list[Tensor]]:
+    """The frames, those of ``mirror`` (B,) mirrored."""
+    none = Targets(torch.zeros(len(mirror), 0, 9), torch.zeros(len(mirror), 0, dtype=torch.int64), list(points))
+    batch, targets = mirrored(batch, none, mirror)
+    return batch, targets.points
+
+
+def _digest(images: Tensor) -> str:
+    return hashlib.blake2b(images.contiguous().numpy().tobytes(), digest_size=20).hexdigest()
