@@ -48,22 +48,22 @@ def test_another_teacher_has_a_cache_of_its_own(detector, make_detector, cloud, 
 def test_a_damaged_file_is_made_anew(detector, cloud, tmp_path, damage) -> None:
     cache = TeacherCache(tmp_path, detector, PLENTY)
     said = cache.taught(cloud)
-    (path,) = tmp_path.rglob("*.npz")
+    (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(damage)
     assert same(cache.taught(cloud), said) and cache.counts["damaged"] == 1
     assert same(TeacherCache(tmp_path, detector, PLENTY).taught(cloud), said)
 
 
 def test_what_was_not_read_for_the_longest_time_goes(detector, cloud, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("semlt3d_ros.inference.teacher_cache._SWEEP_EVERY", 2)
+    monkeypatch.setattr("semlt3d_ros.core.kept_arrays._SWEEP_EVERY", 2)
     clouds = [replace(cloud, xyz=cloud.xyz + np.float32(shift)) for shift in range(6)]
     TeacherCache(tmp_path, detector, PLENTY).taught(clouds[0])
-    (path,) = tmp_path.rglob("*.npz")
+    (path,) = tmp_path.rglob("*.safetensors")
     cache = TeacherCache(tmp_path, detector, 2.5 * path.stat().st_size)
     for each in clouds:
         cache.taught(each)
     assert cache.counts["evicted"] >= 2 and not cache.knows(clouds[0]) and cache.knows(clouds[-1])
-    assert len(list(tmp_path.rglob("*.npz"))) <= 4
+    assert len(list(tmp_path.rglob("*.safetensors"))) <= 4
 
 
 def test_the_coarser_maps_say_the_same_of_the_same_places(detector, cloud, tmp_path) -> None:
