@@ -130,7 +130,7 @@ def test_a_student_follows_a_teacher_from_recipe_to_checkpoint(taught_recipe, tm
     # Nothing of what is for training only gets into the student.
     assert not any("branch" in name or "distill" in name for name in read_checkpoint(out).tensors)
     recipe = load_recipe(taught_recipe)
-    assert list((recipe.data_folder / "teacher").rglob("*.npz"))
+    assert list((recipe.data_folder / "teacher").rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize(
