@@ -32,6 +32,7 @@ from semlt3d_ros.core.label_map import columns_for
 from semlt3d_ros.core.sweeps import Sweep, accumulated
 from semlt3d_ros.core.taxonomy import CLASS_NAMES, CLASSES, LT3D
 from semlt3d_ros.inference.teacher import TeacherDetector
+from semlt3d_ros.labelling.consistent import consistent
 from semlt3d_ros.messages import topics
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import rig_from_topics
@@ -113,19 +114,34 @@ def judge(
     return results, kinds, int(wanted.sum())
 
 
-def run(detector: TeacherDetector, bag: Path, columns: NDArray[np.bool_], pictures: Path | None) -> Judged:
+def run(seen: Sequence[tuple[Detections, Frame, Labels]], columns: NDArray[np.bool_]) -> Judged:
     """All frames of a bag."""
     scores: list[float] = []
     kinds: list[int] = []
     cars = 0
-    for number, (frame, labels, cloud) in enumerate(clouds(bag, detector.config.sweeps)):
-        found = detector.look(cloud, frame.stamp).detections
+    for found, frame, labels in seen:
         some, right, count = judge(found, frame, labels, columns)
         scores, kinds, cars = scores + some, kinds + right, cars + count
-        if pictures is not None and number % 10 == 0:
-            draw(pictures / f"{bag.stem}_{number:02d}.png", frame, cloud, labels, found)
     counted = np.array(kinds) >= 0
     return Judged(np.array(scores)[counted], np.array(kinds, np.bool_)[counted], cars)
+
+
+def looked_at(
+    detector: TeacherDetector, bag: Path, pictures: Path | None
+) -> dict[str, list[tuple[Detections, Frame, Labels]]]:
+    """What the teacher detects in each frame of a bag, and the same made consistent over the drive."""
+    frames, found = [], []
+    for number, (frame, labels, cloud) in enumerate(clouds(bag, detector.config.sweeps)):
+        found.append(detector.look(cloud, frame.stamp).detections)
+        frames.append((frame, labels))
+        if pictures is not None and number % 10 == 0:
+            draw(pictures / f"{bag.stem}_{number:02d}.png", frame, cloud, labels, found[-1])
+    families = [info.family for info in detector.classes.classes]
+    agreed = consistent(found, [frame.T_world_ego for frame, _ in frames], families).frames
+    return {
+        name: [(said, frame, labels) for said, (frame, labels) in zip(which, frames, strict=True)]
+        for name, which in (("detections", found), ("labels", agreed))
+    }
 
 
 def curve(judged: Judged) -> dict[str, float]:
@@ -192,9 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     detector = TeacherDetector.load(options.checkpoint)
     for bag in options.bags:
-        for name, columns in (("car", np.arange(len(CLASS_NAMES)) == CAR), ("vehicle", VEHICLES)):
-            pictures = options.pictures if name == "car" else None
-            print(json.dumps({"bag": bag.stem, "as": name, **curve(run(detector, bag, columns, pictures))}))
+        for what, seen in looked_at(detector, bag, options.pictures).items():
+            for name, columns in (("car", np.arange(len(CLASS_NAMES)) == CAR), ("vehicle", VEHICLES)):
+                print(json.dumps({"bag": bag.stem, "what": what, "as": name, **curve(run(seen, columns))}))
     return 0
 
 

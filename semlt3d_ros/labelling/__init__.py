@@ -1,0 +1,1 @@
+"""What a teacher detects in a whole drive, made consistent over time."""
