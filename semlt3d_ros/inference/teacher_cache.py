@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core import rigid
 from semlt3d_ros.core.bev_grid import BevGrid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.kept_arrays import KeptArrays
+from semlt3d_ros.core.sweeps import Sweep, accumulated
 from semlt3d_ros.inference.teacher import TeacherDetector, TeacherSight
 
+_STEP_M = 0.005
+"""As exactly as stores keep points."""
 COARSER = 2
 """Cells of the teacher's maps per cell of those that are kept, along each axis."""
 
@@ -74,34 +78,43 @@ class TeacherCache:
         """Where the cells of what is kept are, in the teacher's own frame."""
         return self._detector.grid.coarser(COARSER)
 
-    def taught(self, cloud: PointCloud) -> Taught:
-        """What the teacher says of a cloud in the ego frame, from disk where it is known."""
-        known = self.kept(digest_of(cloud))
-        return self.keep(cloud, self._detector.look(cloud)) if known is None else known
+    def taught(self, now: Sweep, past: Sequence[Sweep] = ()) -> Taught:
+        """What the teacher says of a sweep and those before it, from disk where it is known."""
+        digest = digest_of(now, past)
+        known = self.kept(digest)
+        return self.keep(digest, self._detector.look(accumulated(now, past))) if known is None else known
 
     def kept(self, digest: str) -> Taught | None:
-        """What is kept of the cloud of a digest; None where nothing is, or it cannot be read."""
+        """What is kept of the sweeps of a digest; None where nothing is, or it cannot be read."""
         known = self._kept.read(digest, Taught.__dataclass_fields__)
         return None if known is None else Taught(**known)
 
-    def keep(self, cloud: PointCloud, sight: TeacherSight) -> Taught:
-        """Write what the teacher has said of a cloud."""
+    def keep(self, digest: str, sight: TeacherSight) -> Taught:
+        """Write what the teacher has said of the sweeps of a digest."""
         result = _coarser(sight, self._detector)
-        self._kept.keep(digest_of(cloud), vars(result))
+        self._kept.keep(digest, vars(result))
         return result
 
-    def knows(self, cloud: PointCloud) -> bool:
-        """Whether a cloud was seen before."""
-        return self._kept.knows(digest_of(cloud))
+    def knows(self, digest: str) -> bool:
+        """Whether the sweeps of a digest were seen before."""
+        return self._kept.knows(digest)
 
 
-def digest_of(cloud: PointCloud) -> str:
-    """A name for the content of a cloud: as exact as every store of clouds keeps them, so that all find the same."""
+def digest_of(now: Sweep, past: Sequence[Sweep] = ()) -> str:
+    """A name for the content of sweeps: as exact as every store of clouds keeps them, so that all find the same."""
     digest = hashlib.blake2b(digest_size=20)
-    digest.update((np.round(cloud.xyz * 50.0) + 0.0).astype(np.int32).tobytes())
-    for values, scale in ((cloud.intensity, 255.0), (cloud.time, 1000.0)):
-        if values is not None:
-            digest.update(np.round(values * scale).astype(np.int16).tobytes())
+    for sweep in (now, *past):
+        points = sweep.points
+        digest.update((np.round(points.xyz / _STEP_M) + 0.0).astype(np.int32).tobytes())
+        for values, scale in ((points.intensity, 255.0), (points.time, 1000.0)):
+            if values is not None:
+                digest.update((np.round(values * scale) + 0.0).astype(np.int16).tobytes())
+        if sweep is now:
+            continue
+        if now.T_world_ego is not None and sweep.T_world_ego is not None:
+            T = rigid.inverse(now.T_world_ego) @ sweep.T_world_ego
+            digest.update((np.round(T * 1e3) + 0.0).astype(np.int32).tobytes())
+        digest.update(((now.stamp - sweep.stamp) // 1_000_000).to_bytes(8, "little", signed=True))
     return digest.hexdigest()
 
 

@@ -36,9 +36,15 @@ class CloudFrames:
     def cloud(self, index: int, sweeps: int) -> tuple[Frame, PointCloud]:
         """Frame ``index``, and its cloud with those of the ``sweeps - 1`` frames before it in the same drive."""
         frame = self.frames.frame(index)
+        return frame, accumulated(_sweep(frame), self._past(index, sweeps))
+
+    def sweeps(self, index: int, sweeps: int) -> list[Sweep]:
+        """The sweep of frame ``index``, and then those of the frames before it, the oldest of them first."""
+        return [_sweep(self.frames.frame(index)), *self._past(index, sweeps)]
+
+    def _past(self, index: int, sweeps: int) -> list[Sweep]:
         start = self._starts[bisect.bisect_right(self._starts, index) - 1]
-        past = [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
-        return frame, accumulated(_sweep(frame), past)
+        return [_sweep(self.frames.frame(number)) for number in range(max(start, index - sweeps + 1), index)]
 
     def objects(self, folder: Path, drives: int, sweeps: int, class_names: Sequence[str]) -> ObjectBank:
         """The objects at the end of the first drives, collected below ``folder`` and found there again.

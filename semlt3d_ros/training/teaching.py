@@ -84,11 +84,11 @@ class Teaching:
         known = self._cache.kept(self._keys[index]) if index in self._keys else None
         if known is not None:
             return known
-        frame, cloud = self._clouds.cloud(index, self._detector.config.sweeps)
-        if frame.points is None or not len(frame.points):
+        now, *past = self._clouds.sweeps(index, self._detector.config.sweeps)
+        if not len(now.points):
             return None
-        self._keys[index] = digest_of(cloud)
-        return self._cache.taught(cloud)
+        self._keys[index] = digest_of(now, past)
+        return self._cache.taught(now, past)
 
     def before(self, index: int) -> TaughtBefore | None:
         """What it says of the frame before; None where there is none, none with points, or nothing tells the motion."""
