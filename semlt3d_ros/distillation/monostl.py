@@ -30,8 +30,8 @@ OFF_IMAGE_WEIGHT = 0.01
 """Of an object in a view that does not show its centre."""
 _SURE_M = 0.25
 """A depth is never known better than so: pairs of sure objects would be all that counts."""
-_REGION_CELLS = 7
-"""Samples of an object's region along each axis, as of its region of interest in the paper's code."""
+_REGION_CELLS = 3
+"""Samples of an object's region along each axis; the paper's code takes 7, of images ten times as large."""
 
 
 def feature_loss(said: Tensor, taught: Tensor, weight: Tensor, count: Tensor) -> Tensor:
@@ -96,15 +96,20 @@ def regions_of(targets: Targets, batch: Batch, there: Tensor) -> Regions:
 
 def cell_weights(regions: Regions, weight: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Which cells (B, V, height, width) objects reach into, and the greatest weight (B, V, T) of those that do."""
-    first, last = ((regions.bounds + 0.5) / stride).floor().chunk(2, dim=-1)
+    views = weight.shape[:2]
+    frame, camera, target = torch.nonzero(regions.seen, as_tuple=True)
+    first, last = ((regions.bounds[frame, camera, target] + 0.5) / stride).floor().chunk(2, dim=-1)
     columns = torch.arange(width, device=weight.device)
     rows = torch.arange(height, device=weight.device)
-    across = (columns >= first[..., :1]) & (columns <= last[..., :1])
-    down = (rows >= first[..., 1:]) & (rows <= last[..., 1:]) & regions.seen[..., None]
-    inside = down[..., :, None] & across[..., None, :]
-    if not weight.shape[2]:
-        return inside.any(2), weight.new_zeros(*inside.shape[:2], height, width)
-    return inside.any(2), (inside * weight[..., None, None]).amax(2)
+    across = (columns >= first[:, :1]) & (columns <= last[:, :1])
+    down = (rows >= first[:, 1:]) & (rows <= last[:, 1:])
+    inside = down[:, :, None] & across[:, None, :]
+    # One more than the weight, so that what is in no region is told from what counts nothing.
+    each = (inside * (1.0 + weight[frame, camera, target])[:, None, None]).flatten(1)
+    most = weight.new_zeros(views.numel(), height * width)
+    image = (frame * views[1] + camera)[:, None].expand(each.shape)
+    most = most.scatter_reduce_(0, image, each, "amax").view(*views, height, width)
+    return most > 0, (most - 1.0).clamp_min(0.0)
 
 
 class Adapter(nn.Module):
@@ -187,27 +192,23 @@ class MonoStlLoss(LossTerm):
     def _features(
         self, view: StepView, signal: DepthSignal, objects: _Objects, regions: Regions, pixels: Tensor
     ) -> Tensor:
-        assert view.output.features is not None
         weight = torch.where(regions.centered, objects.need[:, None], OFF_IMAGE_WEIGHT)
         losses = []
-        for number, (feature, taught) in enumerate(zip(view.output.features, signal.features, strict=True)):
-            stride, (height, width) = self.strides[number], feature.shape[-2:]
+        for number, (cells, taught) in enumerate(zip(view.cells, signal.features, strict=True)):
+            stride, (height, width) = self.strides[number], cells.shape[2:4]
             inside, heavy = cell_weights(regions, weight, stride, height, width)
             place = inside.flatten().nonzero()[:, 0]
             image, cell = place // (height * width), place % (height * width)
-            rows = feature.permute(0, 1, 3, 4, 2).reshape(-1, feature.shape[2])
             centers = cell_centers(height, width, stride, place.device).flatten(0, 1)[cell]
             own = mapped(pixels.flatten(0, 1)[image], centers)
-            said = self.adapters[number](rows.index_select(0, place).float())
+            said = self.adapters[number](cells.flatten(0, 3).index_select(0, place))
             count = counted_over_all(len(place), view.total, place.device)
-            shown = sampled(taught.flatten(0, 1), image, own, stride)
-            losses.append(feature_loss(said, shown, heavy.flatten()[place], count))
+            losses.append(feature_loss(said, sampled(taught, image, own, stride), heavy.flatten()[place], count))
         return torch.stack(losses).sum()
 
     def _relations(
         self, view: StepView, signal: DepthSignal, objects: _Objects, regions: Regions, pixels: Tensor
     ) -> Tensor:
-        assert view.output.features is not None
         frame, camera, target = torch.nonzero(regions.seen & (objects.taught >= 0)[:, None], as_tuple=True)
         step = (torch.arange(_REGION_CELLS, device=frame.device) + 0.5) / _REGION_CELLS
         share = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).flatten(0, 1)
@@ -217,14 +218,14 @@ class MonoStlLoss(LossTerm):
         own = mapped(pixels[frame, camera][:, None].expand(*places.shape[:2], 3, 3), places)
 
         def looked_up(maps: Tensor, at: Tensor, stride: int) -> Tensor:
-            return sampled(maps.flatten(0, 1), image.flatten(), at.flatten(0, 1), stride).unflatten(0, at.shape[:2])
+            return sampled(maps, image.flatten(), at.flatten(0, 1), stride).unflatten(0, at.shape[:2]).flatten(1)
 
         sure = sureness(objects.uncertainty_m[frame, target])
-        pairs = zip(view.output.features, signal.features, self.strides, strict=True)
+        pairs = zip(view.cells, signal.features, self.strides, strict=True)
         return torch.stack(
             [
                 relation_loss(
-                    looked_up(said, places, stride).flatten(1), looked_up(taught, own, stride).flatten(1),
+                    looked_up(said, places, stride), looked_up(taught, own, stride),
                     frame, sure, view.total,
                 )
                 for said, taught, stride in pairs

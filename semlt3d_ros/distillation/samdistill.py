@@ -1,12 +1,12 @@
 """SAMDistill: spatial-temporal, relation and instance distillation from a LiDAR teacher, with SAM as another source.
 
-After the abstract of Wang et al., Machine Intelligence Research 2026: neither paper nor code is public (papers.md 5), so
-what it names is made of the field's standard parts. *Spatial-temporal feature alignment*: where LiDAR points stand
-still, the student's image features follow the teacher's map of now and that of the frame before, found by the ego motion
-(static geometric consistency), and are like the same places of the frame before as the teacher's are (semantic context
-across frames). *Relation distillation* at one scale of the map for each level of the student. *Instance distillation* of
-the queries' classes and boxes, in which what the student is far from counts more. *SAM*: image features follow those of
-its encoder. All of it is training's alone.
+After the abstract of Wang et al., Machine Intelligence Research 2026: neither paper nor code is public, so what it
+names is made of the field's standard parts. *Spatial-temporal feature alignment*: where LiDAR points stand still, the
+student's image features follow the teacher's map of now and that of the frame before, found by the ego motion (static
+geometric consistency), and are like the same places of the frame before as the teacher's are (semantic context across
+frames). *Relation distillation* at one scale of the map for each level of the student. *Instance distillation* of the
+queries' classes and boxes, in which what the student is far from counts more. *SAM*: image features follow those of its
+encoder. All of it is training's alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.geometry import cell_centers, encode_boxes
 
-_PLACES = 256
+_PLACES = 128
 """Points of a frame that are looked at."""
 _TEMPERATURE = 0.1
 """Of the likeness to places of the frame before."""
@@ -51,7 +51,7 @@ def alignment_loss(said: Tensor, taught: Tensor, count: Tensor) -> Tensor:
 
 
 def context_loss(said: Tensor, taught: Tensor, before: Tensor, asked: Tensor, known: Tensor, count: Tensor) -> Tensor:
-    """() mean divergence of what each place of a frame is like in the frame before, from what the teacher finds it like.
+    """() mean divergence of what places are like in the frame before from what the teacher finds them like.
 
     Args:
         said, taught: (B, N, C) the student's and the teacher's features of N places.
@@ -105,18 +105,26 @@ def instance_losses(
     return (classes * sure * hard_class).sum() / norm, (boxes * sure * hard_box).sum() / norm
 
 
-def looked_up(maps: Tensor, grid: BevGrid, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (B, N, C) float32 of maps (B, C, rows, columns) where points (B, N, 2 or more) are, and (B, N) whether
-    they are over the grid."""
-    x, y = points[..., 0], points[..., 1]
-    column = ((x - grid.x0) / grid.cell_m).long().clamp(0, grid.columns - 1)
-    row = ((y - grid.y0) / grid.cell_m).long().clamp(0, grid.rows - 1)
-    frame = torch.arange(len(maps), device=maps.device)[:, None]
-    return maps[frame, :, row, column].float(), grid.holds(x, y)
+def looked_up(maps: Tensor, grid: BevGrid, frame: Tensor, points: Tensor, coarser: int = 1) -> Tensor:
+    """(P, C) float32 what maps say of places over their grid.
+
+    Args:
+        maps: (B, C, rows, columns).
+        grid: of them.
+        frame: (P,) which map.
+        points: (P, 2 or more) in its frame.
+        coarser: the mean of so many cells along each axis is what is looked up.
+    """
+    step = torch.arange(coarser, device=maps.device)
+    column, row = (
+        ((((points[:, axis] - corner) / grid.cell_m).long() // coarser * coarser)[:, None] + step).clamp(0, size - 1)
+        for axis, corner, size in ((0, grid.x0, grid.columns), (1, grid.y0, grid.rows))
+    )
+    return maps[frame[:, None, None], :, row[:, :, None], column[:, None]].float().mean((1, 2))
 
 
 def within_moving(points: Tensor, boxes: Tensor, real: Tensor) -> Tensor:
-    """(B, N) bool, points (B, N, 3) on the footprint of one of the boxes (B, T, 9) that are ``real`` (B, T) and move."""
+    """(B, N) whether points (B, N, 3) are on the footprint of a box (B, T, 9) that is ``real`` (B, T) and moves."""
     moving = real & (boxes[..., 7:9].nan_to_num().norm(dim=-1) > STILL_MPS)
     away = points[:, :, None, :2] - boxes[:, None, :, :2]
     cos, sin = boxes[:, None, :, 6].cos(), boxes[:, None, :, 6].sin()
@@ -137,25 +145,25 @@ def some_points(targets: Targets) -> tuple[Tensor, Tensor]:
 
 @dataclass
 class _Places:
-    """Places of B frames that the student sees and the teacher knows.
+    """P places that the student sees and the teacher knows, of the N points of each of B frames.
 
     Attributes:
+        chosen: (B, N) bool, which they are.
         image: (P,) which view of the batch shows each, of B * V.
         pixels: (P, 2) where.
-        chosen: (B, N) bool, which N of each frame they are.
-        now: (B, N, C) the teacher's features.
-        before: (B, N, C) those of the frame before at the same place in the world.
-        still: (B, N) bool, ``chosen`` ones that were in the frame before and stand still.
-        old: (B, N) bool, places of the frame before that there are.
+        now: (P, C) the teacher's features.
+        before: (B, N, C) those of the frame before at the same places in the world.
+        old: (B, N) bool, of which points there are such.
+        still: (P,) bool, places of which there are such and that stand still.
     """
 
+    chosen: Tensor
     image: Tensor
     pixels: Tensor
-    chosen: Tensor
     now: Tensor
     before: Tensor
-    still: Tensor
     old: Tensor
+    still: Tensor
 
 
 class SamDistillLoss(LossTerm):
@@ -171,9 +179,9 @@ class SamDistillLoss(LossTerm):
     def __init__(self, settings: SamDistill, config: StudentConfig, taught_width: int, sam_width: int = 0) -> None:
         super().__init__(1.0)
         self.settings, self.strides, width = settings, config.strides, config.width
-        self.adapter = _adapter(width, taught_width)
+        self.adapter = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, taught_width))
         self.scale_adapters = nn.ModuleList(nn.Linear(width, taught_width) for _ in config.strides)
-        self.sam_adapter = _adapter(width, sam_width) if sam_width else None
+        self.sam_adapter = nn.Linear(width, sam_width) if sam_width else None
 
     def forward(self, view: StepView) -> dict[str, Tensor]:
         """Without a LiDAR teacher's signal ``samdistill_sam`` at the most."""
@@ -197,44 +205,45 @@ class SamDistillLoss(LossTerm):
         return losses
 
     def _at_places(self, view: StepView, signal: TeacherSignal, taught: Targets) -> dict[str, Tensor]:
-        places, features = self._places(view, signal, taught), view.output.features
-        assert features is not None
+        places = self._places(view, signal, taught)
         levels = [
-            sampled(values.flatten(0, 1), places.image, places.pixels, stride)
-            for values, stride in zip(features, self.strides, strict=True)
+            sampled(cells, places.image, places.pixels, stride)
+            for cells, stride in zip(view.cells, self.strides, strict=True)
         ]
         said = self.adapter(torch.stack(levels).mean(0))
-        count = counted_over_all(places.chosen.sum() + places.still.sum(), view.total, said.device)
-        spread = said.new_zeros(places.now.shape)
-        spread[places.chosen] = said
-        both = torch.cat([said, spread[places.still]]), torch.cat([places.now[places.chosen], places.before[places.still]])
-        losses = {"samdistill_alignment": self.settings.alignment * alignment_loss(*both, count)}
+        count = counted_over_all(len(said) + places.still.sum(), view.total, said.device)
+        pairs = (
+            torch.cat([said, said[places.still]]),
+            torch.cat([places.now, places.before[places.chosen][places.still]]),
+        )
+        losses = {"samdistill_alignment": self.settings.alignment * alignment_loss(*pairs, count)}
         asked = places.chosen & places.old.any(1, keepdim=True)
         count = counted_over_all(asked.sum(), view.total, said.device)
-        context = context_loss(spread, places.now, places.before, asked, places.old, count)
+        spread = torch.zeros_like(places.before)
+        mine, theirs = (spread.index_put((places.chosen,), each) for each in (said, places.now))
+        context = context_loss(mine, theirs, places.before, asked, places.old, count)
         return {**losses, "samdistill_context": self.settings.context * context}
 
     def _places(self, view: StepView, signal: TeacherSignal, taught: Targets) -> _Places:
         points, real = some_points(view.targets)
         shown, camera, pixels = first_view(points, view.batch)
-        T_map_ego = to_the_map(signal, view.targets)
-        there = _moved(points, T_map_ego)
-        now, held = looked_up(signal.bev, signal.grid, there)
-        chosen = real & shown & held & signal.there[:, None]
-        before, still, old = torch.zeros_like(now), torch.zeros_like(chosen), torch.zeros_like(chosen)
+        there = _moved(points, to_the_map(signal, view.targets))
+        known = real & signal.there[:, None] & signal.grid.holds(there[..., 0], there[..., 1])
+        chosen = known & shown
+        frame, place = torch.nonzero(chosen, as_tuple=True)
+        now = looked_up(signal.bev, signal.grid, frame, there[chosen])
+        before, old = now.new_zeros(*chosen.shape, now.shape[1]), torch.zeros_like(chosen)
         if signal.before is not None:
             T = signal.T_ego_model.to(points)
             earlier = _moved(there, torch.linalg.inv(T) @ signal.before.T_before_now.to(points) @ T)
-            before, held = looked_up(signal.before.bev, signal.grid, earlier)
-            old = real & held & signal.before.there[:, None]
-            still = chosen & old & ~within_moving(points, taught.boxes, taught.classes >= 0)
-        frame, place = torch.nonzero(chosen, as_tuple=True)
+            old = real & signal.before.there[:, None] & signal.grid.holds(earlier[..., 0], earlier[..., 1])
+            before[old] = looked_up(signal.before.bev, signal.grid, old.nonzero()[:, 0], earlier[old])
+        still = old & ~within_moving(points, taught.boxes, taught.classes >= 0)
         image = frame * view.batch.valid.shape[1] + camera[frame, place]
-        return _Places(image, pixels[frame, place], chosen, now, before, still, old)
+        return _Places(chosen, image, pixels[frame, place], now, before, old, still[chosen])
 
     def _relations(self, view: StepView, signal: TeacherSignal, taught: Targets) -> Tensor:
-        centers, features = taught.boxes[..., :3], view.output.features
-        assert features is not None
+        centers = taught.boxes[..., :3]
         shown, camera, pixels = first_view(centers, view.batch)
         there = _moved(centers, to_the_map(signal, view.targets))
         real = (taught.classes >= 0) & shown & signal.there[:, None] & signal.grid.holds(there[..., 0], there[..., 1])
@@ -242,32 +251,26 @@ class SamDistillLoss(LossTerm):
         image = frame * view.batch.valid.shape[1] + camera[frame, target]
         sure = signal.scores[frame, target].float().amax(-1)
         losses = []
-        for level, (values, stride) in enumerate(zip(features, self.strides, strict=True)):
-            maps = signal.bev if level == 0 else F.avg_pool2d(signal.bev.float(), 2**level)
-            known, _ = looked_up(maps, signal.grid.coarser(2**level), there)
-            said = self.scale_adapters[level](sampled(values.flatten(0, 1), image, pixels[frame, target], stride))
-            losses.append(relation_loss(said, known[frame, target], frame, sure[:, None] * sure, view.total))
+        for level, (cells, stride) in enumerate(zip(view.cells, self.strides, strict=True)):
+            known = looked_up(signal.bev, signal.grid, frame, there[real], 2**level)
+            said = self.scale_adapters[level](sampled(cells, image, pixels[frame, target], stride))
+            losses.append(relation_loss(said, known, frame, sure[:, None] * sure, view.total))
         return torch.stack(losses).sum()
 
     def _sam(self, view: StepView, signal: SamSignal) -> Tensor:
-        assert view.output.features is not None and self.sam_adapter is not None
-        values, batch = view.output.features[self.strides.index(signal.stride)], view.batch
-        height, width = values.shape[-2:]
+        assert self.sam_adapter is not None
+        cells, batch = view.cells[self.strides.index(signal.stride)], view.batch
+        height, width = cells.shape[2:4]
         shown = (batch.valid & signal.looked.there[:, None]).flatten().nonzero()[:, 0]
-        centers = cell_centers(height, width, signal.stride, values.device).flatten(0, 1)
+        centers = cell_centers(height, width, signal.stride, cells.device).flatten(0, 1)
         homography = signal.looked.pixels(batch, view.targets.T_ego_recorded).flatten(0, 1)[shown]
         own = mapped(homography[:, None], centers)
         size = torch.tensor(batch.images.shape[-1:-3:-1], device=own.device)
         inside = (own > -0.5).all(-1) & (own < size - 0.5).all(-1)
         image = shown[:, None].expand(inside.shape)[inside]
-        rows = values.flatten(0, 1)[shown].flatten(2).transpose(1, 2)[inside]
-        taught = sampled(signal.features.flatten(0, 1), image, own[inside], signal.stride)
+        taught = sampled(signal.features, image, own[inside], signal.stride)
         count = counted_over_all(inside.sum(), view.total, own.device)
-        return alignment_loss(self.sam_adapter(rows.float()), taught, count)
-
-
-def _adapter(width: int, taught_width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, taught_width))
+        return alignment_loss(self.sam_adapter(cells.flatten(0, 1).flatten(1, 2)[shown][inside]), taught, count)
 
 
 def _moved(points: Tensor, T: Tensor) -> Tensor:

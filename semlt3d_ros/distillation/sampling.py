@@ -11,15 +11,15 @@ from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
 
 
 def sampled(maps: Tensor, image: Tensor, pixels: Tensor, stride: int) -> Tensor:
-    """(P, C) float32 bilinear samples of maps (N, C, h, w), the outermost cells going on for ever.
+    """(P, C) bilinear samples of maps (B, V, h, w, C) float32, the outermost cells going on for ever.
 
     Args:
         maps: one for each image.
-        image: (P,) which of them.
+        image: (P,) which of the B * V images.
         pixels: (P, 2) where in the image, u and v.
         stride: pixels per cell.
     """
-    count, channels, height, width = maps.shape
+    height, width, channels = maps.shape[-3:]
     last = pixels.new_tensor([width - 1, height - 1])
     cell = ((pixels + 0.5) / stride - 0.5).nan_to_num().clamp_min(0.0).minimum(last)
     low = cell.floor().minimum((last - 1).clamp_min(0.0))
@@ -30,8 +30,7 @@ def sampled(maps: Tensor, image: Tensor, pixels: Tensor, stride: int) -> Tensor:
     steps = [0, 1 if width > 1 else 0, width if height > 1 else 0]
     index = torch.stack([start, start + steps[1], start + steps[2], start + steps[1] + steps[2]], -1)
     weights = torch.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1)
-    table = maps.permute(0, 2, 3, 1).reshape(count * height * width, channels)
-    return gather_sum(table.float(), index, weights.float())
+    return gather_sum(maps.reshape(-1, channels), index, weights)
 
 
 def mapped(homography: Tensor, pixels: Tensor) -> Tensor:

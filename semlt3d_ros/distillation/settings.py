@@ -88,7 +88,7 @@ class SamDistill(Checked):
     context: float = 0.5
     relations: float = 1.0
     classes: float = 1.0
-    boxes: float = 0.5
+    boxes: float = 0.25
     hardness: float = 2.0
     sam: str | None = None
     sam_features: float = 1.0

@@ -115,7 +115,7 @@ class DepthSignal:
 
     Attributes:
         looked: how it saw them.
-        features: its maps (B, V, C, h, w) of each level, finest first.
+        features: its maps (B, V, h, w, C) of each level, finest first.
         layer: its last decoder layer, in the axes in which it looked.
     """
 
@@ -135,7 +135,7 @@ class SamSignal:
 
     Attributes:
         looked: how it saw them.
-        features: (B, V, C, h, w).
+        features: (B, V, h, w, C).
         stride: pixels of the student's images per cell.
     """
 

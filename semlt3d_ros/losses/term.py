@@ -6,6 +6,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,12 @@ class StepView:
     signal: TeacherSignal | None = None
     share: float = 1.0
     images: ImageSignals = field(default_factory=ImageSignals)
+
+    @cached_property
+    def cells(self) -> list[Tensor]:
+        """The student's maps of each level as (B, V, h, w, C) float32; turned so once for all terms. None at all where
+        they are not given out."""
+        return [values.permute(0, 1, 3, 4, 2).float().contiguous() for values in self.output.features or ()]
 
 
 class LossTerm(nn.Module, ABC):

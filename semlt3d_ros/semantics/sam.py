@@ -39,8 +39,7 @@ class SamEncoder:
         except Exception as error:  # timm hands on what its downloads and loaders stumble over
             raise ConfigurationError(
                 f"SAM's encoder '{name}' could not be had ({_first_line(error)}); name one of timm's samvit_*, whose "
-                "weights are fetched from the network, or a folder that timm.models.save_for_hf has written where there "
-                "was one"
+                "weights are fetched from the network, or a folder that timm.models.save_for_hf has written where it is"
             ) from error
         if not isinstance(model, VisionTransformerSAM):
             raise ConfigurationError(f"'{name}' is no encoder of SAM; name one of timm's samvit_*, or a folder of one")
@@ -59,13 +58,13 @@ class SamEncoder:
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """(N, C, H / stride, W / stride) of images (N, 3, H, W) uint8, rounded up: what is beyond them is grey."""
+        """(N, H / stride, W / stride, C) of images (N, 3, H, W) uint8, rounded up: what is beyond them is grey."""
         values = (images.float() - self._mean) / self._deviation
         if self._scale != 1.0:
             values = F.interpolate(values, scale_factor=self._scale, mode="bilinear", align_corners=False)
         height, width = values.shape[-2:]
         values = F.pad(values, (0, -width % self._patch, 0, -height % self._patch))
-        return self._model.forward_features(values).float()
+        return self._model.forward_features(values).permute(0, 2, 3, 1).contiguous().float()
 
 
 def _first_line(error: Exception) -> str:

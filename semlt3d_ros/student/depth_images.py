@@ -54,7 +54,7 @@ def nearest_depths(batch: Batch, points: Sequence[Tensor]) -> Tensor:
 
 
 def densified(depth: Tensor) -> Tensor:
-    """Depth (N, H, W), 0 where unknown, with the holes between points closed; nearer surfaces grow over farther ones."""
+    """Depth (N, H, W), 0 where unknown, without the holes between points; nearer surfaces grow over farther ones."""
     near = torch.where(depth > 0, FARTHEST_M + 1.0 - depth, 0.0)[:, None]  # the nearer, the larger; nothing is 0
     # A diamond of 5 x 5, from the three windows that it consists of.
     near = torch.stack([_most(near, 3, 3), _most(near, 5, 1), _most(near, 1, 5)]).amax(0)

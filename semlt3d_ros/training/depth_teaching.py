@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,21 @@ from semlt3d_ros.student.decoder import LayerOutput
 from semlt3d_ros.student.depth_images import seeing_depth
 
 Sight = dict[str, NDArray]
-"""What is kept of one frame: the maps ``level0``, ``level1``, ..., and ``LAYER``'s parts of the last decoder layer."""
+"""What is kept of one frame: maps ``level0``, ``level1``, ... (V, h, w, C), and ``LAYER`` of the last decoder layer."""
+
+
+@dataclass
+class Known:
+    """What a teacher has said of a frame before.
+
+    Attributes:
+        name: of the frame.
+        said: that; None where it has to be asked.
+    """
+
+    name: str
+    said: Sight | None
+
 
 LAYER = ("logits", "codes", "log_scale", "references", "embeddings")
 _SAME = ("width", "strides", "image_width", "image_height", "top_crop", "class_names")
@@ -68,11 +82,18 @@ class DepthTeaching:
         self._keys = (*(f"level{number}" for number in range(len(config.strides))), *LAYER)
         self._device = device
 
-    def known(self, batch: Batch, points: Tensor) -> Sight | None:
-        """What it has said before of a frame, a batch of one, whose points in the ego frame are (P, 3)."""
-        return self._kept.read(_digest(batch, points), self._keys) if len(points) else None
+    def known(self, batch: Batch, points: Tensor, mirror: bool) -> Known:
+        """What it has said before.
 
-    def signal(self, known: Sequence[Sight | None], batch: Batch, points: Sequence[Tensor], T: Tensor) -> DepthSignal:
+        Args:
+            batch: of one frame, as it was recorded.
+            points: (P, 3) of it.
+            mirror: whether it is looked at mirrored.
+        """
+        name = _digest(batch, points, mirror)
+        return Known(name, self._kept.read(name, self._keys) if len(points) else None)
+
+    def signal(self, known: Sequence[Known], batch: Batch, points: Sequence[Tensor], T: Tensor) -> DepthSignal:
         """What it says of the frames of a batch.
 
         Args:
@@ -82,8 +103,10 @@ class DepthTeaching:
             T: (B, 4, 4) from the ego frame of the recordings to that of the batch.
         """
         sights = [
-            self._asked(batch.part(slice(row, row + 1)), points[row]) if sight is None and len(points[row]) else sight
-            for row, sight in enumerate(known)
+            self._asked(each.name, batch.part(slice(row, row + 1)), points[row])
+            if each.said is None and len(points[row])
+            else each.said
+            for row, each in enumerate(known)
         ]
         there = torch.tensor([sight is not None for sight in sights])
         looked = Looked(there, batch.intrinsics, batch.T_ego_camera, T)
@@ -95,28 +118,33 @@ class DepthTeaching:
             rows = [np.zeros_like(blank[name]) if sight is None else sight[name] for sight in sights]
             return torch.from_numpy(np.stack(rows)).float()
 
-        layer = LayerOutput(**{name: stacked(name) for name in LAYER})
+        layer = LayerOutput(
+            stacked("logits"), stacked("codes"), stacked("log_scale"), stacked("references"), stacked("embeddings")
+        )
         return DepthSignal(looked, [stacked(name) for name in self._keys if name not in LAYER], layer)
 
-    def _asked(self, batch: Batch, points: Tensor) -> Sight:
+    def _asked(self, name: str, batch: Batch, points: Tensor) -> Sight:
         sight = self._look(batch, points)
-        self._kept.keep(_digest(batch, points), sight)
+        self._kept.keep(name, sight)
         return sight
 
     @torch.no_grad()
     def _look(self, batch: Batch, points: Tensor) -> Sight:
         output = self._teacher(seeing_depth(batch.to(self._device), [points.to(self._device)]))
         assert output.features is not None
-        levels = {f"level{number}": values[0].half() for number, values in enumerate(output.features)}
+        levels = {
+            f"level{number}": values[0].permute(0, 2, 3, 1).half().contiguous()
+            for number, values in enumerate(output.features)
+        }
         layer = output.layers[-1]
         said = {name: getattr(layer, name)[0] for name in LAYER}
         said = {name: values if name == "references" else values.half() for name, values in said.items()}
         return {name: values.cpu().numpy() for name, values in {**levels, **said}.items()}
 
 
-def _digest(batch: Batch, points: Tensor) -> str:
-    """A name for what is looked at: the points, and from where."""
-    digest = hashlib.blake2b(digest_size=20)
+def _digest(batch: Batch, points: Tensor, mirror: bool) -> str:
+    """A name for what is looked at: the points, from where, and whether in a mirror."""
+    digest = hashlib.blake2b(bytes([mirror]), digest_size=20)
     for values, scale in ((points, 50.0), (batch.intrinsics, 1e3), (batch.T_ego_camera, 1e4), (batch.valid, 1.0)):
         # Adding zero turns -0.0 into 0.0, which is the same but has other bytes.
         digest.update((np.round(values.cpu().numpy() * scale) + 0.0).astype(np.int32).tobytes())

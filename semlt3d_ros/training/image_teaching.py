@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from semlt3d_ros.core.errors import ConfigurationError
@@ -19,16 +17,16 @@ from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.semantics.sam import SamEncoder
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.training.augmentation import mirrored
-from semlt3d_ros.training.depth_teaching import DepthTeaching, Sight
+from semlt3d_ros.training.depth_teaching import DepthTeaching, Known
 from semlt3d_ros.training.recipe import Recipe
 
 
 @dataclass
-class Known:
-    """What was said of a frame before, by each teacher; None where it has to be asked."""
+class KnownImages:
+    """What was said of a frame before by each teacher that there is."""
 
-    depth: Sight | None = None
-    sam: NDArray[np.float16] | None = None
+    depth: Known | None = None
+    sam: Known | None = None
 
 
 class ImageTeaching:
@@ -68,7 +66,7 @@ class ImageTeaching:
             self._kept = KeptArrays(recipe.data_folder / "sam", self._sam.version, limit)
         self.sam_width = 0 if self._sam is None else self._sam.width
 
-    def known(self, batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> list[Known]:
+    def known(self, batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> list[KnownImages]:
         """What was said before of each frame of a batch.
 
         Args:
@@ -76,46 +74,46 @@ class ImageTeaching:
             points: of each (P, 3).
             mirror: (B,) bool, which of them are mirrored.
         """
-        result = [Known() for _ in points]
-        if self._depth is not None:
-            seen, own = _mirrored(batch, points, mirror)
-            for row, each in enumerate(result):
-                each.depth = self._depth.known(seen.part(slice(row, row + 1)), own[row])
-        if self._sam is not None:
-            for row, each in enumerate(result):
-                found = self._kept.read(_digest(batch.images[row]), ("features",))
-                each.sam = None if found is None else found["features"]
+        result = [KnownImages() for _ in points]
+        for row, each in enumerate(result):
+            if self._depth is not None:
+                each.depth = self._depth.known(batch.part(slice(row, row + 1)), points[row], bool(mirror[row]))
+            if self._sam is not None:
+                name = hashlib.blake2b(batch.images[row].contiguous().numpy().tobytes(), digest_size=20).hexdigest()
+                each.sam = Known(name, self._kept.read(name, ("features",)))
         return result
 
-    def signals(self, known: Sequence[Known], batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> ImageSignals:
+    def signals(
+        self, known: Sequence[KnownImages], batch: Batch, points: Sequence[Tensor], mirror: Tensor
+    ) -> ImageSignals:
         """What they say of a batch; ``known`` of it, the rest as of ``known()``."""
         signals = ImageSignals()
         if self._depth is not None:
             seen, own = _mirrored(batch, points, mirror)
             T = torch.eye(4).repeat(len(mirror), 1, 1)
             T[mirror, 1, 1] = -1.0
-            signals.depth = self._depth.signal([each.depth for each in known], seen, own, T)
+            signals.depth = self._depth.signal([each.depth for each in known if each.depth is not None], seen, own, T)
         if self._sam is not None:
-            features = torch.stack([self._sam_features(each.sam, batch.images[row]) for row, each in enumerate(known)])
+            features = torch.stack(
+                [self._sam_features(each.sam, images) for each, images in zip(known, batch.images, strict=True)]
+            )
             there, T = torch.ones(len(known), dtype=torch.bool), torch.eye(4).repeat(len(known), 1, 1)
             looked = Looked(there, batch.intrinsics, batch.T_ego_camera, T)
             signals.sam = SamSignal(looked, features, self._stride)
         return signals
 
-    def _sam_features(self, known: NDArray[np.float16] | None, images: Tensor) -> Tensor:
-        assert self._sam is not None
-        if known is None:
-            known = self._sam.features(images.to(self._sam.device)).half().cpu().numpy()
-            self._kept.keep(_digest(images), {"features": known})
-        return torch.from_numpy(known).float()
+    def _sam_features(self, known: Known | None, images: Tensor) -> Tensor:
+        assert self._sam is not None and known is not None
+        said = known.said
+        if said is None:
+            said = {"features": self._sam.features(images.to(self._sam.device)).half().cpu().numpy()}
+            self._kept.keep(known.name, said)
+        return torch.from_numpy(said["features"]).float()
 
 
 def _mirrored(batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> tuple[Batch, list[Tensor]]:
-    """The frames, those of ``mirror`` (B,) mirrored."""
+    """The frames without their images, those of ``mirror`` (B,) mirrored."""
+    batch = replace(batch, images=batch.images[:, :, :1])  # as large as they are, but less to turn around
     none = Targets(torch.zeros(len(mirror), 0, 9), torch.zeros(len(mirror), 0, dtype=torch.int64), list(points))
     batch, targets = mirrored(batch, none, mirror)
     return batch, targets.points
-
-
-def _digest(images: Tensor) -> str:
-    return hashlib.blake2b(images.contiguous().numpy().tobytes(), digest_size=20).hexdigest()

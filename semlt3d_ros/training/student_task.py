@@ -29,7 +29,7 @@ from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes
 from semlt3d_ros.training.feature_cache import FeatureCache
-from semlt3d_ros.training.image_teaching import ImageTeaching, Known
+from semlt3d_ros.training.image_teaching import ImageTeaching, KnownImages
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.pictures import drawn
 from semlt3d_ros.training.ranks import Ranks
@@ -59,7 +59,7 @@ class StudentSample:
     frames: Sequence[Frame]
     taught: Sequence[Taught | None] = ()
     before: Sequence[TaughtBefore | None] = ()
-    known: Sequence[Known] = ()
+    known: Sequence[KnownImages] = ()
 
 
 def rehearse(recipe: Recipe) -> None:

@@ -1,12 +1,18 @@
 """A small student at two frames, and what a teacher might say of them."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from semlt3d_ros.core.bev_grid import BevGrid
 from semlt3d_ros.losses.signal import TeacherSignal
 from semlt3d_ros.losses.targets import Targets
+from semlt3d_ros.losses.term import StepView
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 
@@ -86,3 +92,44 @@ def signal(targets, batch) -> TeacherSignal:
         cell[0], cell[1] = x - (-24 + 4 * column + 2), y - (-24 + 4 * row + 2)
         said.cells[0, :, row, column] = cell.half()
     return said
+
+
+def _rows_of(thing: Any, rows: slice) -> Any:
+    """Some of the frames of a dataclass of tensors, or of lists of such."""
+    if isinstance(thing, Tensor):
+        return thing[rows] if thing.dim() else thing
+    if isinstance(thing, list):
+        apart = not thing or not isinstance(thing[0], Tensor) or thing[0].dim() > 2
+        return [_rows_of(each, rows) for each in thing] if apart else thing[rows]
+    if not hasattr(thing, "__dataclass_fields__"):
+        return thing
+    shared = ("grid", "T_ego_model", "known", "stride")
+    parts = {entry.name: getattr(thing, entry.name) for entry in fields(thing)}
+    return replace(thing, **{name: _rows_of(part, rows) for name, part in parts.items() if name not in shared})
+
+
+def _add_up(view_of: Callable[[slice, Any], StepView], term: Callable[[StepView], Mapping[str, Tensor]]) -> None:
+    """Hold the losses of a frame alone and of another one alone, together, against those of both in one process."""
+    whole = term(view_of(slice(0, 2), lambda values: values))
+    parts = [slice(0, 1), slice(1, 2)]
+    calls: list[list[Tensor]] = [[], []]
+    for number, part in enumerate(parts):
+        term(view_of(part, lambda values, number=number: calls[number].append(values) or values))
+    assert [values.shape for values in calls[0]] == [values.shape for values in calls[1]], "processes would wait"
+    sums = [sum(both) for both in zip(*calls, strict=True)]
+    shared = []
+    for part in parts:
+        left = iter(sums)
+        shared.append(term(view_of(part, lambda values, left=left: next(left))))
+    for name, value in whole.items():
+        assert torch.isclose(shared[0][name] + shared[1][name], value, rtol=1e-4, atol=1e-7), name
+
+
+@pytest.fixture
+def rows_of() -> Callable[[Any, slice], Any]:
+    return _rows_of
+
+
+@pytest.fixture
+def add_up() -> Callable[..., None]:
+    return _add_up
