@@ -18,12 +18,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from rich.console import Console
 from rich.table import Table
+from timm.models import save_for_hf
 
-from semlt3d_ros.distillation.settings import Cmkd, Distillation, PseudoLabels
+from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+from semlt3d_ros.distillation.settings import Cmkd, Distillation, MonoStl, PseudoLabels, SamDistill
 from semlt3d_ros.simulation.generation import GenerationRecipe
+from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.recipe import Recipe, load_recipe
@@ -31,8 +36,21 @@ from semlt3d_ros.training.student_task import StudentTask
 
 TARGET = 1.3
 RECIPE = Path(__file__).resolve().parents[1] / "config" / "recipes" / "cmkd.yaml"
-WAYS: dict[str, dict[str, Any]] = {"CMKD": {"cmkd": Cmkd(), "pseudo_labels": PseudoLabels()}}
-"""Entries of ``distillation`` by what is measured; all of them together are measured besides."""
+SAM = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1], "img_size": 224, "window_size": 7}
+"""A small encoder of SAM's kind, with features as wide as those of the real one."""
+
+
+def ways(folder: Path, student: StudentConfig) -> dict[str, dict[str, Any]]:
+    """Entries of ``distillation`` by what is measured, of teachers that have learnt nothing where there are no others."""
+    depth, sam = folder / "depth.safetensors", folder / "sam"
+    save_checkpoint(depth, Student(replace(student, input="depth")), "depth", {})
+    save_for_hf(timm.create_model("samvit_base_patch16", num_classes=0, **SAM), sam, model_args=SAM)
+    return {
+        "CMKD": {"cmkd": Cmkd(), "pseudo_labels": PseudoLabels()},
+        "MonoSTL": {"monostl": MonoStl(depth)},
+        "SAMDistill": {"samdistill": SamDistill()},
+        "SAMDistill and SAM": {"samdistill": SamDistill(sam=str(sam))},
+    }
 
 
 def recipes(folder: Path) -> dict[str, Recipe]:
@@ -42,11 +60,12 @@ def recipes(folder: Path) -> dict[str, Recipe]:
     assert isinstance(spec.simulate, GenerationRecipe)
     drives = replace(spec, simulate=replace(spec.simulate, drives=8, drives_per_shard=4, frames=2), share=None)
     plain = replace(plain, train=(drives,), data_folder=folder, distillation=None)
-    together: dict[str, Any] = {}
-    for entries in WAYS.values():
-        together |= entries
-    ways = WAYS | ({"all": together} if len(WAYS) > 1 else {})
-    following = {name: replace(plain, distillation=Distillation(**entries)) for name, entries in ways.items()}
+    each = ways(folder, plain.student)
+    together = {key: value for entries in each.values() for key, value in entries.items()}
+    following = {
+        name: replace(plain, distillation=Distillation(**entries))
+        for name, entries in (each | {"all": together}).items()
+    }
     return {"labels alone": plain, **following}
 
 

@@ -33,7 +33,11 @@ class SamEncoder:
     """
 
     def __init__(self, name: str, stride: int, device: torch.device | str = "cpu") -> None:
-        source = f"local-dir:{name}" if Path(name).is_dir() else name
+        here = Path(name).is_dir()
+        if not here and name.split(".", maxsplit=1)[0] not in timm.list_models("samvit*"):
+            known = ", ".join(timm.list_models("samvit*"))
+            raise ConfigurationError(f"'{name}' is no encoder of SAM and no folder; timm has {known}")
+        source = f"local-dir:{name}" if here else name
         try:
             model = timm.create_model(source, pretrained=True, num_classes=0)
         except Exception as error:  # timm hands on what its downloads and loaders stumble over
@@ -42,7 +46,9 @@ class SamEncoder:
                 "weights are fetched from the network, or a folder that timm.models.save_for_hf has written where it is"
             ) from error
         if not isinstance(model, VisionTransformerSAM):
-            raise ConfigurationError(f"'{name}' is no encoder of SAM; name one of timm's samvit_*, or a folder of one")
+            raise ConfigurationError(
+                f"the folder '{name}' is of a {type(model).__name__}, not of one of timm's samvit_*"
+            )
         self.device = torch.device(device)
         self._model = model.eval().requires_grad_(False).to(device)
         self._patch = int(model.patch_embed.patch_size[0])

@@ -54,17 +54,20 @@ def nearest_depths(batch: Batch, points: Sequence[Tensor]) -> Tensor:
 
 
 def densified(depth: Tensor) -> Tensor:
-    """Depth (N, H, W), 0 where unknown, without the holes between points; nearer surfaces grow over farther ones."""
-    near = torch.where(depth > 0, FARTHEST_M + 1.0 - depth, 0.0)[:, None]  # the nearer, the larger; nothing is 0
+    """Depth (N, H, W), 0 where unknown, without the holes between points, into which the nearer surfaces grow."""
+    hit = torch.where(depth > 0, FARTHEST_M + 1.0 - depth, 0.0)[:, None]  # the nearer, the larger; nothing is 0
     # A diamond of 5 x 5, from the three windows that it consists of.
-    near = torch.stack([_most(near, 3, 3), _most(near, 5, 1), _most(near, 1, 5)]).amax(0)
+    near = torch.stack([_most(hit, 3, 3), _most(hit, 5, 1), _most(hit, 1, 5)]).amax(0)
+    # What was measured stays: nearer surfaces would grow over the ground in front of a camera by metres.
+    near = torch.where(hit > 0, hit, near)
     near = -_most(-_most(near, 5, 5), 5, 5)
     near = torch.where(near > 0, near, _most(near, 7, 7))[:, 0]
     return torch.where(near > 0, FARTHEST_M + 1.0 - near, 0.0)
 
 
 def _most(values: Tensor, rows: int, columns: int) -> Tensor:
-    return F.max_pool2d(values, (rows, columns), stride=1, padding=(rows // 2, columns // 2))
+    down = F.max_pool2d(values, (rows, 1), stride=1, padding=(rows // 2, 0))
+    return F.max_pool2d(down, (1, columns), stride=1, padding=(0, columns // 2))
 
 
 def _images(depth: Tensor, batch: Batch) -> Tensor:
