@@ -8,7 +8,7 @@ from torch import Tensor
 
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import encode_boxes
+from semlt3d_ros.student.geometry import range_scale, ray_axes
 
 CLASS_COST, POSITION_COST, SHAPE_COST = 2.0, 1.0, 0.25
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
@@ -33,13 +33,27 @@ def match(output: LayerOutput, targets: Targets) -> Matches:
     for b in range(len(targets.classes)):
         real = torch.nonzero(targets.classes[b] >= 0)[:, 0]
         boxes = targets.boxes[b, real].nan_to_num()
-        references = output.references[b][:, None].expand(-1, len(real), -1)
-        # In the code of each query's own reference, so that radial distance is in units of its range scale.
-        wanted = encode_boxes(boxes[None].expand(len(references), -1, -1), references)
-        distance = (output.codes[b].float()[:, None] - wanted).abs()
-        cost = CLASS_COST * class_cost[b][:, targets.classes[b, real]]
-        cost = cost + POSITION_COST * distance[..., :3].sum(-1) + SHAPE_COST * distance[..., 3:8].sum(-1)
+        position, shape = _distances(output.codes[b].float(), output.references[b], boxes)
+        cost = CLASS_COST * class_cost[b][:, targets.classes[b, real]] + POSITION_COST * position + SHAPE_COST * shape
         rows, columns = linear_sum_assignment(cost.nan_to_num(1e6, 1e6, 1e6).cpu().numpy())
         device = real.device
         matches.append((torch.as_tensor(rows, device=device), real[torch.as_tensor(columns, device=device)]))
     return matches
+
+
+def _distances(codes: Tensor, references: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """L1 distances (Q, T) of codes (Q, 10) from those of boxes (T, 9): of the first three numbers, and of the next five.
+
+    In the code of each query's own reference (Q, 3), so that radial distance is in units of its range scale: what
+    ``encode_boxes`` gives for every pair, without asking for the sines of all of them.
+    """
+    cos, sin = (values[:, None] for values in ray_axes(references))
+    x, y, z = (boxes[:, axis] - references[:, axis, None] for axis in range(3))
+    radial = (cos * x + sin * y) / range_scale(references)[:, None] - codes[:, 0, None]
+    tangential = cos * y - sin * x - codes[:, 1, None]
+    position = radial.abs() + tangential.abs() + (z - codes[:, 2, None]).abs()
+    turned, along = boxes[:, 6].sin(), boxes[:, 6].cos()
+    heading = (turned * cos - along * sin - codes[:, 6, None]).abs() + (
+        along * cos + turned * sin - codes[:, 7, None]
+    ).abs()
+    return position, torch.cdist(codes[:, 3:6], boxes[:, 3:6].clamp_min(0.05).log(), p=1) + heading
