@@ -41,7 +41,7 @@ SAM = {"embed_dim": 32, "depth": 2, "num_heads": 2, "global_attn_indexes": [1], 
 
 
 def ways(folder: Path, student: StudentConfig) -> dict[str, dict[str, Any]]:
-    """Entries of ``distillation`` by what is measured, of teachers that have learnt nothing where there are no others."""
+    """Entries of ``distillation`` by what is measured; teachers that are not shipped have learnt nothing."""
     depth, sam = folder / "depth.safetensors", folder / "sam"
     save_checkpoint(depth, Student(replace(student, input="depth")), "depth", {})
     save_for_hf(timm.create_model("samvit_base_patch16", num_classes=0, **SAM), sam, model_args=SAM)
@@ -62,10 +62,8 @@ def recipes(folder: Path) -> dict[str, Recipe]:
     plain = replace(plain, train=(drives,), data_folder=folder, distillation=None)
     each = ways(folder, plain.student)
     together = {key: value for entries in each.values() for key, value in entries.items()}
-    following = {
-        name: replace(plain, distillation=Distillation(**entries))
-        for name, entries in (each | {"all": together}).items()
-    }
+    each["all"] = together
+    following = {name: replace(plain, distillation=Distillation(**entries)) for name, entries in each.items()}
     return {"labels alone": plain, **following}
 
 

@@ -11,7 +11,7 @@ encoder. All of it is training's alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,8 @@ from semlt3d_ros.student.geometry import cell_centers, encode_boxes
 
 _PLACES = 128
 """Points of a frame that are looked at."""
+_MOST = 48
+"""Objects of a frame that are followed, those that the teacher is surest of."""
 _TEMPERATURE = 0.1
 """Of the likeness to places of the frame before."""
 STILL_MPS = 0.5
@@ -189,15 +191,16 @@ class SamDistillLoss(LossTerm):
         if view.output.features is None:
             return {}
         if view.signal is not None:
-            taught = taught_targets(view.signal, view.targets)
+            signal = replace(view.signal, boxes=view.signal.boxes[:, :_MOST], scores=view.signal.scores[:, :_MOST])
+            taught = taught_targets(signal, view.targets)
             if settings.alignment or settings.context:
-                losses |= self._at_places(view, view.signal, taught)
+                losses |= self._at_places(view, signal, taught)
             if settings.relations:
-                losses["samdistill_relations"] = settings.relations * self._relations(view, view.signal, taught)
+                losses["samdistill_relations"] = settings.relations * self._relations(view, signal, taught)
             if settings.classes or settings.boxes:
-                layer, scores = view.layers[-1], view.signal.scores
+                layer = view.layers[-1]
                 classes, boxes = instance_losses(
-                    layer, taught, scores, match(layer, taught), view.signal.known, settings.hardness, view.total
+                    layer, taught, signal.scores, match(layer, taught), signal.known, settings.hardness, view.total
                 )
                 losses |= {"samdistill_classes": settings.classes * classes, "samdistill_boxes": settings.boxes * boxes}
         if view.images.sam is not None and self.sam_adapter is not None and settings.sam_features:
