@@ -42,7 +42,7 @@ def match(output: LayerOutput, targets: Targets) -> Matches:
 
 
 def _distances(codes: Tensor, references: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 distances (Q, T) of codes (Q, 10) from those of boxes (T, 9): of the first three numbers, and of the next five.
+    """L1 distances (Q, T) of codes (Q, 10) from those of boxes (T, 9): of the first three numbers and of the next five.
 
     In the code of each query's own reference (Q, 3), so that radial distance is in units of its range scale: what
     ``encode_boxes`` gives for every pair, without asking for the sines of all of them.

@@ -68,6 +68,7 @@ class Teaching:
         # Drives are played in order: what is said of a frame is asked for again as that of the frame before.
         self._recently = functools.lru_cache(_RECENT)(self._taught)
         self._cache = TeacherCache(folder / "teacher", self._detector, settings.cache_gib * 2**30)
+        self._pose = functools.cache(lambda index: frames.frame(index).T_world_ego)
         self._keys: dict[int, str] = {}  # of clouds that were read once, so that they need not be again
         self.width = sum(self._detector.config.up_widths)
 
@@ -96,8 +97,7 @@ class Teaching:
         said = None if earlier is None else self.taught(earlier)
         if earlier is None or said is None:
             return None
-        frames = self._clouds.frames
-        T_world_now, T_world_then = frames.frame(index).T_world_ego, frames.frame(earlier).T_world_ego
+        T_world_now, T_world_then = self._pose(index), self._pose(earlier)
         if T_world_now is None or T_world_then is None:
             return None
         return TaughtBefore(said, rigid.inverse(T_world_then) @ T_world_now)
