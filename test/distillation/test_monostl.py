@@ -169,6 +169,18 @@ def test_a_mirrored_and_turned_world_is_compared_where_it_is_the_same(config, ba
     assert wrong["monostl_features"].item() > 1e-3
 
 
+def test_queries_are_compared_in_whatever_axes(config, batch, targets) -> None:
+    """A student that says in turned axes what the teacher has said of the recorded ones has nothing to learn."""
+    output = Student(config).eval()(batch)
+    taught = signal_of(output, batch)
+    turned, moved = rotated(batch, targets, torch.tensor([2.0, 1.0]))
+    turn = moved.T_ego_recorded[:, :3, :3]
+    layer = replace(output.layers[-1], references=output.layers[-1].references @ turn.transpose(1, 2))
+    view = view_of(replace(output, layers=[layer]), moved, turned, images=ImageSignals(taught))
+    for name, value in MonoStlLoss(MonoStl("teacher"), config)(view).items():
+        assert value.item() == pytest.approx(0.0, abs=1e-4), name
+
+
 def test_frames_without_a_cloud_change_nothing(config, step) -> None:
     _, view = step
     loss, taught = MonoStlLoss(MonoStl("teacher"), config), view.images.depth

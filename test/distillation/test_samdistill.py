@@ -249,6 +249,62 @@ def test_a_static_world_is_taught_by_both_frames(config, step) -> None:
     assert loss(replace(view, signal=driving))["samdistill_alignment"].item() == pytest.approx(0.0, abs=1e-4)
 
 
+def test_the_frame_before_is_looked_up_by_the_ego_motion(config, step, targets) -> None:
+    """In a teacher's frame that is turned against the vehicle's: 8 m farther back, a place was 8 m farther ahead."""
+    _, view = step
+    loss, thing, other = SamDistillLoss(SamDistill(), config, 6), torch.rand(6), -torch.rand(6)
+    exact(loss, thing)
+    place = torch.tensor([[6.0, 1.0, 1.0]])
+    T_ego_model = torch.eye(4)
+    T_ego_model[:2, :2] = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    motion = torch.eye(4).repeat(2, 1, 1)
+    motion[:, 0, 3] = 8.0
+    now, past = (other.half()[None, :, None, None].expand(2, 6, 12, 12).clone() for _ in range(2))
+    # In the teacher's frame x is the vehicle's y, and y the vehicle's -x: the place is at (1, -6), then at (1, -14).
+    now[0, :, (-6 + 24) // 4, (1 + 24) // 4] = thing.half()
+    past[0, :, (-14 + 24) // 4, (1 + 24) // 4] = thing.half()
+    before = SignalBefore(torch.tensor([True, False]), past, motion)
+    signal = replace(view.signal, T_ego_model=T_ego_model, bev=now, before=before, scores=view.signal.scores * 0.0)
+    seen = replace(targets, points=[place, place])
+    assert loss(replace(view, targets=seen, signal=signal))["samdistill_alignment"].item() == pytest.approx(0, abs=1e-4)
+    still = replace(before, T_before_now=torch.eye(4).repeat(2, 1, 1))
+    wrong = loss(replace(view, targets=seen, signal=replace(signal, before=still)))["samdistill_alignment"]
+    assert wrong.item() > 0.5
+
+
+def test_frames_without_one_before_do_not_water_down_the_context(config, step) -> None:
+    _, view = step
+    loss, both = SamDistillLoss(SamDistill(), config, 6), torch.tensor([True, True])
+    more = loss(replace(view, signal=replace(view.signal, there=both)))
+    assert more["samdistill_context"].item() == pytest.approx(loss(view)["samdistill_context"].item(), rel=1e-5)
+    assert more["samdistill_alignment"].item() != pytest.approx(loss(view)["samdistill_alignment"].item(), rel=1e-3)
+
+
+def test_relations_are_of_coarser_maps_too_and_by_the_teachers_scores(config, step) -> None:
+    _, view = step
+    loss, signal = SamDistillLoss(SamDistill(), config, 6), view.signal
+    boxes = torch.cat([signal.boxes, signal.boxes[:, :1]], 1)
+    boxes[0, 2, :2] = torch.tensor([14.0, -5.0])
+    scores = torch.cat([signal.scores, signal.scores[:, :1]], 1)
+
+    def related(**changes) -> float:
+        changed = replace(signal, boxes=boxes, scores=scores, **changes)
+        return loss(replace(view, signal=changed))["samdistill_relations"].item()
+
+    plain = related()
+    # The first object lies in row 6, column 9: another cell of the same block of two by two, and of four by four.
+    for row, column in ((7, 8), (5, 10)):
+        bev = signal.bev.clone()
+        bev[0, :, row, column] += 5.0
+        assert related(bev=bev) != pytest.approx(plain, rel=1e-4), (row, column)
+    bev = signal.bev.clone()
+    bev[0, :, 0, 0] += 5.0  # far from all of them
+    assert related(bev=bev) == plain
+    scores = scores.clone()
+    scores[0, 2] *= 0.3
+    assert related() != pytest.approx(plain, rel=1e-4)
+
+
 def test_sam_is_looked_up_where_the_mirrored_student_looks(config, batch, clouds, sam) -> None:
     """Its features are those of the frames as they were recorded; the student sees them mirrored."""
     loss = SamDistillLoss(SamDistill(sam="sam"), config, 6, 5)

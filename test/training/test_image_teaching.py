@@ -26,6 +26,7 @@ from semlt3d_ros.training.image_teaching import ImageTeaching
 from semlt3d_ros.training.recipe import load_recipe, parse_recipe
 from semlt3d_ros.training.run import train, train_recipe
 from semlt3d_ros.training.student_task import StudentTask
+from semlt3d_ros.training.teaching import Teaching
 
 SAM = {"embed_dim": 16, "depth": 2, "num_heads": 2, "global_attn_indexes": [1], "img_size": 96, "window_size": 2}
 FEW = {"frames": 4, "batch": 2, "evaluate_every": 0}
@@ -182,6 +183,24 @@ def test_a_depth_teacher_is_trained_by_a_recipe_and_runs_nowhere_else(values, tm
     assert torch.equal(detector.look(replace(frame, views=dark)).logits, with_points.logits)
     blind = detector.look(replace(frame, points=None))
     assert not torch.equal(blind.logits, with_points.logits) and blind.logits.isfinite().all()
+
+
+def test_the_frame_before_is_of_the_same_drive(values, tmp_path, frames, lidar_teacher) -> None:
+    recipe = distilled(values, teacher=str(lidar_teacher), samdistill={})
+    teaching = Teaching(recipe.distillation, frames, recipe.class_list, tmp_path)
+    assert [teaching.before(index) is None for index in range(4)] == [True, False, True, False]
+    before, then, now = teaching.before(3), frames.frame(2), frames.frame(3)
+    assert np.array_equal(before.said.bev, teaching.taught(2).bev)
+    # What stands still is in the world where it was.
+    place = np.array([5.0, 2.0, 0.0, 1.0])
+    assert then.T_world_ego @ before.T_before_now @ place == pytest.approx(now.T_world_ego @ place)
+    signal = teaching.signal([teaching.taught(2), teaching.taught(3)], collate([then, now], 96, 42), [None, before])
+    assert signal.before.there.tolist() == [False, True]
+    assert signal.before.T_before_now[1].numpy() == pytest.approx(before.T_before_now, abs=1e-4)
+    blind = Teaching(
+        distilled(values, teacher=str(lidar_teacher), cmkd={}).distillation, frames, recipe.class_list, tmp_path
+    )
+    assert blind.before(3) is None
 
 
 def test_a_student_is_asked_for_nothing_that_nobody_follows(values, frames, depth_teacher) -> None:
