@@ -27,6 +27,7 @@ COMMANDS = {
     "import-weights": "import_weights",
     "check": "check",
     "detect": "detect",
+    "label": "label",
     "node": "node",
     "set": "set_parameter",
     "call": "call",

@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "teacher",
         "viewing",
     },
+    "labelling": {"core", "messages", "bags", "sensing", "inference"},
     "viewing": {"core", "messages", "sensing", "bags"},
     "checking": {"core", "messages", "sensing", "viewing"},
 }
@@ -67,6 +68,7 @@ TORCH_ROOMS = {
     "semantics",
     "distillation",
     "evaluation",
+    "labelling",
     "training",
 } | ABOVE_ALL
 

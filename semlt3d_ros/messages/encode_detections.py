@@ -21,7 +21,9 @@ NOT_COUNTED = -1
 TRUTH_VERSION = "ground_truth"
 
 
-def encode_detection3d(detections: Detections, frame_id: str, top_k: int = 3) -> Serialized:
+def encode_detection3d(
+    detections: Detections, frame_id: str, top_k: int = 3, track_ids: Sequence[str] = ()
+) -> Serialized:
     """``vision_msgs/Detection3DArray``, best first.
 
     Every detection carries its ``top_k`` most confident classes, best first, at least one, with readable names as
@@ -31,15 +33,18 @@ def encode_detection3d(detections: Detections, frame_id: str, top_k: int = 3) ->
         detections: boxes in ``frame_id``.
         frame_id: frame of the boxes.
         top_k: hypotheses per detection, at least 1.
+        track_ids: names of the objects, where they are known in other frames too; then ``depth_uncertainty`` is of
+            their centres in every direction on the ground, and becomes the covariance of their poses.
     """
     best_first = _best_first(detections)
     return _detection3d_array(
         detections.boxes[best_first],
         detections.confidences[best_first],
         detections.class_names,
-        "",
+        [track_ids[row] for row in best_first] if track_ids else "",
         (detections.stamp, frame_id),
         max(1, top_k),
+        _covariances(detections.depth_uncertainty[best_first]) if track_ids else None,
     )
 
 
@@ -53,8 +58,11 @@ def encode_labels_detection3d(labels: Labels, stamp: int, frame_id: str) -> Seri
     return _detection3d_array(labels.boxes, confidences, names, labels.track_ids, (stamp, frame_id), 1)
 
 
-def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
-    """``semlt3d_ros/LongTailDetectionArray`` of detections whose boxes are given in ``frame_id``, best first."""
+def encode_long_tail(detections: Detections, frame_id: str, track_ids: Sequence[str] = ()) -> Serialized:
+    """``semlt3d_ros/LongTailDetectionArray`` of detections whose boxes are given in ``frame_id``, best first.
+
+    ``track_ids`` are names of the objects, where they are known in other frames too.
+    """
     best_first = _best_first(detections)
     return _long_tail_array(
         detections.boxes[best_first],
@@ -63,6 +71,7 @@ def encode_long_tail(detections: Detections, frame_id: str) -> Serialized:
             "group": Chosen(detections.class_groups, _best(detections.confidences[best_first])),
             "expert_weights": detections.expert_weights[best_first],
             "depth_uncertainty": detections.depth_uncertainty[best_first],
+            "track_id": [track_ids[row] for row in best_first] if track_ids else "",
             "lidar_points": NOT_COUNTED,
             "visible_pixels": NOT_COUNTED,
         },
@@ -127,6 +136,7 @@ def _detection3d_array(
     identities: Sequence[str] | str,
     stamp_and_frame: tuple[int, str],
     top_k: int,
+    covariances: NDArray[np.float64] | None = None,
 ) -> Serialized:
     header = build_header(message_class, *stamp_and_frame)
     message = message_class(DETECTION_3D_TYPE)(header=header, detections=[])
@@ -139,8 +149,8 @@ def _detection3d_array(
                     "class_id": Chosen(class_names, ranked),
                     "score": confidences[rows, ranked],
                 },
-                # The covariance stays zero: not known.
-                "pose": {"pose": poses},
+                # Without one, the covariance stays zero: not known.
+                "pose": {"pose": poses} if covariances is None else {"pose": poses, "covariance": covariances},
             }
             for ranked in (-confidences).argsort(axis=1, kind="stable")[:, :top_k].T
         ],
@@ -148,6 +158,13 @@ def _detection3d_array(
         "id": identities,
     }
     return serialize_records(message, DETECTION_3D_TYPE, len(boxes), detections)
+
+
+def _covariances(deviations: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N, 36) of poses whose x and y have deviations (N,), row by row; zero where these are not known."""
+    result = np.zeros((len(deviations), 6, 6))
+    result[:, 0, 0] = result[:, 1, 1] = np.nan_to_num(deviations.astype(np.float64)) ** 2
+    return result.reshape(-1, 36)
 
 
 def header_values(stamp: int, frame_id: str) -> dict[str, Any]:

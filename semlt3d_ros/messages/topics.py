@@ -16,6 +16,8 @@ LONG_TAIL = "/semlt3d/long_tail"
 MARKERS = "/semlt3d/markers"
 LABEL_INFO = "/semlt3d/label_info"
 OBJECTS = "/semlt3d/objects"
+TEACHER_LABELS = "/teacher/labels"
+TEACHER_POINTS = "/teacher/points"
 DIAGNOSTICS = "/diagnostics"
 
 BASE_FRAME = "base_link"
@@ -61,6 +63,8 @@ _TYPES = {
     MARKERS: MARKER_TYPE,
     LABEL_INFO: LABEL_INFO_TYPE,
     OBJECTS: OBJECTS_TYPE,
+    TEACHER_LABELS: LONG_TAIL_TYPE,
+    TEACHER_POINTS: POINT_CLOUD_TYPE,
     DIAGNOSTICS: DIAGNOSTIC_TYPE,
 }
 
