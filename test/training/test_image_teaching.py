@@ -191,9 +191,13 @@ def test_the_frame_before_is_of_the_same_drive(values, tmp_path, frames, lidar_t
     assert [teaching.before(index) is None for index in range(4)] == [True, False, True, False]
     before, then, now = teaching.before(3), frames.frame(2), frames.frame(3)
     assert np.array_equal(before.said.bev, teaching.taught(2).bev)
-    # What stands still is in the world where it was.
-    place = np.array([5.0, 2.0, 0.0, 1.0])
-    assert then.T_world_ego @ before.T_before_now @ place == pytest.approx(now.T_world_ego @ place)
+    # What stands still is in the world where it was, also of vehicles that stand still themselves.
+    place, moved = np.array([5.0, 2.0, 0.0, 1.0]), []
+    for index in (1, 3):
+        T_world_then, T_world_now = (frames.frame(number).T_world_ego for number in (index - 1, index))
+        assert T_world_then @ teaching.before(index).T_before_now @ place == pytest.approx(T_world_now @ place)
+        moved.append(np.linalg.norm(T_world_then[:2, 3] - T_world_now[:2, 3]))
+    assert max(moved) > 1.0
     signal = teaching.signal([teaching.taught(2), teaching.taught(3)], collate([then, now], 96, 42), [None, before])
     assert signal.before.there.tolist() == [False, True]
     assert signal.before.T_before_now[1].numpy() == pytest.approx(before.T_before_now, abs=1e-4)
