@@ -15,6 +15,7 @@ from semlt3d_ros.core.classes import GROUPS
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.evaluation.confidence_calibration import Reliability, reliability
 from semlt3d_ros.evaluation.outcomes import ERRORS, LEVELS
+from semlt3d_ros.evaluation.segmentation import Segmentation
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 
 
@@ -75,6 +76,7 @@ class Report:
         confusions: (K + 1, K + 1) what true boxes of each class (and nothing, last row) were taken for (and missed,
             last column).
         reliability: confidence against precision of the confident predictions of all classes.
+        segmentation: how well it was told what points lie on; None where nobody told or nobody knows.
     """
 
     settings: EvaluationSettings
@@ -84,6 +86,7 @@ class Report:
     attributes_known: bool
     confusions: NDArray[np.int64]
     reliability: Reliability
+    segmentation: Segmentation | None = None
 
     @property
     def ap(self) -> dict[str, float | None]:
@@ -172,6 +175,7 @@ class Report:
             "calibration": {**self.reliability.to_json(), "mean_over_classes": self.mean_calibration_error},
             "classes_without_truth": list(self.classes_without_truth),
             "unknown_classes": list(self.unknown_classes),
+            **({} if self.segmentation is None else {"segmentation": self.segmentation.to_json()}),
             "classes": {result.name: _class_json(result) for result in self.classes},
             "confusions": {
                 "rows": "true class, nothing last; columns: predicted class, missed last",

@@ -38,8 +38,9 @@ class Record:
     def evaluation(self, step: int, losses: dict[str, float], rate: float, report: Report) -> None:
         """What validation gave at a step."""
         line = {"step": step, "time": time.time(), "rate": rate, "losses": losses}
-        self._write({**line, "map": report.map, "groups": report.groups, "ap": report.ap})
-        figures = {"validation/map": report.map}
+        points = {} if report.segmentation is None else {"miou": report.segmentation.miou}
+        self._write({**line, "map": report.map, "groups": report.groups, "ap": report.ap, **points})
+        figures = {"validation/map": report.map} | {f"validation/{name}": value for name, value in points.items()}
         figures |= {f"validation/map of {group}": value for group, value in report.groups.items()}
         figures |= {f"validation ap/{name}": value for name, value in report.ap.items()}
         self._show(step, {name: value for name, value in figures.items() if value is not None})

@@ -27,8 +27,8 @@ from semlt3d_ros.training.showing import COLUMNS, record_of, shown_in
 from semlt3d_ros.training.teacher_recipe import TeacherRecipe
 from semlt3d_ros.training.teacher_task import TeacherTask
 
-_IMAGES = ImageSpec(16, 8, 0.0)
-"""Recordings are decoded with their cameras; a teacher looks at none."""
+_NO_IMAGES = ImageSpec(16, 8, 0.0)
+"""Recordings are decoded with their cameras; a teacher that learns from clouds alone looks at none."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class TrainedTeacher:
         """For people and for JSON."""
         report = self.report
         figures = {} if report is None else {"map": report.map, "groups": report.groups, "ap": report.ap}
+        if report is not None and report.segmentation is not None:
+            figures |= {"miou": report.segmentation.miou, "iou": report.segmentation.iou}
         return {
             "checkpoint": str(self.checkpoint),
             "steps": self.steps,
@@ -60,6 +62,12 @@ class TrainedTeacher:
             "parameters": self.parameters,
             "faults": self.faults.to_json(),
         }
+
+
+def image_spec_of(recipe: TeacherRecipe) -> ImageSpec:
+    """The images that are wanted of recordings."""
+    settings = recipe.xmodel
+    return _NO_IMAGES if settings is None else ImageSpec(*settings.image_size, settings.top_crop)
 
 
 def train_teacher(
@@ -82,7 +90,8 @@ def train_teacher(
         bar = stack.enter_context(Progress(*COLUMNS, console=console, disable=not (progress and ranks.leads)))
 
         def opened(specs: Sequence[DataSpec]) -> Frames:
-            frames = Frames(specs, recipe.data_folder, _IMAGES, recipe.class_list, ranks.prepares, shown_in(bar))
+            images = image_spec_of(recipe)
+            frames = Frames(specs, recipe.data_folder, images, recipe.class_list, ranks.prepares, shown_in(bar))
             return stack.enter_context(frames)
 
         validation = opened(recipe.validation) if validated else None

@@ -17,6 +17,7 @@ from semlt3d_ros.core.point_classes import point_class_names
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.datasets.pasting import PasteSettings
 from semlt3d_ros.datasets.specs import DataSpec, shared_seeds
+from semlt3d_ros.distillation.xmodel_settings import XModel
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.teacher_weights import TeacherLossWeights
@@ -103,6 +104,9 @@ class TeacherRecipe(Checked):
         paste: paste objects of rare classes into clouds, from others of the training data; nothing for not.
         paste_drives: from how many drives objects are collected, before training begins.
         loss_weights: weights of the losses.
+        labels: share of the training frames whose labels are used, drawn by the seed. The others are left out, or, with
+            ``xmodel``, looked at without labels.
+        xmodel: learn from images too, which the teacher does without at work; needs frames with images.
         window_m: side of the part of the world that a step looks at in a cloud, anywhere in the range; 0 looks at all.
         fewest_points: objects on which fewer points lie are neither learnt nor taken for background.
         evaluation_range_m: objects farther away are not evaluated.
@@ -115,6 +119,19 @@ class TeacherRecipe(Checked):
         rule(lambda r: all(s.labelled for s in (*r.train, *r.validation)), "teachers need labelled sources"),
         _listed,
         lambda r: shared_seeds((*r.train, *r.validation)),
+        rule(lambda r: 0 < r.labels <= 1, "labels must be above 0 and not above 1, not {0.labels}"),
+        rule(
+            lambda r: r.paste is None or (r.xmodel is None and r.labels == 1),
+            "paste does not go with xmodel, whose images do not show what is pasted, nor with a part of the labels",
+        ),
+        rule(
+            lambda r: r.xmodel is None or all(s.simulate is None or s.simulate.cameras for s in r.train),
+            "xmodel needs images: simulate with cameras: true",
+        ),
+        rule(
+            lambda r: r.xmodel is None or r.xmodel.features != "points" or r.learn_points,
+            "xmodel.features: points needs learn_points; use map",
+        ),
         _window_that_fits,
         *not_negative("seed", "window_m"),
         *positive("fewest_points", "evaluation_range_m", "validation_frames", "paste_drives"),
@@ -134,6 +151,8 @@ class TeacherRecipe(Checked):
     paste: PasteSettings | None = None
     paste_drives: int = 400
     loss_weights: TeacherLossWeights = field(default_factory=TeacherLossWeights)
+    labels: float = 1.0
+    xmodel: XModel | None = None
     window_m: float = 0.0
     fewest_points: int = 3
     evaluation_range_m: float = 40.0
