@@ -24,10 +24,10 @@ def in_terms_of(points: NDArray[np.int16], columns: Sequence[int], count: int) -
     """Classes of points (N,) in terms of another list.
 
     Args:
-        points: (N,) indices into ``point_class_names`` of the list as it is, or ``UNKNOWN``.
+        points: (N,) indices into ``point_class_names`` of the list as it is; ``UNKNOWN``, as all that is none.
         columns: the new class of each of its classes, -1 for none, as ``label_map.columns_for`` gives them: of what
             points on such objects lie, the new list has no word, so they become ``UNKNOWN``.
         count: number of classes of the new list.
     """
     table = np.array([*columns, *range(count, count + len(BACKGROUND)), UNKNOWN], np.int16)
-    return table[points]
+    return table[np.where((points >= 0) & (points < len(table)), points, UNKNOWN)]

@@ -189,9 +189,10 @@ class Frames:
         self, number: int, classes: NDArray[np.int16] | None, labels: Labels | None
     ) -> NDArray[np.int16] | None:
         """What points lie on in the student's classes; None where no labels say which list it was told in."""
-        if labels is None or classes is None or labels.class_names == self._classes.names:
-            return None if labels is None else classes
-        columns = self._columns[number].get(labels.class_names)
+        if labels is None or classes is None:
+            return None
+        same = labels.class_names == self._classes.names
+        columns = range(len(self._classes.names)) if same else self._columns[number].get(labels.class_names)
         return None if columns is None else in_terms_of(classes, columns, len(self._classes.names))
 
     def _clips(self, whole: bool) -> list[Clips]:

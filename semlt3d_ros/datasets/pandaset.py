@@ -21,6 +21,7 @@ from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.datasets.pandaset_files import CAMERAS, PandaSetSequence, WorldPoints
 from semlt3d_ros.datasets.pandaset_labels import TruthReader
 from semlt3d_ros.datasets.pandaset_motion import T_BASE_LIDAR, VehicleMotion
+from semlt3d_ros.datasets.pandaset_points import PointLabels
 from semlt3d_ros.datasets.recording import (
     ImportSummary,
     Instant,
@@ -86,6 +87,7 @@ class PandaSetRecording:
         self._anchor = next(iter(sequence.cameras), None)
         self._used: Counter[int] = Counter()
         self._truth = TruthReader(sequence)
+        self._point_labels = PointLabels(sequence)
         self._duplicates = 0
         self.mounts: dict[str, Matrix] = {RIG_NAMES[camera]: mount for camera, mount in self._motion.mounts.items()}
         self.mounts[topics.LIDAR_FRAME] = T_BASE_LIDAR
@@ -141,6 +143,7 @@ class PandaSetRecording:
                 rigid.apply(T_lidar_world, points.xyz).astype(np.float32),
                 points.intensity,
                 ((points.stamps - stamp) * 1e-9).astype(np.float32),
+                self._point_labels.read(frame, points.rows, points.file_rows),
             )
             writer.sweep(stamp, cloud)
             self._used[frame] += 1

@@ -63,12 +63,16 @@ class WorldPoints:
         intensity: (N,) float32 in [0, 1].
         stamps: (N,) int64 nanoseconds, when each point was measured.
         odd: rows of the file that make no point and were left out.
+        rows: (N,) rows of the file that the points are of.
+        file_rows: how many it has.
     """
 
     xyz: NDArray[np.float64]
     intensity: NDArray[np.float32]
     stamps: NDArray[np.int64]
     odd: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    file_rows: int
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,8 @@ class PandaSetSequence:
             raise InputRejected("points", f"{text}: d 0, all finite, t within {_LONGEST_S:g} s of the frame's stamp")
         kept = spinning & good
         intensity = np.clip(columns["i"][kept] / 255.0, 0.0, 1.0).astype(np.float32)
-        return WorldPoints(values[kept, :3], intensity, _nanoseconds(columns["t"][kept]), np.flatnonzero(~good))
+        stamps, odd = _nanoseconds(columns["t"][kept]), np.flatnonzero(~good)
+        return WorldPoints(values[kept, :3], intensity, stamps, odd, np.flatnonzero(kept), len(kept))
 
     def cuboids(self, frame: int) -> Cuboids:
         """The frame's annotations.
@@ -213,11 +218,16 @@ class PandaSetSequence:
 
     def points_path(self, frame: int) -> Path:
         """Where a sweep is, or should be."""
-        return _file(self.folder / "lidar", frame, (".pkl.gz", ".pkl"))
+        return self.frame_file(self.folder / "lidar", frame)
 
     def cuboids_path(self, frame: int) -> Path:
         """Where a frame's annotations are, or should be."""
-        return _file(self.folder / "annotations" / "cuboids", frame, (".pkl.gz", ".pkl"))
+        return self.frame_file(self.folder / "annotations" / "cuboids", frame)
+
+    @staticmethod
+    def frame_file(folder: Path, frame: int) -> Path:
+        """Where a frame's table is in a folder of them, or should be."""
+        return _file(folder, frame, (".pkl.gz", ".pkl"))
 
     def _read_track(self, folder: Path) -> SensorTrack:
         seconds, entries = _read_json(folder / "timestamps.json"), _read_json(folder / "poses.json")

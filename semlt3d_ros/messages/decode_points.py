@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.point_classes import UNKNOWN
 from semlt3d_ros.messages.buffers import byte_buffer
 from semlt3d_ros.messages.decode_geometry import stamp_of
 
@@ -18,6 +19,8 @@ _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: 
 
 _INTENSITY_NAMES = ("intensity", "i", "reflectivity")
 _TIME_NAMES = ("t", "time", "timestamp", "time_offset", "offset_time")
+POINT_CLASS_FIELD = "point_class"
+"""What points lie on, in this package's bags: ``label``, as other people's clouds have it, may mean anything."""
 _LONGEST_SWEEP_S = 1.0
 """No spinning or scanning LiDAR takes longer for one cloud; larger times have another unit or origin."""
 
@@ -44,6 +47,8 @@ def decode_point_cloud(message: Any, note: Note = lambda reason, text: None) -> 
         Time in seconds relative to the header's stamp from ``t``, ``time``, ``timestamp``, ``time_offset`` or
         ``offset_time``: integers are nanoseconds, floats seconds (or nanoseconds where seconds make no sense), relative
         or absolute. None where there is no such field, or no reading of it makes a sweep of at most one second.
+        Classes from integers in ``point_class``: indices into ``point_class_names`` of the class list of the ground
+        truth beside it.
 
     Raises:
         InputRejected: ``cloud_fields``: x, y or z is missing, does not fit or overlaps another; ``cloud_size``: the
@@ -64,7 +69,10 @@ def decode_point_cloud(message: Any, note: Note = lambda reason, text: None) -> 
         (_relative_time(records[name].reshape(-1)[keep], stamp_of(message)) for name in _TIME_NAMES if name in columns),
         None,
     )
-    return PointCloud(xyz[keep], intensity, time)
+    classes = records[POINT_CLASS_FIELD].reshape(-1)[keep] if POINT_CLASS_FIELD in columns else None
+    if classes is not None and classes.dtype.kind not in "iu":
+        classes = None
+    return PointCloud(xyz[keep], intensity, time, None if classes is None else _small(classes))
 
 
 def _records(message: Any, note: Note) -> NDArray[np.void]:
@@ -96,7 +104,7 @@ def _records(message: Any, note: Note) -> NDArray[np.void]:
 
 def _layout(message: Any, note: Note) -> np.dtype:
     order = ">" if message.is_bigendian else "<"
-    wanted = {"x", "y", "z", *_INTENSITY_NAMES, *_TIME_NAMES}
+    wanted = {"x", "y", "z", *_INTENSITY_NAMES, *_TIME_NAMES, POINT_CLASS_FIELD}
     found: dict[str, tuple[str, int]] = {}
     faults: dict[str, str] = {}
     for field in message.fields:
@@ -143,6 +151,11 @@ def _unit_intensity(values: NDArray) -> NDArray[np.float32]:
     else:
         scale = 255.0 if top > 1.0 else 1.0
     return np.clip(result / np.float32(scale), 0.0, 1.0)
+
+
+def _small(classes: NDArray) -> NDArray[np.int16]:
+    limits = np.iinfo(np.int16)
+    return np.where((classes >= 0) & (classes <= limits.max), classes, UNKNOWN).astype(np.int16)
 
 
 def _relative_time(values: NDArray, stamp: int) -> NDArray[np.float32] | None:

@@ -20,10 +20,10 @@ from semlt3d_ros.messages.building import (
     numeric_sequence,
 )
 from semlt3d_ros.messages.decode_geometry import StampedTransform
+from semlt3d_ros.messages.decode_points import POINT_CLASS_FIELD
 from semlt3d_ros.messages.typestore import MessageTypes, message_class
 
-_FLOAT32 = 7  # sensor_msgs/PointField
-_UINT16 = 4
+_DATATYPES = {"<f4": 7, "<u2": 4, "<i2": 3}  # sensor_msgs/PointField
 
 
 def encode_compressed_image(
@@ -91,6 +91,8 @@ def encode_point_cloud(
 ) -> Any:
     """``sensor_msgs/PointCloud2`` with float32 x y z, then intensity (0..1), time (s), uint16 ring where there are any.
 
+    What points lie on follows as int16 ``point_class``, indices as of ``PointCloud.classes``.
+
     Args:
         points: points in the frame ``frame_id``; their times are relative to ``stamp``.
         stamp: nanoseconds.
@@ -99,11 +101,11 @@ def encode_point_cloud(
         rings: (N,) number of the beam that measured each point.
     """
     columns: dict[str, NDArray] = {axis: points.xyz[:, place] for place, axis in enumerate("xyz")}
-    for name, column in (("intensity", points.intensity), ("time", points.time), ("ring", rings)):
-        if column is not None:
-            columns[name] = column
-    # The ring, half as wide as the others, comes last.
-    layout = np.dtype([(name, "<u2" if name == "ring" else "<f4") for name in columns])
+    codes = {"ring": "<u2", POINT_CLASS_FIELD: "<i2"}
+    # Those that are half as wide as the others come last.
+    optional = {"intensity": points.intensity, "time": points.time, "ring": rings, POINT_CLASS_FIELD: points.classes}
+    columns |= {name: column for name, column in optional.items() if column is not None}
+    layout = np.dtype([(name, codes.get(name, "<f4")) for name in columns])
     table = np.empty(len(points), layout)
     for name, column in columns.items():
         table[name] = column
@@ -114,8 +116,8 @@ def encode_point_cloud(
         height=1,
         width=len(table),
         fields=[
-            field(name=name, offset=4 * place, datatype=_UINT16 if name == "ring" else _FLOAT32, count=1)
-            for place, name in enumerate(columns)
+            field(name=name, offset=layout.fields[name][1], datatype=_DATATYPES[codes.get(name, "<f4")], count=1)
+            for name in columns
         ],
         is_bigendian=False,
         point_step=layout.itemsize,
