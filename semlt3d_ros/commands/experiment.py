@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.experiment_report import plot, to_markdown
     from semlt3d_ros.training.frames import open_frames
     from semlt3d_ros.training.latency import measure_latency
+    from semlt3d_ros.training.recipe import Recipe
     from semlt3d_ros.training.run import reads
 
     experiment = load_experiment(options.experiment)
@@ -60,10 +61,11 @@ def run(options: argparse.Namespace) -> int:
     found = results(experiment, folder)
     trained = {(base.name, row.name): checkpoint_path(folder, (base, row, seed)) for base, row, seed in reversed(runs)}
     trained = {key: path for key, path in trained.items() if path.exists()}
-    recipe = experiment.recipe_of(*runs[0])
-    with open_frames([experiment.test], recipe.data_folder, recipe.student) as test:
-        frames = [test.frame(index) for index in range(min(_LATENCY_FRAMES, len(test)))]
-    latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
+    recipe, latency = experiment.recipe_of(*runs[0]), None
+    if isinstance(recipe, Recipe):
+        with open_frames([experiment.test], recipe.data_folder, recipe.student) as test:
+            frames = [test.frame(index) for index in range(min(_LATENCY_FRAMES, len(test)))]
+        latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
     plot(experiment, found, picture)
     write_whole(out, to_markdown(experiment, found, latency, f"images/{picture.name}"))
     if options.json:

@@ -1,9 +1,9 @@
 """xModel-KD: what a LiDAR network says of a point is pulled to what an image says at its projection.
 
-After the abstract of Pathmanathan et al. (arXiv 2605.30111): pretrained 2D and 3D backbones, and a fusion encoder learnt
-by contrast, so that features of corresponding pixels and points agree across several views. What it does not tell is
-filled with the field's standard parts: InfoNCE (van den Oord et al., 2018) over pairs of points and pixels, as PPKT
-(Liu et al., 2021) and SLidR (Sautier et al., CVPR 2022) have it. It serves training alone: at work the LiDAR is alone.
+After the abstract of Pathmanathan et al. (arXiv 2605.30111): pretrained 2D and 3D backbones, and a fusion encoder
+learnt by contrast, so that features of corresponding pixels and points agree across several views. What it does not
+tell is filled with the field's standard parts: InfoNCE (van den Oord et al., 2018) over pairs of points and pixels, as
+PPKT (Liu et al., 2021) and SLidR (Sautier et al., CVPR 2022) have it. It serves training: at work the LiDAR is alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from semlt3d_ros.core.errors import ConfigurationError
@@ -134,7 +135,7 @@ class PixelFeatures(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: FeatureListNet,
         strides: tuple[int, ...],
         learning: bool = False,
         mean: tuple[float, ...] = _MEAN,

@@ -106,6 +106,7 @@ def encode_point_cloud(
     optional = {"intensity": points.intensity, "time": points.time, "ring": rings, POINT_CLASS_FIELD: points.classes}
     columns |= {name: column for name, column in optional.items() if column is not None}
     layout = np.dtype([(name, codes.get(name, "<f4")) for name in columns])
+    places = np.cumsum([0, *(layout[name].itemsize for name in columns)]).tolist()
     table = np.empty(len(points), layout)
     for name, column in columns.items():
         table[name] = column
@@ -116,8 +117,8 @@ def encode_point_cloud(
         height=1,
         width=len(table),
         fields=[
-            field(name=name, offset=layout.fields[name][1], datatype=_DATATYPES[codes.get(name, "<f4")], count=1)
-            for name in columns
+            field(name=name, offset=place, datatype=_DATATYPES[codes.get(name, "<f4")], count=1)
+            for name, place in zip(columns, places, strict=False)
         ],
         is_bigendian=False,
         point_step=layout.itemsize,

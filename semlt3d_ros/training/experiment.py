@@ -12,23 +12,18 @@ from typing import Any, ClassVar
 
 import torch
 
-from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_header
 from semlt3d_ros.core.checks import Checked, Checks, rule
-from semlt3d_ros.core.config import ConfigurationFaults, load, parse
+from semlt3d_ros.core.config import ConfigurationFaults, load
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.processes import deaf_to_ctrl_c
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
-from semlt3d_ros.evaluation.evaluator import evaluate
-from semlt3d_ros.inference.detector import Detector
-from semlt3d_ros.training.engine import STATE_NAME
-from semlt3d_ros.training.feature_cache import FeatureCache
-from semlt3d_ros.training.frames import open_frames
-from semlt3d_ros.training.recipe import Recipe, settings_of, unfit_images
-from semlt3d_ros.training.run import train_recipe
+from semlt3d_ros.training.recipe import Recipe, unfit_images
+from semlt3d_ros.training.recipes import parse_any_recipe
 from semlt3d_ros.training.student_task import rehearse
-from semlt3d_ros.training.validation import detected
+from semlt3d_ros.training.teacher_recipe import TeacherRecipe
+from semlt3d_ros.training.trial import judge_trial, steps_of, train_trial
 
 Value = Callable[[dict[str, Any]], float | None]
 """A value, as a share, of a run's result."""
@@ -39,6 +34,7 @@ COLUMNS: dict[str, Value] = {
     "Medium": lambda result: result["test"]["map"]["medium"],
     "Few": lambda result: result["test"]["map"]["few"],
     "mATE cm": lambda result: result["test"]["errors"]["ate"],
+    "mIoU": lambda result: result["test"].get("segmentation", {}).get("miou"),
 }
 
 
@@ -97,7 +93,7 @@ def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
     told: set[str] = set()
     for base, row in experiment.pairs():
         try:
-            faults = _misfits(experiment, parse(Recipe, experiment.entries_of(base, row, 0), "recipe"))
+            faults = _misfits(experiment, parse_any_recipe(experiment.entries_of(base, row, 0), "recipe"))
         except ConfigurationFaults as error:
             faults = list(error.faults)
         # What is wrong with all recipes is told of the first of them.
@@ -105,13 +101,14 @@ def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
         told.update(faults)
 
 
-def _misfits(experiment: Experiment, recipe: Recipe) -> list[str]:
+def _misfits(experiment: Experiment, recipe: Recipe | TeacherRecipe) -> list[str]:
     faults = []
     for test in (experiment.test, *experiment.more_tests.values()):
         for spec in (*recipe.train, *recipe.validation):
             if test.simulate and spec.simulate and (shared := _shared_seeds(test.simulate, spec.simulate)):
                 faults.append(f"test seeds {shared} are among those of training or validation")
-        faults += unfit_images(test, recipe.student)
+        if isinstance(recipe, Recipe):
+            faults += unfit_images(test, recipe.student)
     return faults
 
 
@@ -134,7 +131,7 @@ class Experiment(Checked):
         bases: detectors on which every row is tried, each a change of the recipe.
         rows: what is compared.
         title, notes: for the report.
-        columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few and ``mATE cm``.
+        columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few, ``mATE cm`` and, of teachers, mIoU.
     """
 
     TITLE: ClassVar[str] = "experiment '{0.name}'"
@@ -172,13 +169,14 @@ class Experiment(Checked):
         for base in self.bases:
             yield from ((base, row) for row in self.rows if not row.bases or base.name in row.bases)
 
-    def recipe_of(self, base: Row, row: Row, seed: int) -> Recipe:
+    def recipe_of(self, base: Row, row: Row, seed: int) -> Recipe | TeacherRecipe:
         """The recipe of one run.
 
         Raises:
             ConfigurationError: an entry is unknown or does not fit.
         """
-        return parse(Recipe, self.entries_of(base, row, seed), f"experiment '{self.name}', {base.name}, {row.name}")
+        place = f"experiment '{self.name}', {base.name}, {row.name}"
+        return parse_any_recipe(self.entries_of(base, row, seed), place)
 
     def entries_of(self, base: Row, row: Row, seed: int) -> dict[str, Any]:
         """The entries of the recipe of one run."""
@@ -236,7 +234,8 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
         if run[2] == experiment.seeds[0] and not checkpoint_path(folder, run).exists():
             recipe = experiment.recipe_of(*run)
             refuse_overlap(recipe.train, (*recipe.validation, experiment.test, *experiment.more_tests.values()))
-            rehearse(recipe)
+            if isinstance(recipe, Recipe):
+                rehearse(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     for run in finished:
         done(run_name(*run))
@@ -297,35 +296,14 @@ def _run(job: _Job) -> str:
         if row.trained_as:
             result = _result(folder, (base, replace(row, name=row.trained_as), seed))
             raise ConfigurationError(f"'{checkpoint}' is missing; remove '{result}' to have it trained again")
-        _train(recipe, checkpoint)
-    values = {"base": base.name, "row": row.name, "seed": seed, "steps": read_header(checkpoint)["provenance"]["steps"]}
+        train_trial(recipe, checkpoint)
+    values: dict[str, Any] = {"base": base.name, "row": row.name, "seed": seed, "steps": steps_of(checkpoint)}
     values |= _read(path) if path.exists() else {}
     for name, test in _tests_to_do(experiment, folder, run).items():
-        report = _evaluate(recipe, checkpoint, test)
+        report = judge_trial(recipe, checkpoint, test)
         if name:
             values["more_tests"] = values.get("more_tests", {}) | {name: report}
         else:
             values["test"] = report
     write_whole(path, json.dumps(values))
     return recipe.name
-
-
-def _train(recipe: Recipe, checkpoint: Path) -> None:
-    train_recipe(recipe, checkpoint, {}, resume=True, validated=False)
-    (checkpoint.with_suffix(".training") / STATE_NAME).unlink(missing_ok=True)
-
-
-def _evaluate(recipe: Recipe, checkpoint: Path, test: DataSpec) -> dict[str, Any]:
-    trained = read_checkpoint(checkpoint)
-    student = trained.student(_device())
-    student.config = recipe.student
-    if recipe.frozen_images:
-        student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
-    with open_frames([test], recipe.data_folder, recipe.student) as frames:
-        detector = Detector(student, trained.version, _device())
-        report = evaluate(detected(detector, frames, frames.drives()), settings_of(recipe))
-    return {"nds": report.nds, **report.to_json()}
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,6 +13,7 @@ from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.training.experiment import COLUMNS, Experiment, Value
 
 _NO_GROUPS = ("mAP", "NDS", "mATE cm")
+_OF_POINTS = "mIoU"
 
 
 def columns_of(experiment: Experiment) -> dict[str, Value]:
@@ -50,7 +51,7 @@ def summary(experiment: Experiment, results: Sequence[dict[str, Any]]) -> dict[t
 def to_markdown(
     experiment: Experiment,
     results: Sequence[dict[str, Any]],
-    latency: dict[tuple[str, str], float],
+    latency: dict[tuple[str, str], float] | None,
     picture: str | None = None,
 ) -> str:
     """The report: what was compared, the table (mean and deviation over the seeds), and the truth in the test set.
@@ -58,20 +59,22 @@ def to_markdown(
     Args:
         experiment: what was compared.
         results: of its runs.
-        latency: milliseconds per frame by base and row; what is missing shows as a dash.
+        latency: milliseconds per frame by base and row; what is missing shows as a dash. None leaves the column out.
         picture: path of the plot, relative to the report.
     """
     lines = [f"# {experiment.title or experiment.name}", "", *experiment.notes.strip().splitlines(), ""]
-    header = ["detector", "row", "seeds", *columns_of(experiment), "latency ms"]
+    header = ["detector", "row", "seeds", *columns_of(experiment), *([] if latency is None else ["latency ms"])]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for (base, row), columns in summary(experiment, results).items():
         cells = [_spread(values) for values in columns.values()]
-        time = latency.get((base, row))
+        if latency is not None:
+            time = latency.get((base, row))
+            cells.append("-" if time is None else f"{time:.1f}")
         seeds = str(max(len(values) for values in columns.values()))
-        lines.append("| " + " | ".join([base, row, seeds, *cells, "-" if time is None else f"{time:.1f}"]) + " |")
+        lines.append("| " + " | ".join([base, row, seeds, *cells]) + " |")
     lines += ["", "Percent; mean and, after the sign, standard deviation over the training seeds.", ""]
     if picture is not None:
-        lines += [f"![Average precision by frequency group]({picture})", ""]
+        lines += [f"![The figures of every row]({picture})", ""]
     if results:
         lines += [_truth("Test set", results[0]["test"]), ""]
     for name in experiment.more_tests:
@@ -92,7 +95,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of the groups' means by row, one panel for each detector and group, a dot for every seed."""
+    """Bars of the means by row of groups and mIoU, one panel for each detector and figure, a dot for every seed."""
     table = summary(experiment, results)
     groups = [name for name in columns_of(experiment) if name not in _NO_GROUPS]
     bases = [base.name for base in experiment.bases if any(key[0] == base.name for key in table)]
@@ -109,6 +112,6 @@ def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) 
             panel.set_yticks(range(len(rows)), rows if group == groups[0] else [""] * len(rows))
             panel.invert_yaxis()
             panel.set_title(f"{base}: {group}")
-            panel.set_xlabel("AP, percent (a dot is a seed)")
+            panel.set_xlabel(f"{'' if group == _OF_POINTS else 'AP, '}percent (a dot is a seed)")
     with whole(path) as draft:
         figure.savefig(draft, dpi=110)

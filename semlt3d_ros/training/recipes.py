@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.training.given import Given
@@ -23,8 +24,11 @@ def load_any_recipe(path: Path, given: Given | None = None) -> Recipe | TeacherR
     """
     place = f"recipe '{path}'"
     values = read_yaml(path, "recipe")
-    if given is not None:
-        values = given.applied(values, place)
+    return parse_any_recipe(values if given is None else given.applied(values, place), place)
+
+
+def parse_any_recipe(values: Any, place: str) -> Recipe | TeacherRecipe:
+    """A recipe from the entries of a YAML file; raises ``ConfigurationError`` with everything that does not fit."""
     if isinstance(values, Mapping) and "teacher" in values:
         return parse_teacher_recipe(values, place)
     return parse_recipe(values, place)

@@ -1,0 +1,72 @@
+"""One run of an experiment: a network of either kind is trained by its recipe and judged on a test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from semlt3d_ros.checkpoints.file import header_of, metadata_of
+from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.evaluation.evaluator import evaluate
+from semlt3d_ros.evaluation.report import Report
+from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.teacher import TeacherDetector
+from semlt3d_ros.training.clouds import CloudFrames
+from semlt3d_ros.training.engine import STATE_NAME
+from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.frames import open_frames
+from semlt3d_ros.training.recipe import Recipe, settings_of
+from semlt3d_ros.training.run import train_recipe
+from semlt3d_ros.training.run_teacher import image_spec_of, train_teacher
+from semlt3d_ros.training.teacher_recipe import TeacherRecipe
+from semlt3d_ros.training.teacher_task import looked_at, report_of
+from semlt3d_ros.training.validation import detected
+
+
+def train_trial(recipe: Recipe | TeacherRecipe, checkpoint: Path) -> None:
+    """Train to a checkpoint, on from where it was interrupted; its state is left only until then."""
+    if isinstance(recipe, TeacherRecipe):
+        train_teacher(recipe, checkpoint, {}, resume=True, validated=False)
+    else:
+        train_recipe(recipe, checkpoint, {}, resume=True, validated=False)
+    (checkpoint.with_suffix(".training") / STATE_NAME).unlink(missing_ok=True)
+
+
+def steps_of(checkpoint: Path) -> int:
+    """The optimisation steps behind a checkpoint."""
+    steps: int = header_of(checkpoint, metadata_of(checkpoint))["provenance"]["steps"]
+    return steps
+
+
+def judge_trial(recipe: Recipe | TeacherRecipe, checkpoint: Path, test: DataSpec) -> dict[str, Any]:
+    """The figures of a checkpoint on a test set."""
+    if isinstance(recipe, TeacherRecipe):
+        report = _of_teacher(recipe, checkpoint, test)
+    else:
+        report = _of_student(recipe, checkpoint, test)
+    return {"nds": report.nds, **report.to_json()}
+
+
+def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec) -> Report:
+    trained = read_checkpoint(checkpoint)
+    student = trained.student(_device())
+    student.config = recipe.student
+    if recipe.frozen_images:
+        student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
+    with open_frames([test], recipe.data_folder, recipe.student) as frames:
+        detector = Detector(student, trained.version, _device())
+        return evaluate(detected(detector, frames, frames.drives()), settings_of(recipe))
+
+
+def _of_teacher(recipe: TeacherRecipe, checkpoint: Path, test: DataSpec) -> Report:
+    detector = TeacherDetector.load(checkpoint, _device())
+    with Frames([test], recipe.data_folder, image_spec_of(recipe), recipe.class_list) as frames:
+        return report_of(list(looked_at(detector, CloudFrames(frames), frames.drives())), recipe)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
