@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Label all bags; labels of several that are there already are kept."""
     if not 0 <= options.doubt <= options.score <= 1:
         raise ConfigurationError(
-            f"--doubt {options.doubt:g} and --score {options.score:g}: needs 0 <= doubt <= score <= 1"
+            f"--doubt {options.doubt:g} and --score {options.score:g}: give 0 <= doubt <= score <= 1"
         )
     if options.cache_gib <= 0:
         raise ConfigurationError(f"--cache-gib {options.cache_gib:g} must be positive")

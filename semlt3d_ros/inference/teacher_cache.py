@@ -106,9 +106,10 @@ def digest_of(now: Sweep, past: Sequence[Sweep] = ()) -> str:
     for sweep in (now, *past):
         points = sweep.points
         digest.update((np.round(points.xyz / _STEP_M) + 0.0).astype(np.int32).tobytes())
-        for values, scale in ((points.intensity, 255.0), (points.time, 1000.0)):
-            if values is not None:
-                digest.update((np.round(values * scale) + 0.0).astype(np.int16).tobytes())
+        if points.intensity is not None:
+            digest.update(np.round(np.clip(points.intensity, 0, 1) * 255).astype(np.uint8).tobytes())
+        if points.time is not None:
+            digest.update((points.time.astype(np.float16) + np.float16(0.0)).tobytes())
         if sweep is now:
             continue
         if now.T_world_ego is not None and sweep.T_world_ego is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from semlt3d_ros.sensing.rig import load_rig
 
 LOCAL = "local"
 """As ``ray``: a cluster of this machine alone."""
+
+_ADDRESS = re.compile(r"(ray://)?(?P<host>[^:/]+):(?P<port>\d+)")
+_PATIENCE_S = 10.0
 
 Result = Labelled | Semlt3dError | None
 """What came of a recording: labels, why there are none, or nothing since they were there before."""
@@ -81,8 +86,10 @@ def _on_ray(
     except ImportError as error:
         raise ConfigurationError("--ray needs the package ray: pip install 'semlt3d-ros[ray]'") from error
     try:
+        if match := _ADDRESS.fullmatch(address):  # Ray itself tries for minutes
+            socket.create_connection((match["host"], int(match["port"])), _PATIENCE_S).close()
         ray.init(address=None if address == LOCAL else address, log_to_driver=False, include_dashboard=False)
-    except (ConnectionError, RuntimeError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigurationError(f"--ray {address}: no Ray cluster can be reached there ({error})") from error
     try:
         needs = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
