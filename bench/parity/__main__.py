@@ -21,6 +21,7 @@ COMPARED_BY = {
     "far3d_head": "far3d",
     "vovnet99": "vovnet",
     "streampetr_head": "streampetr",
+    "centerpoint_pillar": "centerpoint",
 }
 """Beginnings of fixtures' names to the modules here whose ``compare`` knows them."""
 

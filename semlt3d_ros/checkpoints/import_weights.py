@@ -20,11 +20,12 @@ from torch import Tensor
 from semlt3d_ros.core.classes import ClassList, load_class_list
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.student.published.model import PublishedModel
+from semlt3d_ros.teacher.teacher import Teacher
 
-ORIGINS = ("import_streampetr", "import_far3d")
+ORIGINS = ("import_streampetr", "import_far3d", "import_centerpoint")
 """Modules here that know the checkpoints of one origin, in the order in which they are asked."""
 _COUNTERS = ("n_averaged", "steps")
-_WRAPPERS = ("state_dict", "model", "ema_state_dict", "state_dict_ema", "module")
+_WRAPPERS = ("state_dict", "model_state", "model", "ema_state_dict", "state_dict_ema", "module")
 _PREFIXES = ("module.", "model.", "ema.")
 _MOST_KEYS_SHOWN = 6
 
@@ -71,17 +72,30 @@ class Imported:
     dropped: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ImportedTeacher:
+    """A LiDAR teacher with the weights of a file; attributes as of ``Imported``."""
+
+    teacher: Teacher
+    classes: ClassList
+    name: str
+    found: dict[str, str]
+    assumed: dict[str, str]
+    used: int
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
 class Origin(Protocol):
     """What ``import_ORIGIN.py`` has."""
 
     def knows(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether these are the tensors of one of its models, by their names."""
 
-    def convert(self, tensors: Mapping[str, Tensor], choices: Choices) -> Imported:
+    def convert(self, tensors: Mapping[str, Tensor], choices: Choices) -> Imported | ImportedTeacher:
         """The model; raises ``ConfigurationError`` where tensors are missing or do not fit."""
 
 
-def import_weights(path: Path, choices: Choices) -> Imported:
+def import_weights(path: Path, choices: Choices) -> Imported | ImportedTeacher:
     """A model of this package with the weights of a published file.
 
     Raises:

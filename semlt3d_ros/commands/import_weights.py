@@ -12,9 +12,9 @@ from semlt3d_ros.commands.places import file_to_write, name_or_file, to_read
 from semlt3d_ros.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from semlt3d_ros.checkpoints.import_weights import Choices, Imported
+    from semlt3d_ros.checkpoints.import_weights import Choices, Imported, ImportedTeacher
 
-HELP = "turn published weights (StreamPETR, Far3D) into a checkpoint"
+HELP = "turn published weights (StreamPETR, Far3D, CenterPoint on pillars) into a checkpoint"
 EXAMPLE = "semlt3d import-weights stream_petr_r50_flash_704_bs2_seq_428q_nui_60e.pth -o build/streampetr.safetensors"
 
 
@@ -58,15 +58,20 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"'{options.file}' is not a file; docs/weights.md says what to download")
     choices = read_choices(options)
 
-    from semlt3d_ros.checkpoints.import_weights import import_weights
+    from semlt3d_ros.checkpoints.import_weights import ImportedTeacher, import_weights
     from semlt3d_ros.checkpoints.published import save_published
+    from semlt3d_ros.checkpoints.teacher import save_teacher
     from semlt3d_ros.inference.checksum import output_checksum, weights_checksum
 
     imported = import_weights(options.file, choices)
     name = options.name or imported.name
-    checksum, outputs = weights_checksum(imported.model), output_checksum(imported.model)
+    network = imported.teacher if isinstance(imported, ImportedTeacher) else imported.model
+    checksum, outputs = weights_checksum(network), output_checksum(network)
     provenance = {"imported_from": options.file.name, "model": imported.name, "weights": checksum, "outputs": outputs}
-    save_published(options.out, imported.model, imported.classes, name, provenance)
+    if isinstance(imported, ImportedTeacher):
+        save_teacher(options.out, imported.teacher, name, provenance, imported.classes)
+    else:
+        save_published(options.out, imported.model, imported.classes, name, provenance)
     facts = {
         "checkpoint": options.out,
         "name": name,
@@ -109,7 +114,7 @@ def read_choices(options: argparse.Namespace) -> Choices:
     return Choices(size, frame, classes, options.channels, options.memory_interval)
 
 
-def _print(out: Path, name: str, imported: Imported, facts: dict[str, Any]) -> None:
+def _print(out: Path, name: str, imported: Imported | ImportedTeacher, facts: dict[str, Any]) -> None:
     print(f"{name}, in {out}")
     for title, entries in (("found in the file", imported.found), ("not said in the file, taken as", imported.assumed)):
         print(f"{title}:")

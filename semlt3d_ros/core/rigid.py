@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -83,6 +85,15 @@ def planar(x: float, y: float, yaw: float, z: float = 0.0) -> Matrix:
     """A 4x4 transform that moves by x, y, z metres and turns by ``yaw`` radians about +z."""
     c, s = np.cos(yaw), np.sin(yaw)
     return transform((x, y, z), np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]))
+
+
+def frame_of(values: Sequence[float]) -> Matrix:
+    """The transform of x, y, z in metres and roll, pitch, yaw in degrees, turned in this order about fixed axes."""
+    roll, pitch, yaw = np.deg2rad(values[3:])
+    about_x = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
+    about_y = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])
+    about_z = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
+    return transform(values[:3], about_z @ about_y @ about_x)
 
 
 def inverse(matrix: Matrix) -> Matrix:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from semlt3d_ros.student.published.model import Motion, PublishedModel, Views
+from semlt3d_ros.teacher.teacher import Teacher
 
 _CAMERAS, _WIDTH, _HEIGHT = 2, 256, 128
 _FRAMES = 2
+_POINTS = 2000
 _STEP_M, _STEP_S = 2.0, 0.5
 
 
-def weights_checksum(model: PublishedModel) -> str:
+def weights_checksum(model: PublishedModel | Teacher) -> str:
     """First 16 hex digits of the SHA-256 of all weights in the order of their names; the same on every machine."""
     digest = hashlib.sha256()
     for key, tensor in sorted(model.state_dict().items()):
@@ -27,11 +29,14 @@ def weights_checksum(model: PublishedModel) -> str:
 
 
 @torch.inference_mode()
-def output_checksum(model: PublishedModel) -> dict[str, float]:
-    """Mean logits and box numbers of two frames of noise; equal between machines to about five digits.
+def output_checksum(model: PublishedModel | Teacher) -> dict[str, float]:
+    """Mean logits and box numbers for fixed noise; equal between machines to about five digits.
 
-    The images are two of 256 x 128 pixels per frame, whatever size the model is for: this is about the computation.
+    Of models for images, two frames of two images of 256 x 128 pixels, whatever size the model is for: this is about
+    the computation. Of LiDAR teachers, a cloud.
     """
+    if isinstance(model, Teacher):
+        return _of_teacher(model)
     memory, figures = model.empty_memory(), {}
     for index in range(_FRAMES):
         continues = float(index > 0)
@@ -42,6 +47,19 @@ def output_checksum(model: PublishedModel) -> dict[str, float]:
         memory = output.memory
         figures[f"logits of frame {index}"] = float(output.logits.double().mean())
         figures[f"boxes of frame {index}"] = float(output.boxes.double().mean())
+    return figures
+
+
+def _of_teacher(model: Teacher) -> dict[str, float]:
+    low, high = (torch.tensor(ends) for ends in (model.config.point_range[:3], model.config.point_range[3:]))
+    noise = torch.rand((_POINTS, 5), generator=torch.Generator().manual_seed(zlib.crc32(b"points")))
+    noise[:, :3] = low + noise[:, :3] * (high - low)
+    output = model([noise])
+    figures = {"trunk": float(output.bev.double().mean())}
+    for number, maps in enumerate(output.tasks):
+        figures[f"heat of head {number}"] = float(maps["heat"].double().mean())
+        boxes = [values.double().mean() for name, values in sorted(maps.items()) if name != "heat"]
+        figures[f"boxes of head {number}"] = float(torch.stack(boxes).mean())
     return figures
 
 

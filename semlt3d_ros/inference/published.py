@@ -54,7 +54,7 @@ class PublishedDetector:
         self.image_spec = ImageSpec(config.image_width, config.image_height, resampling="bicubic")
         self.last_timings: dict[str, float] = {}
         self.memory_resets: Counter[str] = Counter()
-        self._T_ego_model = frame_of(config.T_ego_model)
+        self._T_ego_model = rigid.frame_of(config.T_ego_model)
         self._memory = self._model.empty_memory()
         self.reset()
 
@@ -211,15 +211,6 @@ class PublishedDetector:
             missing=frame.missing,
             model_version=self.model_version,
         )
-
-
-def frame_of(values: tuple[float, float, float, float, float, float]) -> Matrix:
-    """The transform of x, y, z in metres and roll, pitch, yaw in degrees, turned in this order about fixed axes."""
-    roll, pitch, yaw = np.deg2rad(values[3:])
-    about_x = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])
-    about_y = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])
-    about_z = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
-    return rigid.transform(values[:3], about_z @ about_y @ about_x)
 
 
 def in_ego_frame(rows: NDArray[np.float64], T_ego_model: Matrix) -> Boxes3D:

@@ -15,7 +15,7 @@ from semlt3d_ros.core.classes import load_class_list
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import CameraView, Frame
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.inference.published import PublishedDetector, frame_of, in_ego_frame
+from semlt3d_ros.inference.published import PublishedDetector, in_ego_frame
 from semlt3d_ros.student.published.config import StreamPETRConfig
 from semlt3d_ros.student.published.streampetr import StreamPETR
 
@@ -131,7 +131,7 @@ def test_boxes_do_not_depend_on_where_the_model_thinks_base_link_is(model):
         network = StreamPETR(model.config.__class__(**{**model.config.to_dict(), "T_ego_model": values})).eval()
         network.load_state_dict(model.state_dict())
         detector = PublishedDetector(network, CLASSES, "x@1")
-        T_ego_model = frame_of(values)
+        T_ego_model = rigid.frame_of(values)
         for index in range(2):
             moved = frame(index, pose=rigid.planar(4.0 * index, 0.0, 0.02 * index) @ rigid.inverse(T_ego_model))
             for view in moved.views:
@@ -149,7 +149,7 @@ def test_boxes_do_not_depend_on_where_the_model_thinks_base_link_is(model):
 
 
 def test_the_lidar_frame_of_nuscenes_looks_forward_along_y():
-    T = frame_of((0.943713, 0.0, 1.84023, 0.0, 0.0, -90.0))
+    T = rigid.frame_of((0.943713, 0.0, 1.84023, 0.0, 0.0, -90.0))
     boxes = in_ego_frame(np.array([[2.0, 10.0, -1.0, 4.0, 2.0, 1.5, np.pi / 2, 0.5, 3.0]]), T)
     assert boxes.centers[0] == pytest.approx([10.943713, -2.0, 0.84023])
     assert boxes.yaw[0] == pytest.approx(0.0)
@@ -161,7 +161,7 @@ def test_a_nuscenes_model_thinks_in_the_frame_of_its_lidar_tilt_included():
     """The calibration of LIDAR_TOP as nuScenes gives it, with a quaternion w, x, y, z; the road rises 1.4 degrees."""
     w, x, y, z = 0.7077955119163518, -0.006492242056004365, 0.010646214713995808, -0.7063073142877817
     expected = rigid.transform((0.943713, 0.0, 1.84023), rigid.rotation_from_quaternion((x, y, z, w)))
-    T = frame_of(StreamPETRConfig(class_names=("car",)).T_ego_model)
+    T = rigid.frame_of(StreamPETRConfig(class_names=("car",)).T_ego_model)
     np.testing.assert_allclose(T, expected, atol=1e-5)
     assert np.degrees(np.arcsin(-T[2, 1])) == pytest.approx(1.388, abs=1e-3)
 
