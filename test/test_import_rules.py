@@ -85,6 +85,7 @@ ONLY_IN = {
     "pandas": "datasets/",
     "pyarrow": "datasets/",
     "tensorboard": "training/",
+    "ray": "labelling/",
 }
 """Optional packages to the one place that imports them."""
 

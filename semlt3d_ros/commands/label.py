@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import for_people, print_faults, print_json, progress_bar
-from semlt3d_ros.commands.places import bag_to_write, folder_to_write, refuse_losses_of, to_read
+from semlt3d_ros.commands.places import bag_to_write, folder_to_write, outputs_of, refuse_losses_of, to_read
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.places import Output
 
@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
         )
     if several and options.out.suffix == ".mcap":
         raise ConfigurationError(f"--out {options.out}: the labels of several bags go into a folder")
-    refuse_losses_of(options, [Output("--out", out) for out in outs])
+    others = [each for each in outputs_of(options) if each.option != "--out"]
+    refuse_losses_of(options, [*(Output("--out", out, "bag") for out in outs), *others])
 
     from semlt3d_ros.checkpoints.shipped import shipped_teacher
     from semlt3d_ros.labelling.recording import LabelJob
@@ -138,6 +139,8 @@ def summary(labelled: Labelled) -> str:
         "without_cloud": "frames of images without a cloud",
         "empty": "empty clouds",
         "without_pose": "clouds without ego pose, of which no object is known to stand",
+        "kept": "clouds kept for students",
+        "known": "clouds that students know already",
     }
     parts += [f"{counts[name]} {text}" for name, text in notes.items() if counts[name]]
     return ", ".join(parts)

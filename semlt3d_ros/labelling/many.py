@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import logging
+import os
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.inference.teacher import TeacherDetector
@@ -13,11 +16,9 @@ from semlt3d_ros.labelling.clouds import Progress
 from semlt3d_ros.labelling.recording import LabelJob, Labelled, label_recording
 from semlt3d_ros.sensing.rig import load_rig
 
+_LONGEST_WAIT_S = 10.0
 LOCAL = "local"
 """As ``ray``: a cluster of this machine alone."""
-
-_ADDRESS = re.compile(r"(ray://)?(?P<host>[^:/]+):(?P<port>\d+)")
-_PATIENCE_S = 10.0
 
 Result = Labelled | Semlt3dError | None
 """What came of a recording: labels, why there are none, or nothing since they were there before."""
@@ -59,6 +60,8 @@ def label_all(
             todo.append(number)
     progress(len(results), len(jobs))
     rest = [jobs[number] for number in todo]
+    if not rest:
+        return [(job, results[number]) for number, job in enumerate(jobs)]
     run = _here(rest, teacher, rig, device) if ray is None else _on_ray(rest, teacher, rig, device, ray)
     for place, result in run:
         results[todo[place]] = result
@@ -76,6 +79,20 @@ def _tried(job: LabelJob, teacher: Path, rig: Path | None, device: str) -> Label
         return label_one(job, teacher, rig, device)
     except Semlt3dError as error:
         return error
+    except OSError as error:
+        return Semlt3dError(f"{job.bag}: {error}")
+
+
+def _require_somebody(address: str) -> None:
+    """Ray itself waits for minutes, and then ends the process; raises OSError where nobody listens."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _LONGEST_WAIT_S).close()
+
+
+def _absolute(job: LabelJob) -> LabelJob:
+    cache = None if job.cache is None else job.cache.absolute()
+    return replace(job, bag=job.bag.absolute(), out=job.out.absolute(), cache=cache)
 
 
 def _on_ray(
@@ -84,17 +101,20 @@ def _on_ray(
     try:
         import ray
     except ImportError as error:
-        raise ConfigurationError("--ray needs the package ray: pip install 'semlt3d-ros[ray]'") from error
+        raise ConfigurationError("--ray needs the package ray: pip install 'semlt3d_ros[ray]'") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here tells nobody of itself
+    where: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
     try:
-        if match := _ADDRESS.fullmatch(address):  # Ray itself tries for minutes
-            socket.create_connection((match["host"], int(match["port"])), _PATIENCE_S).close()
-        ray.init(address=None if address == LOCAL else address, log_to_driver=False, include_dashboard=False)
+        _require_somebody(address)
+        ray.init(**where, log_to_driver=False, logging_level=logging.WARNING)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigurationError(f"--ray {address}: no Ray cluster can be reached there ({error})") from error
     try:
         needs = {"num_gpus": 1} if device.startswith("cuda") else {"num_cpus": 1}
         remote = ray.remote(**needs)(_tried)
-        waiting = {remote.remote(job, teacher, rig, device): place for place, job in enumerate(jobs)}
+        # Workers may be in another folder.
+        shared = teacher.absolute(), None if rig is None else rig.absolute(), device
+        waiting = {remote.remote(_absolute(job), *shared): place for place, job in enumerate(jobs)}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             for reference in done:

@@ -62,7 +62,8 @@ class Labelled:
 
     Attributes:
         counts: ``clouds`` that were looked at, ``without_cloud`` frames, ``empty`` clouds, ``without_pose``,
-            ``objects`` and ``doubted`` in the labels, and those of ``Consistent``.
+            ``objects`` and ``doubted`` in the labels, clouds ``kept`` for students or ``known`` to them before, and
+            those of ``Consistent``.
         faults: what could not be used.
     """
 
@@ -95,7 +96,7 @@ def label_recording(
                 raise Semlt3dError(f"no cloud of {job.bag} could be labelled: {reasons or none}")
             pass_.write()
             if job.with_recording:
-                for entry in source.messages():
+                for entry in source.messages(topics=sorted(source.topics.keys() - _WRITTEN)):
                     sink.write(entry.topic, entry.type_name, entry.data, entry.stamp)
         return Labelled(pass_.counts, FaultLog([*source.faults, *reader.faults]))
 
@@ -120,7 +121,9 @@ class _Pass:
             sight = self._detector.look(accumulated(now, before), cloud.stamp)
             if self._cache is not None and len(cloud.points):
                 digest = digest_of(now, before)
-                if not self._cache.knows(digest):
+                known = self._cache.knows(digest)
+                self.counts["known" if known else "kept"] += 1
+                if not known:
                     self._cache.keep(digest, sight)
             if not cloud.follows or not self._drives:
                 self._drives.append([])
@@ -156,6 +159,8 @@ class _Pass:
                 sink.write(topic, kind, message, said.stamp)
 
 
+_WRITTEN = {topics.LONG_TAIL, topics.DETECTIONS, topics.TEACHER_LABELS, topics.TEACHER_POINTS}
+"""What a recording has of these is of another run."""
 _NOTHING = PointCloud(np.zeros((0, 3), np.float32))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.point_classes import BACKGROUND
 from semlt3d_ros.messages.building import build_header, numeric_sequence
+from semlt3d_ros.messages.decode_points import POINT_CLASS_FIELD
 from semlt3d_ros.messages.encode_markers import class_colors
 from semlt3d_ros.messages.typestore import message_class
 
@@ -23,7 +24,7 @@ _BACKGROUND_COLORS = {
 _UNKNOWN_COLOR = (0.25, 0.25, 0.25)
 _FLOAT32, _UINT16 = 7, 4
 UNKNOWN_CODE = 65_535
-"""In the field ``class``, of points of which nobody knows."""
+"""In the field ``point_class``, of points of which nobody knows."""
 
 
 def point_colors(names: Sequence[str]) -> NDArray[np.uint8]:
@@ -37,7 +38,7 @@ def point_colors(names: Sequence[str]) -> NDArray[np.uint8]:
 def encode_colored_cloud(
     points: PointCloud, classes: NDArray[np.int16], names: Sequence[str], stamp: int, frame_id: str
 ) -> Any:
-    """``sensor_msgs/PointCloud2`` with x, y, z, ``rgb`` as RViz and PCL read it, and ``class``.
+    """``sensor_msgs/PointCloud2`` with x, y, z, ``rgb`` as RViz and PCL read it, and ``point_class``.
 
     Args:
         points: N points in the frame ``frame_id``.
@@ -46,15 +47,15 @@ def encode_colored_cloud(
         stamp: nanoseconds.
         frame_id: frame of the points.
     """
-    layout = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("class", "<u2")])
+    layout = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), (POINT_CLASS_FIELD, "<u2")])
     table = np.empty(len(points), layout)
     for place, axis in enumerate("xyz"):
         table[axis] = points.xyz[:, place]
     red, green, blue = point_colors(names)[classes].astype(np.uint32).T
     table["rgb"] = red << 16 | green << 8 | blue
-    table["class"] = np.where(classes < 0, UNKNOWN_CODE, classes)
+    table[POINT_CLASS_FIELD] = np.where(classes < 0, UNKNOWN_CODE, classes)
     field, message = message_class("sensor_msgs/msg/PointField"), message_class("sensor_msgs/msg/PointCloud2")
-    kinds = {"x": _FLOAT32, "y": _FLOAT32, "z": _FLOAT32, "rgb": _FLOAT32, "class": _UINT16}
+    kinds = {"x": _FLOAT32, "y": _FLOAT32, "z": _FLOAT32, "rgb": _FLOAT32, POINT_CLASS_FIELD: _UINT16}
     return message(
         header=build_header(message_class, stamp, frame_id),
         height=1,

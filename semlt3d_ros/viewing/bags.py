@@ -18,13 +18,19 @@ from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.detections import Detections
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.core.outputs import resolved
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
+from semlt3d_ros.messages.decode import (
+    decode_detection3d,
+    decode_labels,
+    decode_long_tail,
+    decode_point_cloud,
+    stamp_of,
+)
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
 from semlt3d_ros.viewing.rerun_sink import RerunSink
@@ -35,7 +41,8 @@ from semlt3d_ros.viewing.shown import Shown, Tell, interruptible, tell_nothing
 class BagFrames:
     """The frames of several bags on one timeline: sensors from any of them, detections and ground truth by stamp.
 
-    Bags without cameras give frames without images, one for each stamp of detections or ground truth.
+    Bags without cameras give frames without images, one for each stamp of detections or ground truth, or for each cloud
+    of a teacher.
 
     Attributes:
         drops: messages and sets that made no frame, by reason; filled by iterating.
@@ -75,7 +82,12 @@ class BagFrames:
             found, truth = self._read_detections(sources), self._read_truth(sources)
             regions = self._read_regions(sources)
             if self._rig or any(topics.camera_of(topic) for topic in there):
-                frames = self._sensor_frames(sources, self._rig or rig_from_topics(there))
+                rig = self._rig or rig_from_topics(there)
+                if topics.TEACHER_POINTS in there:  # they say more than the LiDAR's own
+                    rig = replace(rig, points_topic=topics.TEACHER_POINTS)
+                frames = self._sensor_frames(sources, rig)
+            elif topics.TEACHER_POINTS in there:
+                frames = self._cloud_frames(sources)
             elif found or truth:
                 frames = (Frame(stamp, ()) for stamp in sorted(found.keys() | truth.keys()))
             else:
@@ -135,14 +147,29 @@ class BagFrames:
                     self.faults.add(topic, "type", f"{entry.type_name} is not shown; {' or '.join(types)} is")
         self.drops += Counter({fault.reason: fault.count for fault in self.faults.since(before)})
 
+    def _cloud_frames(self, sources: list[BagSource]) -> Generator[Frame, None, None]:
+        """The clouds that a teacher has coloured, which are in the ego frame already."""
+        for _, message in self._messages(sources, topics.TEACHER_POINTS, (topics.POINT_CLOUD_TYPE,)):
+            try:
+                yield Frame(stamp_of(message), (), points=decode_point_cloud(message))
+            except InputRejected as error:
+                self.faults.reject(topics.TEACHER_POINTS, error)
+
     def _sensor_frames(self, sources: list[BagSource], rig: Rig) -> Generator[Frame, None, None]:
         builder = FrameBuilder(rig, with_points=True)
         messages = heapq.merge(*(source.messages(topics=builder.topics) for source in sources), key=lambda m: m.stamp)
         unread = FaultLog()
+
+        def shown(frame: Frame) -> Frame:
+            # What a recording itself says of its points is in terms of its ground truth, not of what was detected.
+            if rig.points_topic == topics.TEACHER_POINTS or frame.points is None:
+                return frame
+            return replace(frame, points=replace(frame.points, classes=None))
+
         try:
             for entry, message in decoded(messages, unread):
-                yield from builder.add(entry.topic, entry.type_name, message)
-            yield from builder.flush()
+                yield from map(shown, builder.add(entry.topic, entry.type_name, message))
+            yield from map(shown, builder.flush())
         finally:
             self.faults.extend([*unread, *builder.faults])
             self.drops += builder.drops + builder.dropped_sets + Counter({each.reason: each.count for each in unread})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from semlt3d_ros.core.frame import CameraView, Frame, Labels
 from semlt3d_ros.core.labelled_region import LabelledRegion
 from semlt3d_ros.viewing.annotate import Image, draw_layer, draw_lines, draw_text
 from semlt3d_ros.viewing.region import lines_from_above, lines_in_image
-from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
+from semlt3d_ros.viewing.style import Layer, camera_rows, colors_of_points, detection_layer, truth_layer
 
 _BACKGROUND = 24
 _GAP = 4
@@ -48,7 +50,8 @@ def draw_frame(
     rows = [[by_name[name] for name in names] for names in camera_rows(frame.views) if names]
     drawn = [[_draw_camera(view, frame.region, layers, image_width) for view in row] for row in rows]
     height = sum(max(image.shape[0] for image in row) for row in drawn) + _GAP * max(len(drawn) - 1, 0)
-    above = _draw_from_above(frame, layers, height or image_width, range_m)
+    names = () if detections is None else detections.class_names
+    above = _draw_from_above(frame, layers, height or image_width, range_m, names)
     if not drawn:
         return above
     width = max(sum(image.shape[1] + _GAP for image in row) for row in drawn)
@@ -76,7 +79,9 @@ def _draw_camera(view: CameraView, region: LabelledRegion, layers: list[tuple[La
     return image
 
 
-def _draw_from_above(frame: Frame, layers: list[tuple[Layer, int]], size: int, range_m: float) -> Image:
+def _draw_from_above(
+    frame: Frame, layers: list[tuple[Layer, int]], size: int, range_m: float, class_names: Sequence[str]
+) -> Image:
     """The ego vehicle in the middle, ahead is up, left is left."""
     canvas = np.full((size, size, 3), _BACKGROUND, np.uint8)
     scale = size / (2 * range_m)
@@ -90,7 +95,8 @@ def _draw_from_above(frame: Frame, layers: list[tuple[Layer, int]], size: int, r
     if frame.points is not None:
         column, row = np.floor(place(frame.points.xyz)).astype(np.int64).T
         inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-        canvas[row[inside], column[inside]] = 150
+        told = colors_of_points(frame.points, class_names)
+        canvas[row[inside], column[inside]] = 150 if told is None else told[inside]
     for line in lines_from_above(frame.region, 2 * range_m):
         draw_lines(canvas, [place(line.points)], line.color, 1)
     for (boxes, colors, _, faint), thickness in layers:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +27,7 @@ from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.projection import project_outlines
 from semlt3d_ros.viewing.region import lines_from_above, lines_in_image
 from semlt3d_ros.viewing.server import INSTALL_HINT
-from semlt3d_ros.viewing.style import Layer, camera_rows, detection_layer, truth_layer
+from semlt3d_ros.viewing.style import Layer, camera_rows, colors_of_points, detection_layer, truth_layer
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class RerunSink:
         for name in frame.missing:
             self._log(f"cameras/{name}", self._rr.Clear(recursive=True))
         self._log_pose(frame)
-        self._log_points(frame)
+        self._log_points(frame, () if detections is None else detections.class_names)
         labels = frame.labels if labels is None else labels
         self._log_region(frame.region, views)
         found = None if detections is None else detection_layer(detections, self._score_threshold, frame, labels)
@@ -204,13 +205,17 @@ class RerunSink:
         self._trajectory.append(pose[:3, 3])
         self._log("world/trajectory", self._rr.LineStrips3D([np.array(self._trajectory)], colors=[(150, 150, 150)]))
 
-    def _log_points(self, frame: Frame) -> None:
+    def _log_points(self, frame: Frame, class_names: Sequence[str]) -> None:
+        """Points in the colours of what they lie on; where nobody knows that, of their heights."""
         if frame.points is None or len(frame.points) == 0:
             self._log("world/ego/points", self._rr.Clear(recursive=False))
             return
-        xyz = frame.points.xyz[:: -(-len(frame.points) // _MOST_POINTS)]
+        points = frame.points[:: -(-len(frame.points) // _MOST_POINTS)]
+        xyz = points.xyz
         shade = np.round(np.interp(xyz[:, 2], _COLORED_HEIGHTS_M, (0, 255))).astype(np.uint8)
         colors = cv2.applyColorMap(shade[:, None], cv2.COLORMAP_TURBO).reshape(-1, 3)[:, ::-1]
+        told = colors_of_points(points, class_names)
+        colors = colors if told is None else told
         self._log("world/ego/points", self._rr.Points3D(xyz, colors=colors, radii=self._rr.Radius.ui_points(1.0)))
 
     def _log_region(self, region: LabelledRegion, views: list[CameraView]) -> None:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections, groups_of
-from semlt3d_ros.core.frame import CameraView, Frame, Labels
+from semlt3d_ros.core.frame import CameraView, Frame, Labels, PointCloud
 from semlt3d_ros.core.labelled_region import LabelledRegion
+from semlt3d_ros.core.point_classes import UNKNOWN, point_class_names
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.messages.encode_colored import point_colors
 from semlt3d_ros.messages.encode_markers import class_colors
 
 Color = tuple[int, int, int]
@@ -106,6 +108,15 @@ def class_color(name: str, class_names: tuple[str, ...] = CLASS_NAMES) -> Color:
 def _in_bytes(color: tuple[float, float, float]) -> Color:
     red, green, blue = (round(255 * value) for value in color)
     return red, green, blue
+
+
+def colors_of_points(points: PointCloud, class_names: Sequence[str]) -> NDArray[np.uint8] | None:
+    """(N, 3) colours of what points lie on, where ``class_names`` are those of objects; None where nobody knows."""
+    if points.classes is None or not class_names:
+        return None
+    table = point_colors(point_class_names(class_names))
+    known = (points.classes >= 0) & (points.classes < len(table) - 1)
+    return table[np.where(known, points.classes, UNKNOWN)]
 
 
 def camera_rows(views: Sequence[CameraView]) -> tuple[list[str], list[str]]:

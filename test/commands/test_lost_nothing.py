@@ -52,7 +52,8 @@ def words_for(command: str, given: dict[str, Path]) -> list[str]:
     for action in commands()[command]._actions:
         value = given.get(action.dest)
         if value is None and (action.required or not action.option_strings) and action.dest != "help":
-            value = action.choices[0] if action.choices else Path("other.safetensors")
+            other = "result.safetensors" if action.type in WRITTEN else "other.safetensors"
+            value = action.choices[0] if action.choices else Path(other)
         if value is not None:
             words += [*action.option_strings[-1:], str(value)]
     return words
@@ -181,6 +182,12 @@ def saved_experiment(out: Path) -> None:
     write_whole(out, "| table |\n" * 1000)
 
 
+def labelled_into(cache: Path, drive: Path) -> int:
+    """As ``label`` does that keeps what students learn from."""
+    out = cache.parent.parent / f"{cache.parent.name}.labels.mcap"
+    return main(["label", str(drive), "-o", str(out), "--cache", str(cache), "--overwrite"])
+
+
 class Inputs:
     """Runs each command that writes, for as much of it as writes a result to ``out``."""
 
@@ -213,6 +220,8 @@ class Inputs:
             ("detect", "out"): lambda out: main(
                 ["detect", str(drive), "-o", str(out), "--checkpoint", str(checkpoint), "--overwrite"]
             ),
+            ("label", "out"): lambda out: main(["label", str(drive), "-o", str(out), "--overwrite"]),
+            ("label", "cache"): lambda out: labelled_into(out, drive),
             ("evaluate", "out"): lambda out: main(
                 ["evaluate", str(detections), "--truth", str(drive), "--out", str(out)]
             ),

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
+from semlt3d_ros.checkpoints.teacher import save_teacher
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.frame import PointCloud
+from semlt3d_ros.core.point_classes import point_class_names
+from semlt3d_ros.messages import encode, topics
+from semlt3d_ros.messages.decode import StampedTransform
+from semlt3d_ros.teacher.config import TeacherConfig
+from semlt3d_ros.teacher.teacher import Teacher
+
+Message = tuple[str, str, object, int]
 
 CLASSES = ("car", "adult", "barrier")
 FAMILIES = ("vehicle", "pedestrian", "movable")
@@ -73,3 +83,62 @@ def drive():
 def thing():
     """Makes objects."""
     return Thing
+
+
+def cloud_of(seed: int = 0, count: int = 2000) -> PointCloud:
+    rng = np.random.default_rng(seed)
+    return PointCloud(rng.uniform((-12, -12, -2), (12, 12, 2), (count, 3)).astype(np.float32))
+
+
+def pose_at(stamp: int) -> Message:
+    pose = StampedTransform(topics.FIXED_FRAME, topics.BASE_FRAME, stamp, rigid.planar(stamp * 5e-9, 0.0, 0.0))
+    return topics.TF, topics.TF_TYPE, encode.encode_transforms([pose]), stamp
+
+
+def lidar_messages(
+    clouds: list[PointCloud], frame: str = topics.LIDAR_FRAME, topic: str = topics.POINTS, poses: bool = True
+) -> list[Message]:
+    mount = StampedTransform(topics.BASE_FRAME, topics.LIDAR_FRAME, 0, rigid.planar(1.0, 0.0, 0.0, 1.8))
+    messages: list[Message] = [(topics.TF_STATIC, topics.TF_TYPE, encode.encode_transforms([mount]), PERIOD)]
+    for number, cloud in enumerate(clouds, 1):
+        stamp = number * PERIOD
+        messages += [pose_at(stamp)] if poses else []
+        messages.append((topic, topics.POINT_CLOUD_TYPE, encode.encode_point_cloud(cloud, stamp, frame), stamp))
+    return messages
+
+
+@pytest.fixture
+def cloud():
+    """Makes clouds of a seed and a number of points, without intensity and times."""
+    return cloud_of
+
+
+@pytest.fixture
+def messages():
+    """Makes the messages of a recording of a LiDAR alone."""
+    return lidar_messages
+
+
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory):
+    """Two checkpoints of small teachers that have learnt nothing."""
+    names = ("car", "truck", "adult", "debris")
+    config = TeacherConfig(
+        class_names=names,
+        point_range=(-12.8, -12.8, -3.0, 12.8, 12.8, 5.0),
+        pillar_layers=(8,),
+        block_layers=(1, 1, 1),
+        block_widths=(8, 8, 8),
+        up_widths=(4, 4, 4),
+        shared_width=8,
+        head_width=4,
+        point_classes=point_class_names(names),
+        score=0.0,
+        detections=6,
+    )
+    paths = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        paths.append(tmp_path_factory.mktemp("teachers") / f"teacher{seed}.safetensors")
+        save_teacher(paths[-1], Teacher(config), f"teacher{seed}", {})
+    return paths

@@ -1,275 +1,146 @@
-"""semlt3d label on real bags: what it writes, who reads it, and what it says of recordings that cannot be labelled."""
+"""Recordings through a teacher: what is written, and what becomes of recordings that are not as they should be."""
 
-import json
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from semlt3d_ros.bags.message import decoded
-from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
-from semlt3d_ros.checkpoints.teacher import save_teacher
-from semlt3d_ros.cli import main
-from semlt3d_ros.core import rigid
-from semlt3d_ros.core.classes import ABSENT
+from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import PointCloud
-from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.point_classes import point_class_names
-from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
-from semlt3d_ros.datasets.opening import Frames
-from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.inference.teacher import TeacherDetector
-from semlt3d_ros.inference.teacher_cache import TeacherCache, digest_of
+from semlt3d_ros.labelling.recording import LabelJob, label_recording
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import StampedTransform
-from semlt3d_ros.messages.decode_detections import decode_labels, decode_long_tail
-from semlt3d_ros.messages.encode import encode_point_cloud, encode_transforms
-from semlt3d_ros.simulation.drive import DriveConfig
-from semlt3d_ros.simulation.simulate import simulate
-from semlt3d_ros.teacher.config import TeacherConfig
-from semlt3d_ros.teacher.teacher import Teacher
-from semlt3d_ros.training.clouds import CloudFrames
+from semlt3d_ros.messages.encode_colored import UNKNOWN_CODE
 
-FRAMES = 3
-START = 1_700_000_000_000_000_000
+PERIOD = 100_000_000
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+@pytest.fixture
+def label(teachers, recording, tmp_path):
+    """Labels a recording of messages; gives counts and reasons of faults."""
+    detector = TeacherDetector.load(teachers[0])
+
+    def run(messages, **options):
+        bag = tmp_path / f"{len(list(tmp_path.iterdir()))}.mcap"
+        job = LabelJob(recording.write(bag, messages), tmp_path / "labels.mcap", overwrite=True, **options)
+        done = label_recording(job, detector)
+        return done.counts, {fault.reason for fault in done.faults if not fault.harmless}
+
+    return run
 
 
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("drive") / "drive.mcap"
-    simulate(out, DriveConfig(5, frames=FRAMES, interval_s=0.2, image_size=(96, 56), objects=(6, 8)), progress=False)
-    return out
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    config = TeacherConfig(
-        pillar_m=0.64,
-        pillar_layers=(8,),
-        block_layers=(1, 1, 1),
-        block_widths=(8, 8, 8),
-        up_widths=(4, 4, 4),
-        shared_width=8,
-        head_width=4,
-        detections=12,
-        score=0.0,
-        point_classes=point_class_names(CLASS_NAMES),
-    )
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    network = Teacher(config)
-    with torch.no_grad():  # so that it believes something
-        for name, values in network.named_parameters():
-            if "heat" in name and name.endswith("bias") and values.numel() < 18:
-                values += 2.0
-    save_teacher(path, network, "small", {})
-    return path
-
-
-def label(*words: str | Path) -> int:
-    return main(["label", *map(str, words)])
-
-
-def messages(bag: Path, topic: str) -> list:
-    with BagSource(bag) as source:
-        return [(entry, message) for entry, message in decoded(source.messages(topics=[topic]), FaultLog())]
-
-
-def test_what_is_written(bag, teacher, tmp_path, capsys) -> None:
-    out = tmp_path / "labels.mcap"
-    assert label(bag, "-o", out, "--teacher", teacher, "--score", "0.2", "--doubt", "0.05", "--json") == 0
-    counts = json.loads(capsys.readouterr().out)
-    assert counts["clouds"] == FRAMES and counts["tracks"] > 0 and counts["faults"] == []
-    long_tail, found = messages(out, topics.LONG_TAIL), messages(out, topics.DETECTIONS)
-    labels, clouds = messages(out, topics.TEACHER_LABELS), messages(out, topics.TEACHER_POINTS)
-    assert len(long_tail) == len(found) == len(labels) == len(clouds) == FRAMES
-    objects = doubted = 0
-    for (_, said), (_, boxes), (_, truth) in zip(long_tail, found, labels, strict=True):
-        detections, given = decode_long_tail(said), decode_labels(truth)[0]
-        assert detections.model_version.startswith("small@") and len(detections) == len(boxes.detections)
-        names = [item.track_id for item in said.detections]
-        assert len(set(names)) == len(names) and all(name.startswith("0.") for name in names)
-        assert [item.id for item in boxes.detections] == names
-        assert np.isfinite(detections.depth_uncertainty).all() and (detections.depth_uncertainty > 0).all()
-        for item, deviation in zip(boxes.detections, detections.depth_uncertainty, strict=True):
-            assert item.results[0].pose.covariance[0] == pytest.approx(deviation**2, rel=1e-3)
-        assert set(given.track_ids) <= set(names)
-        objects += int((given.class_ids != ABSENT).sum())
-        doubted += int((given.class_ids == ABSENT).sum())
-    assert (objects, doubted) == (counts["objects"], counts["doubted"])
-
-
-def test_each_point_has_the_colour_of_what_it_lies_on(bag, teacher, tmp_path) -> None:
-    out = tmp_path / "labels.mcap"
-    label(bag, "-o", out, "--teacher", teacher)
-    _, message = messages(out, topics.TEACHER_POINTS)[0]
-    table = np.frombuffer(
-        bytes(message.data), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("class", "<u2")]
-    )
-    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb", "class"]
-    assert len(table) == message.width > 100 and message.header.frame_id == "base_link"
-    for value in np.unique(table["class"]):
-        assert len(np.unique(table["rgb"][table["class"] == value])) == 1
-    far = (np.abs(table["x"]) > 51.2) | (np.abs(table["y"]) > 51.2) | (table["z"] < -3) | (table["z"] > 5)
-    assert ((table["class"] == 65_535) == far).all()
-
-
-def test_labels_are_learnt_from_and_their_cache_is_found(bag, teacher, tmp_path) -> None:
-    out, cache = tmp_path / "labelled.mcap", tmp_path / "teacher"
-    words = ("--score", "0.2", "--doubt", "0.05", "--with-recording", "--cache", cache)
-    assert label(bag, "-o", out, "--teacher", teacher, *words) == 0
-    spec = DataSpec(bags=(str(out),), labels=topics.TEACHER_LABELS, cloud_points=200_000)
-    with Frames([spec], tmp_path / "data", ImageSpec(48, 24, 0.2), LT3D) as frames:
-        assert len(frames) == FRAMES
-        counts = [int((frames.labels(index).class_ids != ABSENT).sum()) for index in range(FRAMES)]
-        assert sum(counts) > 0
-        detector = TeacherDetector.load(teacher)
-        kept, clouds = TeacherCache(cache, detector, 2**30), CloudFrames(frames)
-        for index in range(FRAMES):
-            now, *past = clouds.sweeps(index, detector.config.sweeps)
-            assert kept.knows(digest_of(now, past))
-
-
-def test_evaluate_reads_labels_beside_the_truth(bag, teacher, tmp_path, capsys) -> None:
-    out = tmp_path / "labels.mcap"
-    label(bag, "-o", out, "--teacher", teacher)
-    capsys.readouterr()
-    assert main(["evaluate", str(out), "--truth", str(bag), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["frames"] == FRAMES
-
-
-def lidar_bag(path: Path, clouds: list[PointCloud], frame: str = "lidar", moving: bool = True) -> Path:
-    """A bag of a LiDAR alone."""
-    with BagSink(path) as sink:
-        mount = StampedTransform(topics.BASE_FRAME, "lidar", START, rigid.planar(1.0, 0.0, 0.0, 1.8))
-        sink.write(topics.TF_STATIC, topics.TF_TYPE, encode_transforms([mount]), START)
-        for number, cloud in enumerate(clouds):
-            stamp = START + number * 100_000_000
-            if moving:
-                pose = StampedTransform(topics.FIXED_FRAME, topics.BASE_FRAME, stamp, rigid.planar(0.5 * number, 0, 0))
-                sink.write(topics.TF, topics.TF_TYPE, encode_transforms([pose]), stamp)
-            sink.write("/velodyne_points", topics.POINT_CLOUD_TYPE, encode_point_cloud(cloud, stamp, frame), stamp)
-    return path
-
-
-def cloud_of(count: int, seed: int = 0) -> PointCloud:
-    rng = np.random.default_rng(seed)
-    return PointCloud(
-        rng.uniform((-30, -30, -1.5), (30, 30, 1), (count, 3)).astype(np.float32), rng.random(count).astype(np.float32)
-    )
-
-
-def test_a_lidar_alone_is_labelled_at_its_own_stamps(teacher, tmp_path, capsys) -> None:
-    bag = lidar_bag(tmp_path / "lidar.mcap", [cloud_of(3000, seed) for seed in range(3)])
-    out = tmp_path / "labels.mcap"
-    assert label(bag, "-o", out, "--teacher", teacher, "--json") == 0
-    counts = json.loads(capsys.readouterr().out)
-    assert counts["clouds"] == 3 and counts.get("without_pose", 0) == 0
-    assert [entry.stamp for entry, _ in messages(out, topics.LONG_TAIL)] == [START + k * 100_000_000 for k in range(3)]
-
-
-def test_without_ego_poses_it_says_so(teacher, tmp_path, capsys) -> None:
-    bag = lidar_bag(tmp_path / "lidar.mcap", [cloud_of(3000, seed) for seed in range(2)], moving=False)
-    assert label(bag, "-o", tmp_path / "labels.mcap", "--teacher", teacher) == 0
-    assert "2 clouds without ego pose, of which no object is known to stand" in capsys.readouterr().out
-
-
-def test_odd_clouds_are_looked_at_or_counted(teacher, tmp_path, capsys) -> None:
-    nothing = PointCloud(np.zeros((0, 3), np.float32))
-    wrong = PointCloud(np.full((50, 3), np.nan, np.float32))
-    bare = replace(cloud_of(3000), intensity=None)
-    timed = replace(cloud_of(3000), time=np.full(3000, 1e6, np.float32))
-    many = cloud_of(1_000_000)
-    bag = lidar_bag(tmp_path / "lidar.mcap", [nothing, wrong, bare, timed, many])
-    assert label(bag, "-o", tmp_path / "labels.mcap", "--teacher", teacher, "--json") == 0
-    counts = json.loads(capsys.readouterr().out)
-    assert counts["clouds"] == 5 and counts["empty"] == 2
-
-
-@pytest.mark.parametrize(
-    ("made", "message"),
-    [
-        (
-            lambda path: lidar_bag(path, [cloud_of(10)], frame="roof"),
-            "'roof'.*publish it on /tf_static, or correct the frame",
-        ),
-        (lambda path: lidar_bag(path, []), "no cloud to label on /sensing/lidar/points: it has none"),
-    ],
-)
-def test_recordings_that_cannot_be_labelled(teacher, tmp_path, capsys, made, message) -> None:
-    bag = made(tmp_path / "lidar.mcap")
-    out = tmp_path / "labels.mcap"
-    assert label(bag, "-o", out, "--teacher", teacher) != 0
-    assert re.search(message, capsys.readouterr().err) and not out.exists()
-
-
-def test_images_and_clouds_that_never_meet(bag, teacher, tmp_path, capsys) -> None:
-    late = tmp_path / "late.mcap"
-    with BagSource(bag) as source, BagSink(late) as sink:
+def written(path):
+    with BagSource(path) as source:
+        found = {topic: [] for topic in source.topics}
         for entry, message in decoded(source.messages(), FaultLog()):
-            if entry.topic == topics.POINTS:
-                message.header.stamp.sec += 30
-            sink.write(entry.topic, entry.type_name, message, entry.stamp)
-    assert label(late, "-o", tmp_path / "labels.mcap", "--teacher", teacher) != 0
-    assert "none of 3 lies within 0.06 s of a set of images" in capsys.readouterr().err
+            found[entry.topic].append(message)
+    return found
 
 
-def test_many_recordings_go_on_where_they_were(bag, teacher, tmp_path, capsys) -> None:
-    broken, second = tmp_path / "broken.mcap", tmp_path / "second.mcap"
-    broken.write_bytes(b"no bag at all")
-    second.write_bytes(bag.read_bytes())
-    words = (bag, broken, second, "-o", tmp_path / "out", "--teacher", teacher)
-    assert label(*words, "--json") == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["failed"] == 1 and "error" in told["bags"][1] and told["bags"][2]["clouds"] == FRAMES
-    first = tmp_path / "out" / "drive.mcap"
-    before = first.stat().st_mtime_ns
-    (tmp_path / "out" / "second.mcap").unlink()
-    assert label(*words) == 1
-    text = capsys.readouterr().out
-    assert "drive.mcap: labelled before" in text and f"second.mcap: {FRAMES} clouds labelled" in text
-    assert first.stat().st_mtime_ns == before
+def test_every_cloud_has_labels_and_coloured_points(label, messages, cloud, tmp_path) -> None:
+    clouds = [cloud(seed) for seed in range(3)]
+    counts, faults = label(messages(clouds))
+    assert counts["clouds"] == 3 and not counts["without_pose"] and not faults
+    found = written(tmp_path / "labels.mcap")
+    assert found.keys() == {topics.LONG_TAIL, topics.DETECTIONS, topics.TEACHER_LABELS, topics.TEACHER_POINTS}
+    assert all(len(each) == 3 for each in found.values())
+    message = found[topics.TEACHER_POINTS][0]
+    layout = np.dtype([("xyz", "<f4", 3), ("rgb", "<u4"), ("class", "<u2")])
+    table = np.frombuffer(message.data.tobytes(), layout)
+    assert message.header.frame_id == topics.BASE_FRAME
+    np.testing.assert_allclose(table["xyz"], clouds[0].xyz + np.float32([1.0, 0.0, 1.8]), atol=1e-4)
+    inside = np.abs(table["xyz"][:, :2]).max(axis=1) < 12.7
+    assert (table["class"][inside] < 8).all() and (table["class"][table["xyz"][:, 0] > 12.9] == UNKNOWN_CODE).all()
 
 
-def test_side_by_side_on_ray(bag, teacher, tmp_path, capsys) -> None:
-    pytest.importorskip("ray")
-    second = tmp_path / "second.mcap"
-    second.write_bytes(bag.read_bytes())
-    words = (bag, second, "-o", tmp_path / "out", "--teacher", teacher, "--ray", "local", "--json")
-    assert label(*words) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [each["clouds"] for each in told["bags"]] == [FRAMES, FRAMES]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["drive.mcap", "second.mcap"]
+def test_the_recording_comes_along_without_the_labels_of_another_run(label, messages, cloud, tmp_path) -> None:
+    given = messages([cloud(seed) for seed in range(2)])
+    label(given, with_recording=True)
+    first = written(tmp_path / "labels.mcap")
+    assert len(first[topics.POINTS]) == 2 and len(first[topics.TF]) == 2
+    again = [
+        (topics.TEACHER_POINTS, kind, message, stamp) for topic, kind, message, stamp in given if topic == topics.POINTS
+    ]
+    counts, _ = label([*given, *again], with_recording=True)
+    assert counts["clouds"] == 2 and len(written(tmp_path / "labels.mcap")[topics.TEACHER_POINTS]) == 2
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--score", "0.1", "--doubt", "0.2"], "give 0 <= doubt <= score <= 1"),
-        (["--cache-gib", "0"], "--cache-gib 0 must be positive"),
-        (["--ray", "localhost:1"], "--ray localhost:1: no Ray cluster can be reached|needs the package ray"),
-    ],
-)
-def test_options_name_what_is_wrong(bag, teacher, tmp_path, capsys, words, message) -> None:
-    second = tmp_path / "second.mcap"
-    second.write_bytes(bag.read_bytes())
-    assert label(bag, second, "-o", tmp_path / "out", "--teacher", teacher, *words) != 0
-    assert re.search(message, capsys.readouterr().err)
+def test_without_ego_poses_clouds_are_labelled_and_counted(label, messages, cloud) -> None:
+    counts, faults = label(messages([cloud(seed) for seed in range(3)], poses=False))
+    assert (counts["clouds"], counts["without_pose"], counts["standing"]) == (3, 3, 0) and not faults
 
 
-def test_a_recording_is_never_written_over(bag, teacher, tmp_path, capsys) -> None:
-    copy = tmp_path / "drive.mcap"
-    copy.write_bytes(bag.read_bytes())
-    assert label(copy, "-o", copy, "--teacher", teacher, "--overwrite") != 0
-    assert copy.read_bytes() == bag.read_bytes()
-    assert label(copy, "-o", tmp_path / "l.mcap", "--teacher", bag) != 0
+def test_any_topic_of_clouds_will_do_where_there_is_one(label, messages, cloud) -> None:
+    assert label(messages([cloud()], topic="/velodyne_points"))[0]["clouds"] == 1
+
+
+BAD = {
+    "empty": PointCloud(np.zeros((0, 3), np.float32)),
+    "not finite": PointCloud(np.full((50, 3), np.nan, np.float32)),
+    "times out of range": PointCloud(np.ones((50, 3), np.float32), None, np.full(50, 1e9, np.float32)),
+    "times not finite": PointCloud(np.ones((50, 3), np.float32), None, np.full(50, np.nan, np.float32)),
+    "intensities not finite": PointCloud(np.ones((50, 3), np.float32), np.full(50, np.inf, np.float32)),
+    "far away": PointCloud(np.full((50, 3), 1e30, np.float32)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_clouds_that_are_bad_cost_no_others(kind, label, messages, cloud) -> None:
+    clouds = [cloud(seed) for seed in range(4)]
+    counts, _ = label(messages([*clouds[:2], BAD[kind], *clouds[2:]]))
+    assert counts["clouds"] == 5
+    assert counts["empty"] == (kind in ("empty", "not finite"))
+
+
+def test_a_million_points_are_labelled(label, messages, cloud, tmp_path) -> None:
+    assert label(messages([cloud(count=1_000_000)]))[0]["clouds"] == 1
+    assert written(tmp_path / "labels.mcap")[topics.TEACHER_POINTS][0].width == 1_000_000
+
+
+def test_clouds_in_an_unknown_frame_are_counted_or_an_error(label, messages, cloud) -> None:
+    good, lost = messages([cloud()]), messages([cloud()], frame="nowhere")
+    shifted = [(topic, kind, message, stamp + PERIOD) for topic, kind, message, stamp in lost]
+    counts, faults = label([*good, *shifted])
+    assert counts["clouds"] == 1 and faults == {"points_no_transform"}
+    with pytest.raises(Semlt3dError, match=r"no cloud of .* could be labelled: .*nowhere.*tf_static"):
+        label(lost)
+
+
+def test_a_bag_without_a_lidar_is_an_error(label, messages, recording) -> None:
+    with pytest.raises(ConfigurationError, match=r"no cloud to label on .*it has none"):
+        label(messages([]))
+    with pytest.raises(ConfigurationError, match="no cloud to label"):
+        label([*recording.static_messages(), *recording.set_messages(0)])
+
+
+def test_which_of_two_topics_is_asked(label, messages, cloud) -> None:
+    both = [*messages([cloud()], topic="/a"), *messages([cloud()], topic="/b")]
+    with pytest.raises(ConfigurationError, match="it has /a, /b; name one in a rig file"):
+        label(both)
+
+
+def test_cameras_and_a_lidar_that_never_overlap_are_an_error(label, messages, cloud, recording) -> None:
+    images = [*recording.static_messages(), *(each for n in range(3) for each in recording.set_messages(n))]
+    with pytest.raises(Semlt3dError, match=r"no cloud of .* could be labelled: .*(synchronise|no cloud near)"):
+        label([*messages([cloud(seed) for seed in range(3)]), *images])
+
+
+def test_nothing_is_left_where_nothing_was_labelled(label, messages, cloud, tmp_path) -> None:
+    (tmp_path / "labels.mcap").write_bytes(b"earlier")
+    with pytest.raises(Semlt3dError):
+        label(messages([cloud()], frame="nowhere"))
+    assert (tmp_path / "labels.mcap").read_bytes() == b"earlier"
+
+
+def test_what_students_learn_from_is_kept_by_teacher(teachers, messages, cloud, recording, tmp_path) -> None:
+    bag = recording.write(tmp_path / "drive.mcap", messages([cloud(seed) for seed in range(3)]))
+    job = LabelJob(bag, tmp_path / "labels.mcap", cache=tmp_path / "cache", overwrite=True)
+    for teacher, kept, known in ((0, 3, 0), (0, 0, 3), (1, 3, 0)):
+        counts = label_recording(job, TeacherDetector.load(teachers[teacher])).counts
+        assert (counts["kept"], counts["known"]) == (kept, known)
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
+    tight = replace(job, cache=tmp_path / "tight", cache_gib=1e-9)
+    assert label_recording(tight, TeacherDetector.load(teachers[0])).counts["kept"] == 3

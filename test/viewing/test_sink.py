@@ -15,6 +15,8 @@ from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Labels, PointCloud
 from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
+from semlt3d_ros.core.point_classes import UNKNOWN, point_class_names
+from semlt3d_ros.messages.encode_colored import point_colors
 from semlt3d_ros.viewing.confidences import confidence_page
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.style import IGNORED, NOT_JUDGED
@@ -222,3 +224,14 @@ def test_a_disk_that_fills_up_ends_the_recording_in_one_line(tmp_path):
 def test_a_recording_must_go_somewhere():
     with pytest.raises(ConfigurationError, match="file or a viewer"):
         RerunSink()
+
+
+def test_points_have_the_colours_of_what_they_lie_on(record, frame, detections):
+    names = point_class_names(detections.class_names)
+    classes = np.array([0, len(detections.class_names), UNKNOWN, 999], np.int16)
+    cloud = PointCloud(np.arange(12, dtype=np.float32).reshape(4, 3), classes=classes)
+    told = record((replace(frame, points=cloud), detections))["/world/ego/points"][0]["Points3D:colors"]
+    colors = point_colors(names).astype(np.uint32) @ np.array([1 << 24, 1 << 16, 1 << 8], np.uint32) + 255
+    assert told == colors[[0, len(detections.class_names), -1, -1]].tolist()
+    by_height = record((replace(frame, points=replace(cloud, classes=None)), detections))["/world/ego/points"][0]
+    assert by_height["Points3D:colors"] != told
