@@ -168,7 +168,7 @@ class PixelFeatures(nn.Module):
         with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
             maps = self.backbone(normalize(images, self.mean, self.deviation))
             found = [
-                F.normalize(sampled(maps[level], image, pixels, stride), dim=1)
+                F.normalize(sampled(maps[level].permute(0, 2, 3, 1).float(), image, pixels, stride), dim=1)
                 for level, stride in zip(self._levels, self.strides, strict=True)
             ]
         return torch.cat(found, 1)

@@ -26,7 +26,7 @@ from semlt3d_ros.teacher.point_head import POINT_WIDTH, at_points
 from semlt3d_ros.teacher.teacher import TeacherOutput
 
 _TURN_S = 0.1
-"""Points that are older are of an earlier turn: what moves has moved on since."""
+"""Points that are older are left out: what moves has moved on since."""
 
 
 def fusion_encoder(settings: XModel, teacher: TeacherConfig) -> FusionEncoder:
