@@ -254,6 +254,24 @@ def test_clouds_round_trip(types: Any) -> None:
     np.testing.assert_array_equal(decoded.time, points.time)
 
 
+def test_classes_round_trip_beside_rings(types: Any) -> None:
+    points = PointCloud(np.ones((4, 3), np.float32), classes=np.array([0, 300, -1, 21], np.int16))
+    message = encode_point_cloud(points, STAMP, "lidar", types=types, rings=np.arange(4, dtype=np.uint16))
+    assert [field.name for field in message.fields] == ["x", "y", "z", "ring", "point_class"]
+    decoded = decode_point_cloud(message)
+    np.testing.assert_array_equal(decoded.classes, points.classes)
+    np.testing.assert_array_equal(decoded.xyz, points.xyz)
+
+
+@pytest.mark.parametrize(("values", "told"), [(np.array([3, 70000], "u4"), [3, -1]), (np.ones(2, "f4"), None)])
+def test_classes_are_integers_that_fit(values: np.ndarray, told: list[int] | None) -> None:
+    columns = plain(2)
+    columns["point_class"] = values
+    fields = [*XYZ, ("point_class", values.dtype.str[1:], 0)]
+    classes = decode_point_cloud(cloud(columns, Layout(fields))).classes
+    assert (classes is None and told is None) or classes.tolist() == told
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_bare_points_round_trip(types: Any, count: int) -> None:
     decoded = decode_point_cloud(
