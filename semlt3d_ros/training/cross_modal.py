@@ -92,12 +92,13 @@ def contrast(
     return encoder(features, points, cloud, views.to(device), total)
 
 
-def labelled_part(frames: int, share: float, seed: int) -> frozenset[int] | None:
+def labelled_part(parts: Sequence[Part], share: float, seed: int) -> frozenset[int] | None:
     """Numbers of the frames whose labels are used, at least one; None for all. A larger share holds a smaller one."""
     if share >= 1:
         return None
+    frames = [index for part in parts for block in part.blocks for clip in block for index in clip]
     order = np.random.default_rng([seed, 2]).permutation(frames)
-    return frozenset(order[: max(1, round(share * frames))].tolist())
+    return frozenset(order[: max(1, round(share * len(frames)))].tolist())
 
 
 def divided(parts: Sequence[Part], labelled: frozenset[int]) -> tuple[Part, Part]:

@@ -89,7 +89,7 @@ class TeacherTask(Task[TeacherSample]):
         if recipe.xmodel is not None:
             self._fusion = fusion_encoder(recipe.xmodel, recipe.teacher).to(self.ranks.device)
             self.modules["fusion"] = self._fusion
-        self._labelled = labelled_part(len(frames), recipe.labels, recipe.seed)
+        self._labelled = labelled_part(frames.parts(), recipe.labels, recipe.seed)
         self._bank: ObjectBank | None = None
         if recipe.paste is not None:
             names, sweeps = recipe.class_list.names, recipe.teacher.sweeps

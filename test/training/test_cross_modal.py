@@ -141,9 +141,11 @@ def test_without_images_only_frames_with_labels_are_played(recipe) -> None:
 
 
 def test_a_larger_share_of_the_labels_holds_a_smaller_one() -> None:
-    shares = [labelled_part(100, share, 7) for share in (0.001, 0.1, 0.5)]
+    parts = [Part([[range(20, 60)], [range(60, 80), range(90, 130)]])]
+    shares = [labelled_part(parts, share, 7) for share in (0.001, 0.1, 0.5)]
     assert [len(share) for share in shares] == [1, 10, 50] and shares[0] < shares[1] < shares[2]
-    assert labelled_part(100, 1.0, 7) is None and labelled_part(100, 0.1, 8) != shares[1]
+    assert shares[2] < {*range(20, 80), *range(90, 130)}
+    assert labelled_part(parts, 1.0, 7) is None and labelled_part(parts, 0.1, 8) != shares[1]
 
 
 def test_clips_are_divided_by_their_labels() -> None:
