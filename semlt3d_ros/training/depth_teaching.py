@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_config
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.kept_arrays import KeptArrays
 from semlt3d_ros.losses.signal import DepthSignal, Looked
@@ -60,26 +60,11 @@ class DepthTeaching:
     def __init__(
         self, path: Path, student: StudentConfig, folder: Path, limit_bytes: float, device: str = "cpu"
     ) -> None:
+        refuse_other(read_config(path), student, path)
         checkpoint = read_checkpoint(path)
-        config = checkpoint.config
-        if config.input != "depth":
-            raise ConfigurationError(
-                f"distillation.monostl.teacher '{path}' sees light as its student does; train one with student: "
-                "{input: depth}, as config/recipes/depth_teacher.yaml does"
-            )
-        other = [
-            f"{name} is {getattr(config, name)}, the student's {getattr(student, name)}"
-            for name in _SAME
-            if getattr(config, name) != getattr(student, name)
-        ]
-        if other:
-            raise ConfigurationError(
-                f"distillation.monostl.teacher '{path}' is of another architecture than the student: "
-                f"{'; '.join(other)}; train it with the student's own entries"
-            )
         self._teacher = checkpoint.student(device).requires_grad_(False)
         self._kept = KeptArrays(folder, checkpoint.version, limit_bytes)
-        self._keys = (*(f"level{number}" for number in range(len(config.strides))), *LAYER)
+        self._keys = (*(f"level{number}" for number in range(len(student.strides))), *LAYER)
         self._device = device
 
     def known(self, batch: Batch, points: Tensor, mirror: bool) -> Known:
@@ -140,6 +125,29 @@ class DepthTeaching:
         said = {name: getattr(layer, name)[0] for name in LAYER}
         said = {name: values if name == "references" else values.half() for name, values in said.items()}
         return {name: values.cpu().numpy() for name, values in {**levels, **said}.items()}
+
+
+def refuse_other(config: StudentConfig, student: StudentConfig, path: Path) -> None:
+    """Refuse a depth teacher at ``path`` whose maps would not lie over those of the student.
+
+    Raises:
+        ConfigurationError: it sees light, or is of another architecture.
+    """
+    if config.input != "depth":
+        raise ConfigurationError(
+            f"distillation.monostl.teacher '{path}' sees light as its student does; train one with student: "
+            "{input: depth}, as config/recipes/depth_teacher.yaml does"
+        )
+    other = [
+        f"{name} is {getattr(config, name)}, the student's {getattr(student, name)}"
+        for name in _SAME
+        if getattr(config, name) != getattr(student, name)
+    ]
+    if other:
+        raise ConfigurationError(
+            f"distillation.monostl.teacher '{path}' is of another architecture than the student: {'; '.join(other)}; "
+            "train it with the student's own entries"
+        )
 
 
 def _digest(batch: Batch, points: Tensor, mirror: bool) -> str:

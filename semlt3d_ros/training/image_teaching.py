@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.kept_arrays import KeptArrays
 from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.losses.signal import ImageSignals, Looked, SamSignal
@@ -57,11 +56,6 @@ class ImageTeaching:
         samdistill = settings.samdistill
         if samdistill is not None and samdistill.sam is not None:
             self._stride = samdistill.sam_stride
-            if self._stride not in recipe.student.strides:
-                raise ConfigurationError(
-                    f"distillation.samdistill.sam_stride is {self._stride}; it must be one of the student's strides "
-                    f"{list(recipe.student.strides)}"
-                )
             self._sam = SamEncoder(samdistill.sam, self._stride, device)
             self._kept = KeptArrays(recipe.data_folder / "sam", self._sam.version, limit)
         self.sam_width = 0 if self._sam is None else self._sam.width

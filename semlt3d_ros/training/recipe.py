@@ -184,6 +184,14 @@ def _images_that_fit(recipe: Recipe) -> Iterator[str]:
         yield from unfit_images(spec, recipe.student)
 
 
+def _sam_over_cells(recipe: Recipe) -> Iterator[str]:
+    """That SAM's features lie over cells of the student."""
+    samdistill = None if recipe.distillation is None else recipe.distillation.samdistill
+    if samdistill is not None and samdistill.sam is not None and samdistill.sam_stride not in recipe.student.strides:
+        strides = list(recipe.student.strides)
+        yield f"distillation.samdistill.sam_stride is {samdistill.sam_stride}, none of the student's strides {strides}"
+
+
 def unfit_images(spec: DataSpec, student: StudentConfig) -> Iterator[str]:
     """What keeps a student from looking at what is simulated: images cropped otherwise, or of another size."""
     part = spec.simulate
@@ -253,6 +261,7 @@ class Recipe(Checked):
             lambda r: all(s.simulate is None or s.simulate.cameras for s in (*r.train, *r.validation)),
             "students learn from images: cameras: false is for the recipes of LiDAR teachers",
         ),
+        _sam_over_cells,
         *positive("evaluation_range_m", "validation_frames"),
         *not_negative("seed", "min_visible_pixels"),
     )

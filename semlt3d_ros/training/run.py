@@ -212,6 +212,8 @@ def reads(recipe_path: Path, recipe: Recipe | TeacherRecipe) -> list[Input]:
         files["the language model"] = Path(recipe.language.pretrained)
     if isinstance(recipe, Recipe) and recipe.distillation is not None:
         files["the teacher"] = chosen_teacher(recipe.distillation.teacher)
+        monostl = recipe.distillation.monostl
+        files["the depth teacher"] = None if monostl is None else monostl.teacher
     bags = {bag for spec in (*recipe.train, *recipe.validation) for pattern in spec.bags for bag in find_bags(pattern)}
     given = [Input(name, path) for name, path in files.items() if path is not None]
     return given + [Input("the bag", bag) for bag in sorted(bags)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semlt3d_ros.checkpoints.adoption import Adoption, adopt
+from semlt3d_ros.checkpoints.checkpoint import read_config
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.datasets.opening import Frames
@@ -28,6 +29,7 @@ from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes
+from semlt3d_ros.training.depth_teaching import refuse_other
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.image_teaching import ImageTeaching, KnownImages
 from semlt3d_ros.training.language import Semantics
@@ -66,11 +68,14 @@ def rehearse(recipe: Recipe) -> None:
     """Make the student of a recipe, so that what cannot be made is told before anything is rendered or written.
 
     Raises:
-        ConfigurationError: there is no such backbone, or the checkpoint to start from cannot be used.
+        ConfigurationError: there is no such backbone, or a checkpoint to start from or to follow cannot be used.
     """
     student = Student(replace(recipe.student, pretrained=False))
     if recipe.start is not None:
         adopt(student, recipe.start, recipe.initial_parts, classes=recipe.class_list)
+    if recipe.distillation is not None and recipe.distillation.monostl is not None:
+        teacher = recipe.distillation.monostl.teacher
+        refuse_other(read_config(teacher), recipe.student, teacher)
 
 
 class StudentTask(Task[StudentSample]):

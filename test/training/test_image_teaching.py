@@ -230,8 +230,27 @@ def test_teachers_that_do_not_fit_are_refused(values, tmp_path, depth_teacher) -
     refused("sees light as its student does", monostl={"teacher": str(light)})
     refused("width is 48, the student's 32", monostl={"teacher": str(wide)})
     refused("'absent.safetensors' does not exist", monostl={"teacher": "absent.safetensors"})
-    refused("sam_stride is 4; it must be one of", samdistill={"sam": "samvit_base_patch16", "sam_stride": 4})
     refused("'resnet10t' is no encoder of SAM", samdistill={"sam": "resnet10t"})
+
+
+def test_a_depth_teacher_is_checked_before_anything_is_rendered_and_never_overwritten(
+    values, tmp_path, depth_teacher
+) -> None:
+    path = tmp_path / "recipe.yaml"
+
+    def refused(says: str, teacher, out) -> None:
+        folder = tmp_path / "unused"
+        changed = {**values, "data_folder": str(folder), "distillation": {"monostl": {"teacher": str(teacher)}}}
+        path.write_text(yaml.safe_dump(changed))
+        with pytest.raises(ConfigurationError, match=says):
+            train(path, out, progress=False)
+        assert not folder.exists()
+
+    light = tmp_path / "light.safetensors"
+    save_checkpoint(light, Student(replace(read_checkpoint(depth_teacher).config, input="light")), "light", {})
+    refused("sees light as its student does", light, tmp_path / "out.safetensors")
+    refused("does not exist", tmp_path / "absent.safetensors", tmp_path / "out.safetensors")
+    refused("the depth teacher", depth_teacher, depth_teacher)
 
 
 def test_losses_that_nobody_knows_are_refused_with_those_that_there_are(values) -> None:
@@ -239,5 +258,7 @@ def test_losses_that_nobody_knows_are_refused_with_those_that_there_are(values) 
         distilled(values, mimicry={}, cmkd={})
     with pytest.raises(ConfigurationError, match=r"monostl: missing teacher"):
         distilled(values, monostl={})
+    with pytest.raises(ConfigurationError, match="sam_stride is 4, none of the student's strides"):
+        distilled(values, samdistill={"sam": "samvit_base_patch16", "sam_stride": 4})
     with pytest.raises(ConfigurationError, match="nothing is learnt from the teacher; give at least one of cmkd"):
         distilled(values)
