@@ -9,7 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
+from semlt3d_ros.checkpoints.file import (
+    ENTRY,
+    FORMAT,
+    TEACHER_FAMILY,
+    filled,
+    header_of,
+    read_whole,
+    write_tensors,
+)
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
@@ -90,6 +98,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
     if family not in CONFIGS:
         raise ConfigurationError(
             f"checkpoint '{path}' is of family '{family}'; this version knows {', '.join(CONFIGS)}"
+            + ("; a LiDAR teacher is for semlt3d label --teacher, and for recipes" if family == TEACHER_FAMILY else "")
         )
     config = parse(CONFIGS[family], header["config"], f"checkpoint '{path}': config")
     classes = class_list_from_json(header.get("classes"), f"checkpoint '{path}': classes")

@@ -10,15 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
+from semlt3d_ros.checkpoints.file import (
+    ENTRY,
+    FORMAT,
+    TEACHER_FAMILY,
+    filled,
+    header_of,
+    read_whole,
+    write_tensors,
+)
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.teacher import Teacher
-
-FAMILY = "teacher"
-"""What the header of a teacher says it is."""
 
 
 def save_teacher(
@@ -43,7 +48,7 @@ def save_teacher(
         raise ValueError(f"the teacher's classes are {', '.join(names)}, not {', '.join(classes.names)}")
     header = {
         "format": FORMAT,
-        "family": FAMILY,
+        "family": TEACHER_FAMILY,
         "name": name,
         "config": teacher.config.to_dict(),
         "provenance": provenance,
@@ -89,7 +94,7 @@ def read_teacher(path: Path) -> TeacherCheckpoint:
     """
     metadata, tensors, digest = read_whole(path)
     header = header_of(path, metadata)
-    if header.get("family") != FAMILY:
+    if header.get("family") != TEACHER_FAMILY:
         raise ConfigurationError(
             f"checkpoint '{path}' is of a camera detector, not of a LiDAR teacher; give a teacher's"
         )

@@ -47,7 +47,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the figures of a model with random weights, or of a published one."""
     config: StudentConfig | PublishedConfig
-    if _is_published(options.config):
+    from semlt3d_ros.checkpoints.file import TEACHER_FAMILY
+
+    family = _family_of(options.config)
+    if family == TEACHER_FAMILY:
+        from semlt3d_ros.commands.teacher_model import measure_teacher, print_teacher
+
+        figures = measure_teacher(options.config)
+        if options.json:
+            print_json({"model": options.config, **figures})
+        else:
+            print_teacher(figures)
+        return 0
+    if family:
         from semlt3d_ros.commands.published_model import PARTS as parts
         from semlt3d_ros.commands.published_model import measure_published
 
@@ -62,12 +74,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_published(path: Path) -> bool:
+def _family_of(path: Path) -> str:
+    """The family of a checkpoint: empty of the package's own students, and of what is no checkpoint."""
     if path.suffix != ".safetensors":
-        return False
+        return ""
     from semlt3d_ros.checkpoints.file import family_of
 
-    return bool(family_of(path))
+    return family_of(path)
 
 
 def read_config(path: Path) -> StudentConfig:

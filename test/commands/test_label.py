@@ -81,7 +81,7 @@ def test_several_bags_go_into_a_folder_and_one_that_fails_stops_no_other(drive, 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["a.mcap", "-o", "o.mcap", "--score", "0.1", "--doubt", "0.2"], "needs 0 <= doubt <= score <= 1"),
+        (["a.mcap", "-o", "o.mcap", "--score", "0.1", "--doubt", "0.2"], "give 0 <= doubt <= score <= 1"),
         (["a.mcap", "-o", "o.mcap", "--cache-gib", "0"], "must be positive"),
         (["a.mcap", "b/a.mcap", "-o", "o"], "two of the bags"),
         (["a.mcap", "b.mcap", "-o", "o.mcap"], "go into a folder"),

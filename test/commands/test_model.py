@@ -1,5 +1,7 @@
 """What ``semlt3d model`` counts, against the modules themselves and against formulas."""
 
+import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
+from semlt3d_ros.checkpoints.shipped import shipped_teacher
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands import counting, model
 from semlt3d_ros.student.config import StudentConfig
@@ -119,6 +122,16 @@ def test_files_that_are_no_model_are_refused_in_one_line(refusal, tmp_path):
     other.write_text("{")
     assert "is not YAML" in refusal("model", other)
     assert "does not exist" in refusal("model", tmp_path / "none.safetensors")
+
+
+def test_a_lidar_teacher_is_told(capsys):
+    assert main(["model", str(shipped_teacher()), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["parameters"]["total"] == sum(figures["parameters"].values()) / 2 > 500_000
+    assert sorted(itertools.chain.from_iterable(figures["heads"])) == sorted(figures["classes"])
+    assert main(["model", str(shipped_teacher())]) == 0
+    text = capsys.readouterr().out
+    assert "LiDAR teacher teacher@" in text and "pillars of 0.32 m" in text and "recipe_text" not in text
 
 
 def test_help_shows_an_example(capsys):

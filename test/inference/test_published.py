@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from semlt3d_ros.checkpoints.shipped import shipped_teacher
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.classes import load_class_list
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import CameraView, Frame
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.inference.opening import load_detector
 from semlt3d_ros.inference.published import PublishedDetector, in_ego_frame
 from semlt3d_ros.student.published.config import StreamPETRConfig
 from semlt3d_ros.student.published.streampetr import StreamPETR
@@ -215,3 +217,8 @@ def test_frames_in_quick_succession_use_the_memory_but_leave_nothing_in_it(model
     alone = PublishedDetector(model, CLASSES, "published@1").detect(between(6))
     assert not np.allclose(found[6].scores[:10], alone.scores[:10], atol=1e-3)
     assert quick.memory_resets == Counter(start=1, kept=10)
+
+
+def test_a_lidar_teacher_is_no_camera_detector() -> None:
+    with pytest.raises(ConfigurationError, match="a LiDAR teacher is for semlt3d label --teacher"):
+        load_detector(shipped_teacher())

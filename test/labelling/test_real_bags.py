@@ -114,14 +114,14 @@ def test_each_point_has_the_colour_of_what_it_lies_on(bag, teacher, tmp_path) ->
     label(bag, "-o", out, "--teacher", teacher)
     _, message = messages(out, topics.TEACHER_POINTS)[0]
     table = np.frombuffer(
-        bytes(message.data), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("class", "<u2")]
+        bytes(message.data), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("point_class", "<u2")]
     )
-    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb", "class"]
+    assert [field.name for field in message.fields] == ["x", "y", "z", "rgb", "point_class"]
     assert len(table) == message.width > 100 and message.header.frame_id == "base_link"
-    for value in np.unique(table["class"]):
-        assert len(np.unique(table["rgb"][table["class"] == value])) == 1
+    for value in np.unique(table["point_class"]):
+        assert len(np.unique(table["rgb"][table["point_class"] == value])) == 1
     far = (np.abs(table["x"]) > 51.2) | (np.abs(table["y"]) > 51.2) | (table["z"] < -3) | (table["z"] > 5)
-    assert ((table["class"] == 65_535) == far).all()
+    assert ((table["point_class"] == 65_535) == far).all()
 
 
 def test_labels_are_learnt_from_and_their_cache_is_found(bag, teacher, tmp_path) -> None:
