@@ -1,6 +1,6 @@
 """A LiDAR teacher on real recordings: recall and precision of cars near the vehicle.
 
-    python -m bench.teacher_real CHECKPOINT BAG... [--pictures FOLDER]
+    python -m bench.teacher_real BAG... [--checkpoint FILE] [--pictures FOLDER]
 
 Counts annotated cars (class ``car`` after the label map that knows the bag's labels) within 30 m on which at least 20
 points of the sweep lie, inside the labelled region. One is found by a detection within 2 m, each by another one; vans
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.samples import read_samples
 from semlt3d_ros.bags.source import BagSource
+from semlt3d_ros.checkpoints.shipped import shipped_teacher
 from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.faults import FaultLog
@@ -216,11 +217,14 @@ def draw(path: Path, frame: Frame, cloud: PointCloud, labels: Labels, found: Det
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m bench.teacher_real``."""
     parser = argparse.ArgumentParser(prog="python -m bench.teacher_real", description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("bags", type=Path, nargs="+")
+    parser.add_argument("--checkpoint", type=Path, help="a teacher's; default: the one that comes with the package")
+    parser.add_argument("bags", type=Path, nargs="*", help="labelled bags, as semlt3d import writes them")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of every tenth frame")
     options = parser.parse_args(arguments)
-    detector = TeacherDetector.load(options.checkpoint)
+    if not options.bags:
+        print("no labelled bag was named; semlt3d import makes them of data sets")
+        return 0
+    detector = TeacherDetector.load(options.checkpoint or shipped_teacher())
     for bag in options.bags:
         looked, points = looked_at(detector, bag, options.pictures)
         for what, seen in looked.items():
