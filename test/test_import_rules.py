@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "losses": {"core", "student", "teacher"},
     "distillation": {"core", "student", "teacher", "semantics", "losses"},
     "evaluation": {"core"},
+    "corruptions": {"core"},
     "sensing": {"core", "messages"},
     "middleware": {"core", "messages"},
     "simulation": {"core", "messages", "bags"},

@@ -1,0 +1,1 @@
+"""What cameras suffer on the road, as functions of images: for tests of robustness, and for training against it."""

@@ -1,0 +1,113 @@
+"""Which corruptions there are, how strong their severities are, and how they meet the frames of a drive.
+
+RoboBEV (Xie et al., TPAMI 2025): eight, each easy, moderate and hard. Dong et al. (CVPR 2023): those of its 27 that
+cameras suffer and that need no more than the images, in five severities.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.frame import CameraView, Frame
+from semlt3d_ros.corruptions import images
+
+OfImage = Callable[[images.Image, int, np.random.Generator], images.Image]
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One of them.
+
+    Attributes:
+        name: of it.
+        strengths: by severity, from the mildest on.
+        benchmark: that it is of.
+        of_image: what becomes of each image; None of those that lose whole images.
+        loses: how images are lost: ``crash`` of cameras that are black throughout a drive, ``frames`` of each image by
+            chance.
+    """
+
+    name: str
+    strengths: tuple[int, ...]
+    benchmark: str
+    of_image: OfImage | None = None
+    loses: str = ""
+
+
+_FIVE = (1, 2, 3, 4, 5)
+ROBOBEV = (
+    Corruption("brightness", (2, 4, 5), "RoboBEV", images.brightness),
+    Corruption("low_light", (2, 3, 4), "RoboBEV", images.low_light),
+    Corruption("fog", (2, 4, 5), "RoboBEV", images.fog),
+    Corruption("snow", (1, 2, 3), "RoboBEV", images.snow),
+    Corruption("motion_blur", (2, 4, 5), "RoboBEV", images.motion_blur),
+    Corruption("color_quant", (1, 2, 3), "RoboBEV", images.color_quant),
+    Corruption("camera_crash", (2, 4, 5), "RoboBEV", loses="crash"),
+    Corruption("frame_lost", (2, 4, 5), "RoboBEV", loses="frames"),
+)
+DONG = (
+    Corruption("rain", _FIVE, "Dong et al.", images.rain),
+    Corruption("strong_sunlight", _FIVE, "Dong et al.", images.strong_sunlight),
+    Corruption("gaussian_noise", _FIVE, "Dong et al.", images.gaussian_noise),
+    Corruption("uniform_noise", _FIVE, "Dong et al.", images.uniform_noise),
+    Corruption("impulse_noise", _FIVE, "Dong et al.", images.impulse_noise),
+)
+CORRUPTIONS = {each.name: each for each in (*ROBOBEV, *DONG)}
+
+
+def corruption_named(name: str) -> Corruption:
+    """The corruption of a name.
+
+    Raises:
+        ConfigurationError: there is none; names those that there are.
+    """
+    if name not in CORRUPTIONS:
+        raise ConfigurationError(f"corruption '{name}' is not known; use one of {', '.join(CORRUPTIONS)}")
+    return CORRUPTIONS[name]
+
+
+class Corruptor:
+    """Corrupts the frames of drives; the same seed and the same frames give the same.
+
+    Args:
+        corruption: which.
+        severity: from 1, the mildest, on.
+        cameras: all cameras of the rig; those that crash are drawn from them.
+        seed: decides what is left to chance.
+
+    Raises:
+        ConfigurationError: it has no such severity.
+    """
+
+    def __init__(self, corruption: Corruption, severity: int, cameras: Sequence[str], seed: int = 0) -> None:
+        if not 1 <= severity <= len(corruption.strengths):
+            raise ConfigurationError(
+                f"corruption '{corruption.name}' has severities 1 to {len(corruption.strengths)}, not {severity}"
+            )
+        self.corruption, self._seed = corruption, seed
+        self._strength = corruption.strengths[severity - 1]
+        rng = np.random.default_rng([seed, zlib.crc32(corruption.name.encode()), self._strength])
+        # As often as a camera is drawn more than once, fewer crash; so it is in RoboBEV.
+        crashing = self._strength if cameras and corruption.loses == "crash" else 0
+        self._crashed = {cameras[number] for number in rng.choice(max(1, len(cameras)), size=crashing)}
+
+    def __call__(self, frame: Frame) -> Frame:
+        """The frame with its images as they come out; all else is left."""
+        return replace(frame, views=tuple(self._view(frame, view) for view in frame.views))
+
+    def _view(self, frame: Frame, view: CameraView) -> CameraView:
+        return replace(view, image=self.image(view.image, frame.stamp, view.name))
+
+    def image(self, image: images.Image, stamp: int, camera: str) -> images.Image:
+        """What becomes of an image of a camera that was taken at a stamp."""
+        rng = np.random.default_rng([self._seed, stamp & 0xFFFFFFFFFFFF, zlib.crc32(camera.encode())])
+        if self.corruption.of_image is not None:
+            return self.corruption.of_image(image, self._strength, rng)
+        crashes = self.corruption.loses == "crash"
+        lost = camera in self._crashed if crashes else rng.random() < self._strength / 6
+        return np.zeros_like(image) if lost else image
