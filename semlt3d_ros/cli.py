@@ -32,6 +32,7 @@ COMMANDS = {
     "set": "set_parameter",
     "call": "call",
     "play": "play",
+    "corrupt": "corrupt",
     "evaluate": "evaluate",
     "view": "view",
     "train": "train",

@@ -222,6 +222,9 @@ class Inputs:
             ),
             ("label", "out"): lambda out: main(["label", str(drive), "-o", str(out), "--overwrite"]),
             ("label", "cache"): lambda out: labelled_into(out, drive),
+            ("corrupt", "out"): lambda out: main(
+                ["corrupt", str(drive), "-o", str(out), "--corruption", "fog", "--severity", "1", "--overwrite"]
+            ),
             ("evaluate", "out"): lambda out: main(
                 ["evaluate", str(detections), "--truth", str(drive), "--out", str(out)]
             ),
