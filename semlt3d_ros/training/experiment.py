@@ -13,14 +13,13 @@ from typing import Any, ClassVar
 import torch
 
 from semlt3d_ros.core.checks import Checked, Checks, rule
-from semlt3d_ros.core.config import ConfigurationFaults, load
+from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.processes import deaf_to_ctrl_c
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.training.recipe import Recipe, unfit_images
-from semlt3d_ros.training.recipes import parse_any_recipe
 from semlt3d_ros.training.student_task import rehearse
 from semlt3d_ros.training.teacher_recipe import TeacherRecipe
 from semlt3d_ros.training.trial import judge_trial, steps_of, train_trial
@@ -93,7 +92,7 @@ def _recipes_that_fit(experiment: Experiment) -> Iterator[str]:
     told: set[str] = set()
     for base, row in experiment.pairs():
         try:
-            faults = _misfits(experiment, parse_any_recipe(experiment.entries_of(base, row, 0), "recipe"))
+            faults = _misfits(experiment, _recipe(experiment.entries_of(base, row, 0), "recipe"))
         except ConfigurationFaults as error:
             faults = list(error.faults)
         # What is wrong with all recipes is told of the first of them.
@@ -176,13 +175,18 @@ class Experiment(Checked):
             ConfigurationError: an entry is unknown or does not fit.
         """
         place = f"experiment '{self.name}', {base.name}, {row.name}"
-        return parse_any_recipe(self.entries_of(base, row, seed), place)
+        return _recipe(self.entries_of(base, row, seed), place)
 
     def entries_of(self, base: Row, row: Row, seed: int) -> dict[str, Any]:
         """The entries of the recipe of one run."""
         trained = next((other for other in self.rows if other.name == row.trained_as), Row(""))
         values = merged(merged(merged(self.recipe, base.change), trained.change), row.change)
         return {**values, "name": run_name(base, row, seed), "seed": seed}
+
+
+def _recipe(values: dict[str, Any], place: str) -> Recipe | TeacherRecipe:
+    """A recipe of an experiment: its student is what it says, whatever the checkpoint is that it starts from."""
+    return parse(TeacherRecipe, values, place) if "teacher" in values else parse(Recipe, values, place)
 
 
 def run_name(base: Row, row: Row, seed: int) -> str:
