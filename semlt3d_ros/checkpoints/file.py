@@ -19,8 +19,6 @@ from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.tensor_file import read_tensor_file
 
 FORMAT = 1
-TEACHER_FAMILY = "teacher"
-"""What the header of a LiDAR teacher says it is."""
 ENTRY = "semlt3d"
 
 M = TypeVar("M", bound=nn.Module)

@@ -9,15 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.file import (
-    ENTRY,
-    FORMAT,
-    TEACHER_FAMILY,
-    filled,
-    header_of,
-    read_whole,
-    write_tensors,
-)
+from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
+from semlt3d_ros.checkpoints.shipped import TEACHER_FAMILY
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError

@@ -10,6 +10,10 @@ SHIPPED = "shipped"
 """In recipes, in place of the path of a checkpoint: the one that comes with the package."""
 
 
+TEACHER_FAMILY = "teacher"
+"""What the header of a LiDAR teacher's checkpoint says it is."""
+
+
 def default_checkpoint() -> Path:
     """The checkpoint that comes with the package: trained on the simulated world only."""
     return Path(__file__).resolve().parent.parent / "weights" / "demo.safetensors"

@@ -10,15 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.file import (
-    ENTRY,
-    FORMAT,
-    TEACHER_FAMILY,
-    filled,
-    header_of,
-    read_whole,
-    write_tensors,
-)
+from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
+from semlt3d_ros.checkpoints.shipped import TEACHER_FAMILY
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of

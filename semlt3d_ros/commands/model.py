@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the figures of a model with random weights, or of a published one."""
     config: StudentConfig | PublishedConfig
-    from semlt3d_ros.checkpoints.file import TEACHER_FAMILY
+    from semlt3d_ros.checkpoints.shipped import TEACHER_FAMILY
 
     family = _family_of(options.config)
     if family == TEACHER_FAMILY:
