@@ -12,6 +12,8 @@ from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rul
 from semlt3d_ros.core.taxonomy import CLASS_NAMES, class_list_of
 
 Pose = tuple[tuple[float, ...], ...]
+_ROUNDING = 1e-3
+"""Of a pillar, by which sizes may be off."""
 IDENTITY: Pose = tuple(tuple(float(row == column) for column in range(4)) for row in range(4))
 
 
@@ -21,11 +23,51 @@ def _every_class_once(config: TeacherConfig) -> Iterator[str]:
         yield f"tasks must hold every class once; they hold {', '.join(listed)}"
 
 
+def _widths(config: TeacherConfig) -> Iterator[str]:
+    for name in ("pillar_layers", "block_strides", "block_widths", "up_scales", "up_widths"):
+        values = getattr(config, name)
+        if not values or min(values) <= 0:
+            yield f"{name} must be positive numbers, at least one, not {list(values)}"
+    if any(layers < 0 for layers in config.block_layers):
+        yield f"block_layers must not be negative, not {list(config.block_layers)}"
+    if any(width % 2 for width in config.pillar_layers[:-1]):
+        yield f"pillar_layers must be even, except for the last, not {list(config.pillar_layers)}"
+
+
+def _one_size(config: TeacherConfig) -> Iterator[str]:
+    if not _computable(config):
+        return
+    if any(not max(scale, 1 / scale).is_integer() for scale in map(float, config.up_scales)):
+        yield f"up_scales must be whole numbers or one divided by them, not {list(config.up_scales)}"
+    strides = list(itertools.accumulate(config.block_strides, lambda a, b: a * b))
+    sizes = [stride / scale for stride, scale in zip(strides, config.up_scales, strict=True)]
+    if max(sizes) - min(sizes) > _ROUNDING or abs(sizes[0] - round(sizes[0])) > _ROUNDING or sizes[0] < 1 - _ROUNDING:
+        yield (
+            f"maps of strides {strides} do not become one size of whole pillars by up_scales {list(config.up_scales)}"
+        )
+
+
 def _whole_cells(config: TeacherConfig) -> Iterator[str]:
+    if not _computable(config):
+        return
+    x0, y0, _, x1, y1, _ = config.point_range
     columns, rows = config.canvas
+    off = max(abs((x1 - x0) / config.pillar_m - columns), abs((y1 - y0) / config.pillar_m - rows))
     stride = max(itertools.accumulate(config.block_strides, lambda a, b: a * b))
-    if columns % stride or rows % stride:
+    if off > _ROUNDING:
+        yield f"point_range must span whole pillars of {config.pillar_m:g} m; it is {x1 - x0:g} x {y1 - y0:g} m"
+    elif columns % stride or rows % stride:
         yield f"a canvas of {columns} x {rows} pillars cannot be divided by the trunk's stride of {stride}"
+
+
+def _computable(config: TeacherConfig) -> bool:
+    """Whether sizes can be worked out at all; where not, other checks say why."""
+    blocks = config.block_strides, config.up_scales
+    return (
+        config.pillar_m > 0
+        and len({len(each) for each in blocks}) == 1
+        and all(min(each, default=0) > 0 for each in blocks)
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +128,8 @@ class TeacherConfig(Checked):
             "suppression_m2 needs one number for each task",
         ),
         _every_class_once,
+        _widths,
+        _one_size,
         _whole_cells,
     )
 

@@ -119,7 +119,7 @@ def test_an_object_that_shows_too_few_points_is_neither_learnt_nor_background() 
         ({"validation": [{"first_seed": 721, "drives": 1}]}, "two parts of the data share seed 721"),
         ({"train": [{"first_seed": 1, "drives": 1, "labelled": False}]}, "teachers need labelled sources"),
         ({"augmentation": {"scale": [1.2, 0.8]}}, "scale must be the smallest and the largest factor"),
-        ({"teacher": {"pillar_m": 0.3}}, "cannot be divided by the trunk's stride"),
+        ({"teacher": {"pillar_m": 0.3}}, "must span whole pillars of 0.3 m"),
         ({"loss_weights": {"heatt": 1.0}}, "unknown entry 'heatt'; did you mean 'heat'"),
         ({"classes": "nowhere.yaml"}, "classes: "),
     ],
