@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, metadata_of, read_whole, write_tensors
+from semlt3d_ros.checkpoints.shipped import TEACHER_FAMILY
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
@@ -147,6 +148,11 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _header_of(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], StudentConfig]:
     header = header_of(path, metadata)
+    if header.get("family") == TEACHER_FAMILY:
+        raise ConfigurationError(
+            f"checkpoint '{path}' is of a LiDAR teacher, not of a camera student; it is for semlt3d label --teacher, "
+            "for a recipe's distillation, and for recipes of teachers"
+        )
     if header.get("family"):
         raise ConfigurationError(
             f"checkpoint '{path}' is a published {header['family']}: it can be run, evaluated and exported, but not "

@@ -13,6 +13,7 @@ from torch import Tensor
 from semlt3d_ros.checkpoints.file import ENTRY, FORMAT, filled, header_of, read_whole, write_tensors
 from semlt3d_ros.checkpoints.shipped import TEACHER_FAMILY
 from semlt3d_ros.core.classes import ClassList, class_list_from_json
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.teacher.config import TeacherConfig
@@ -92,8 +93,10 @@ def read_teacher(path: Path) -> TeacherCheckpoint:
             f"checkpoint '{path}' is of a camera detector, not of a LiDAR teacher; give a teacher's"
         )
     try:
-        config = TeacherConfig.from_dict(header["config"])
-        classes = class_list_from_json(header["classes"], "classes")
-    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
-        raise ConfigurationError(f"checkpoint '{path}' has a config that this version cannot read: {error}") from error
+        config = parse(TeacherConfig, header["config"], "config")
+        classes = class_list_from_json(header.get("classes"), "classes")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"checkpoint '{path}': {error}") from error
+    if classes.names != config.class_names:
+        raise ConfigurationError(f"checkpoint '{path}': its class list and its config name other classes")
     return TeacherCheckpoint(path, header, config, classes, tensors, f"{header['name']}@{digest}")

@@ -28,6 +28,7 @@ def measure_teacher(path: Path) -> dict[str, Any]:
     checkpoint = read_teacher(path)
     teacher, config = checkpoint.teacher(), checkpoint.config
     parameters = count_parameters(teacher, PARTS)
+    provenance = checkpoint.header.get("provenance", {})
     return {
         "version": checkpoint.version,
         "parameters": {**parameters, "total": sum(parameters.values())},
@@ -39,7 +40,7 @@ def measure_teacher(path: Path) -> dict[str, Any]:
         "heads": [list(task) for task in config.tasks],
         "classes": list(config.class_names),
         "point_classes": list(config.point_classes),
-        "provenance": {name: value for name, value in checkpoint.header["provenance"].items() if name != "recipe_text"},
+        "provenance": {name: value for name, value in provenance.items() if name != "recipe_text"},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -197,18 +197,9 @@ class TeacherConfig(Checked):
         """As plain types for JSON."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TeacherConfig:
-        """The inverse of ``to_dict``."""
-        return cls(**{name: _tuples(value) for name, value in values.items()})
-
 
 def _by_family(names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     families: dict[str, list[str]] = {}
     for info in class_list_of(names).classes:
         families.setdefault(info.family, []).append(info.name)
     return tuple(map(tuple, families.values()))
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.teacher.config import TeacherConfig
@@ -41,7 +42,7 @@ def test_a_config_comes_back_from_a_file(velocity, told, layers, score, names) -
     config = TeacherConfig(
         class_names=tuple(names), velocity=velocity, point_features=told, pillar_layers=tuple(layers), score=score
     )
-    again = TeacherConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    again = parse(TeacherConfig, json.loads(json.dumps(config.to_dict())), "config")
     assert again == config and hash(again) == hash(config)
 
 
