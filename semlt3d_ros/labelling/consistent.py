@@ -25,7 +25,8 @@ class Consistent:
         frames: detections frame by frame, in the ego frame, best first; ``depth_uncertainty`` is the deviation of the
             smoothed centres along the ray.
         track_ids: names of the objects, as many as each frame has detections.
-        counts: ``detections`` that were looked at, ``tracks``, ``standing`` ones, ``ghosts`` and ``filled`` gaps.
+        counts: ``detections`` that were looked at, ``tracks``, ``standing`` ones, ``ghosts``, ``filled`` gaps, and
+            ``doubles``: boxes of an object where a surer one of its kind is.
     """
 
     frames: list[Detections]
@@ -37,10 +38,15 @@ class Consistent:
 class _Object:
     """An object at the frames of a track: boxes in the fixed axes, confidences (T, C) and covariances (T, 2, 2)."""
 
+    family: str
     frames: list[int]
     boxes: Boxes3D
     confidences: Floats
     covariances: Floats
+
+
+_Seen = tuple[str, int, _Object]
+"""An object in a frame: its name, and the frame's number among the object's own."""
 
 
 def consistent(
@@ -73,12 +79,14 @@ def consistent(
         tracks=len(kept),
         ghosts=len(tracks) - len(kept),
     )
-    by_frame: list[list[tuple[str, int, _Object]]] = [[] for _ in frames]
+    by_frame: list[list[_Seen]] = [[] for _ in frames]
     for number, track in enumerate(kept):
         item = _object_of(track, fixed, settings, with_poses, counts)
         for place, frame in enumerate(item.frames):
             by_frame[frame].append((f"{prefix}{number}", place, item))
-    results = [_frame_of(found, T, there) for found, T, there in zip(frames, places, by_frame, strict=True)]
+    single = [_without_doubles(there) for there in by_frame]
+    counts["doubles"] = sum(map(len, by_frame)) - sum(map(len, single))
+    results = [_frame_of(found, T, there) for found, T, there in zip(frames, places, single, strict=True)]
     return Consistent([found for found, _ in results], [ids for _, ids in results], counts)
 
 
@@ -116,17 +124,33 @@ def _object_of(
     told[missed] *= settings.gap_share
     counts["filled"] += int(missed.sum())
     boxes = Boxes3D(centers, np.repeat(weighted_median(sizes, scores)[None], count, axis=0), headings, velocity)
-    return _Object(list(range(first, last + 1)), boxes, told, covariances[:, :2, :2])
+    return _Object(track.family, list(range(first, last + 1)), boxes, told, covariances[:, :2, :2])
+
+
+def _without_doubles(there: Sequence[_Seen]) -> list[_Seen]:
+    """The objects of a frame, the surest first, without those whose middle lies in a surer one's of their kind.
+
+    An object that is seen a little elsewhere for a while may become two, and a gap be filled where another one is.
+    """
+    kept: list[_Seen] = []
+    for name, place, item in sorted(there, key=lambda seen: -float(seen[2].confidences[seen[1]].max())):
+        center, width = item.boxes.centers[place, :2], item.boxes.sizes[place, :2].min()
+        for _, other_place, other in kept:
+            near = (width + other.boxes.sizes[other_place, :2].min()) / 4
+            away = np.linalg.norm(other.boxes.centers[other_place, :2] - center)
+            if other.family == item.family and away < near:
+                break
+        else:
+            kept.append((name, place, item))
+    return kept
 
 
 def _frame_of(
-    found: Detections, T_fixed_ego: rigid.Matrix, there: Sequence[tuple[str, int, _Object]]
+    found: Detections, T_fixed_ego: rigid.Matrix, there: Sequence[_Seen]
 ) -> tuple[Detections, tuple[str, ...]]:
     if not there:
         return found[np.zeros(0, np.int64)], ()
-    order = sorted(range(len(there)), key=lambda n: -float(there[n][2].confidences[there[n][1]].max()))
-    chosen = [there[number] for number in order]
-    rows = [item.boxes[np.array([place])] for _, place, item in chosen]
+    rows = [item.boxes[np.array([place])] for _, place, item in there]
     boxes = Boxes3D(
         np.concatenate([row.centers for row in rows]),
         np.concatenate([row.sizes for row in rows]),
@@ -135,13 +159,13 @@ def _frame_of(
     )
     rays = boxes.centers[:, :2] - T_fixed_ego[:2, 3]
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-6)
-    covariances = np.array([item.covariances[place] for _, place, item in chosen])
+    covariances = np.array([item.covariances[place] for _, place, item in there])
     deviations = np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", rays, covariances, rays), 0.0))
     result = replace(
         found,
         boxes=boxes.moved(rigid.inverse(T_fixed_ego)),
-        confidences=np.array([item.confidences[place] for _, place, item in chosen], np.float32),
-        expert_weights=np.zeros((len(chosen), 0), np.float32),
+        confidences=np.array([item.confidences[place] for _, place, item in there], np.float32),
+        expert_weights=np.zeros((len(there), 0), np.float32),
         depth_uncertainty=deviations.astype(np.float32),
     )
-    return result, tuple(name for name, _, _ in chosen)
+    return result, tuple(name for name, _, _ in there)

@@ -132,3 +132,14 @@ def test_where_the_world_begins_does_not_matter(drive, thing, turn, x, y, seed) 
 def test_settings_name_what_is_wrong() -> None:
     with pytest.raises(ConfigurationError, match=r"gate_m must be positive.*; fewest_hits must be positive"):
         LabelSettings(gate_m=-1.0, fewest_hits=0)
+
+
+def test_one_object_that_is_seen_twice_is_labelled_once_and_two_objects_twice(drive, thing) -> None:
+    near = [thing(0, (15.0, 4.0)), thing(0, (15.4, 4.0)), thing(1, (15.2, 4.0)), thing(1, (15.9, 4.0))]
+    found, poses = drive(near, 8)
+    for frame in found:
+        frame.confidences[1] *= 0.7
+    result = consistent(found, poses, FAMILIES)
+    assert all(frame.class_ids.tolist() == [0, 1, 1] for frame in result.frames)
+    assert result.counts["doubles"] == 8 and all("1" not in names for names in result.track_ids)
+    assert all(frame.scores[0] > 0.59 for frame in result.frames), "the surer one stays"
