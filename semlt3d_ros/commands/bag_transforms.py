@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from semlt3d_ros.core.errors import InputRejected
 
 if TYPE_CHECKING:
     from semlt3d_ros.sensing.transform_tree import TransformTree
 
 
 def transforms_of(bag: Path) -> TransformTree:
-    """All transforms of a bag."""
+    """All transforms of a bag; what cannot be read leaves a gap, which a look-up reports."""
+    from semlt3d_ros.bags.message import decoded
     from semlt3d_ros.bags.source import BagSource
-    from semlt3d_ros.messages import topics
-    from semlt3d_ros.messages.decode import decode_odometry, decode_transforms
-    from semlt3d_ros.sensing.transform_tree import TransformTree
+    from semlt3d_ros.core.faults import FaultLog
+    from semlt3d_ros.sensing.recorded_transforms import TRANSFORM_TOPICS, recorded_transforms
 
-    tree = TransformTree(history_s=1e6)
+    faults = FaultLog()
     with BagSource(bag) as source:
-        for entry in source.messages(topics=[topics.TF_STATIC, topics.TF, topics.ODOMETRY]):
-            with suppress(InputRejected):  # a damaged message leaves a gap, which the look-up reports
-                message = entry.message()
-                odometry = entry.topic == topics.ODOMETRY
-                for each in [decode_odometry(message)] if odometry else decode_transforms(message, rejected=[]):
-                    with suppress(InputRejected):  # so does a transform that makes a loop; its neighbours count
-                        tree.add(
-                            each.parent, each.child, each.stamp, each.matrix, static=entry.topic == topics.TF_STATIC
-                        )
-    return tree
+        entries = decoded(source.messages(topics=list(TRANSFORM_TOPICS)), faults)
+        return recorded_transforms(((entry.topic, message) for entry, message in entries), faults)

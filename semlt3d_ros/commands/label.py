@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.1,
         metavar="S",
-        help="below it is background, between it nothing (default: 0.1)",
+        help="what it is surer of than this, but less than --score, is learnt neither as an object nor as background "
+        "(default: 0.1)",
     )
     parser.add_argument(
         "--with-recording", action="store_true", help="write all of the recording too, to be learnt from"

@@ -24,7 +24,7 @@ from semlt3d_ros.losses.unjudged import transformed_boxes
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import encode_boxes
+from semlt3d_ros.student.geometry import encode_boxes, moved
 from semlt3d_ros.student.image_head import depth_bin_edges
 
 EMPTY_WEIGHT = 0.05
@@ -114,12 +114,18 @@ def query_losses(
     counted = counted.clone()
     counted[frame, query] = True
     classes = quality_focal_loss(layer.logits, wanted, counted, known, total)
+    weight = scores[frame, target].float().amax(-1)
+    error = code_errors(layer, taught, matches) * weight
+    return classes, error.sum() / total(weight.sum()).clamp_min(1.0)
+
+
+def code_errors(layer: LayerOutput, taught: Targets, matches: Matches) -> Tensor:
+    """(P,) weighted L1 error of the box codes of a layer's P matched queries; what a target leaves unknown is none."""
+    frame, query, target = indices(matches)
     codes = encode_boxes(taught.boxes[frame, target], layer.references[frame, query])
     known = codes.isfinite()
     error = (layer.codes[frame, query].float() - torch.where(known, codes, 0.0)).abs() * known
-    weight = scores[frame, target].float().amax(-1)
-    error = (error * error.new_tensor(CODE_WEIGHTS)).sum(-1) * weight
-    return classes, error.sum() / total(weight.sum()).clamp_min(1.0)
+    return (error * error.new_tensor(CODE_WEIGHTS)).sum(-1)
 
 
 def taught_targets(signal: TeacherSignal, targets: Targets) -> Targets:
@@ -275,7 +281,7 @@ class CmkdLoss(LossTerm):
         taught = taught_targets(signal, view.targets)
         T_map_ego, layer = to_the_map(signal, view.targets), view.layers[-1]
         centers = layer.boxes()[..., :3].detach().float()
-        centers = centers @ T_map_ego[:, :3, :3].transpose(1, 2) + T_map_ego[:, None, :3, 3]
+        centers = moved(centers, T_map_ego)
         counted = signal.there[:, None] & signal.grid.holds(centers[..., 0], centers[..., 1])
         matches = match(layer, taught)
         classes, codes = query_losses(layer, taught, signal.scores, matches, counted, signal.known, view.total)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from semlt3d_ros.core.bev_grid import BevGrid
-from semlt3d_ros.distillation.cmkd import CODE_WEIGHTS, taught_targets, to_the_map
+from semlt3d_ros.distillation.cmkd import code_errors, taught_targets, to_the_map
 from semlt3d_ros.distillation.relations import relation_loss
 from semlt3d_ros.distillation.sampling import first_view, mapped, sampled
 from semlt3d_ros.distillation.settings import SamDistill
@@ -28,7 +28,7 @@ from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, counted_over_all, indices
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import cell_centers, encode_boxes
+from semlt3d_ros.student.geometry import cell_centers, moved
 
 _PLACES = 128
 """Points of a frame that are looked at."""
@@ -96,10 +96,7 @@ def instance_losses(
     wanted, logits = scores[frame, target].float(), layer.logits[frame, query].float()
     away = (logits.sigmoid() - wanted).abs() * known
     classes = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * away.square()).sum(-1)
-    codes = encode_boxes(taught.boxes[frame, target], layer.references[frame, query])
-    finite = codes.isfinite()
-    error = (layer.codes[frame, query].float() - torch.where(finite, codes, 0.0)).abs() * finite
-    boxes = (error * error.new_tensor(CODE_WEIGHTS)).sum(-1)
+    boxes = code_errors(layer, taught, matches)
     sure = wanted.amax(-1)
     hard_class = 1.0 + hardness * away.amax(-1).detach()
     hard_box = 1.0 + hardness * (1.0 - (-boxes.detach()).exp())
@@ -230,7 +227,7 @@ class SamDistillLoss(LossTerm):
     def _places(self, view: StepView, signal: TeacherSignal, taught: Targets) -> _Places:
         points, real = some_points(view.targets)
         shown, camera, pixels = first_view(points, view.batch)
-        there = _moved(points, to_the_map(signal, view.targets))
+        there = moved(points, to_the_map(signal, view.targets))
         known = real & signal.there[:, None] & signal.grid.holds(there[..., 0], there[..., 1])
         chosen = known & shown
         frame, place = torch.nonzero(chosen, as_tuple=True)
@@ -238,7 +235,7 @@ class SamDistillLoss(LossTerm):
         before, old = now.new_zeros(*chosen.shape, now.shape[1]), torch.zeros_like(chosen)
         if signal.before is not None:
             T = signal.T_ego_model.to(points)
-            earlier = _moved(there, torch.linalg.inv(T) @ signal.before.T_before_now.to(points) @ T)
+            earlier = moved(there, torch.linalg.inv(T) @ signal.before.T_before_now.to(points) @ T)
             old = real & signal.before.there[:, None] & signal.grid.holds(earlier[..., 0], earlier[..., 1])
             before[old] = looked_up(signal.before.bev, signal.grid, old.nonzero()[:, 0], earlier[old])
         still = old & ~within_moving(points, taught.boxes, taught.classes >= 0)
@@ -248,7 +245,7 @@ class SamDistillLoss(LossTerm):
     def _relations(self, view: StepView, signal: TeacherSignal, taught: Targets) -> Tensor:
         centers = taught.boxes[..., :3]
         shown, camera, pixels = first_view(centers, view.batch)
-        there = _moved(centers, to_the_map(signal, view.targets))
+        there = moved(centers, to_the_map(signal, view.targets))
         real = (taught.classes >= 0) & shown & signal.there[:, None] & signal.grid.holds(there[..., 0], there[..., 1])
         frame, target = torch.nonzero(real, as_tuple=True)
         image = frame * view.batch.valid.shape[1] + camera[frame, target]
@@ -274,8 +271,3 @@ class SamDistillLoss(LossTerm):
         taught = sampled(signal.features, image, own[inside], signal.stride)
         count = counted_over_all(inside.sum(), view.total, own.device)
         return alignment_loss(self.sam_adapter(cells.flatten(0, 1).flatten(1, 2)[shown][inside]), taught, count)
-
-
-def _moved(points: Tensor, T: Tensor) -> Tensor:
-    """Points (B, N, 3) taken along by (B, 4, 4)."""
-    return points @ T[:, :3, :3].transpose(1, 2) + T[:, None, :3, 3]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
-
-import numpy as np
 
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.source import BagSource
@@ -18,9 +15,11 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.messages import decode, topics
+from semlt3d_ros.sensing.clouds import POINTS_REMEDY, placed_cloud
 from semlt3d_ros.sensing.frame_builder import FrameBuilder
+from semlt3d_ros.sensing.recorded_transforms import TRANSFORM_TOPICS, recorded_transforms
 from semlt3d_ros.sensing.rig import Rig, rig_from_topics
-from semlt3d_ros.sensing.transform_tree import TransformError, TransformTree
+from semlt3d_ros.sensing.transform_tree import TransformError
 
 _IMAGES = ImageSpec(16, 8, 0.0)
 """Nobody looks at them, but they say when frames are."""
@@ -105,37 +104,28 @@ class CloudReader:
 
     def _alone(self, progress: Progress) -> Iterator[SeenCloud]:
         """Of a bag without cameras: each cloud at its own stamp."""
-        source, tree = self._source, TransformTree()
-        # What says where everything is may be recorded after what it is about.
-        for entry, message in decoded(source.messages(topics=[topics.TF, topics.TF_STATIC]), self.faults):
-            rejected: list[tuple[str, InputRejected]] = []
-            for item in decode.decode_transforms(message, rejected):
-                try:
-                    tree.add(item.parent, item.child, item.stamp, item.matrix, entry.topic == topics.TF_STATIC)
-                except InputRejected as error:
-                    rejected.append((f"{item.parent} -> {item.child}", error))
-            for link, rejection in rejected:
-                self.faults.reject(f"{entry.topic} {link}", rejection)
+        source = self._source
+        moves = decoded(source.messages(topics=list(TRANSFORM_TOPICS)), self.faults)
+        tree = recorded_transforms(((entry.topic, message) for entry, message in moves), self.faults)
         for entry, message in decoded(source.messages(topics=[self._topic]), self.faults):
             progress(entry.stamp - source.start, source.end - source.start)
             if entry.type_name != topics.POINT_CLOUD_TYPE:
                 continue
+            stamp = decode.stamp_of(message)
             try:
-                cloud = decode.decode_point_cloud(message, partial(self.faults.note, self._topic))
-                T_ego_sensor = tree.lookup(self.base_frame, message.header.frame_id, decode.stamp_of(message))
+                T_ego_sensor = tree.lookup(self.base_frame, message.header.frame_id, stamp)
+                cloud = placed_cloud(message, T_ego_sensor, stamp, self._topic, self.faults)
             except TransformError as error:
-                remedy = "publish it on /tf_static, or correct the frame in the cloud's header"
-                self.faults.add(self._topic, "points_no_transform", f"{error}; {remedy}")
+                self.faults.add(self._topic, "points_no_transform", f"{error}; {POINTS_REMEDY}")
                 continue
             except InputRejected as error:
                 self.faults.reject(self._topic, error)
                 continue
-            cloud.xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
             try:
-                pose = tree.lookup(topics.FIXED_FRAME, self.base_frame, decode.stamp_of(message))
+                pose = tree.lookup(topics.FIXED_FRAME, self.base_frame, stamp)
             except TransformError:
                 pose = None
-            yield SeenCloud(decode.stamp_of(message), pose, cloud, True)
+            yield SeenCloud(stamp, pose, cloud, True)
 
 
 def _rig_of(source: BagSource) -> Rig | None:

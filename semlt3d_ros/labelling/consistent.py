@@ -23,7 +23,7 @@ class Consistent:
 
     Attributes:
         frames: detections frame by frame, in the ego frame, best first; ``depth_uncertainty`` is the deviation of the
-            smoothed centres along the ray.
+            smoothed centres along the ray, and so in every direction on the ground.
         track_ids: names of the objects, as many as each frame has detections.
         counts: ``detections`` that were looked at, ``tracks``, ``standing`` ones, ``ghosts``, ``filled`` gaps, and
             ``doubles``: boxes of an object where a surer one of its kind is.

@@ -21,7 +21,7 @@ class LabelSettings(Checked):
         longest_gap_s: an object that was not seen for longer has another track afterwards.
         position_m: deviation of detected centres near the vehicle.
         position_per_m: by how much it grows per metre of range.
-        velocity_mps: deviation of detected velocities.
+        velocity_mps: deviation of detected velocities; the teacher that comes with the package hardly tells them.
         acceleration_mps2: deviation of accelerations.
         still_mps, still_m: an object stands if it is on the whole slower than the one, and its smoothed way is shorter
             than the other.
@@ -43,7 +43,7 @@ class LabelSettings(Checked):
     longest_gap_s: float = 0.8
     position_m: float = 0.25
     position_per_m: float = 0.01
-    velocity_mps: float = 5.0
+    velocity_mps: float = 12.0
     acceleration_mps2: float = 6.0
     still_mps: float = 0.6
     still_m: float = 1.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from semlt3d_ros.core.plausibility import check_mounting
 from semlt3d_ros.messages import decode
 from semlt3d_ros.sensing.assembler import AssembledSet
 from semlt3d_ros.sensing.camera_input import PreparedImage
+from semlt3d_ros.sensing.clouds import POINTS_REMEDY, placed_cloud
 from semlt3d_ros.sensing.companions import Companions
 from semlt3d_ros.sensing.rig import Rig
 from semlt3d_ros.sensing.transform_tree import TransformError, TransformTree
@@ -27,9 +27,6 @@ ImageSet = AssembledSet[PreparedImage]
 
 _EGO_REMEDY = "publish it in time, or name another fixed_frame in the rig (null does without ego motion)"
 _CAMERA_REMEDY = "publish it on /tf_static, or correct the camera's frame_id in the rig"
-_POINTS_REMEDY = "publish it on /tf_static, or correct the frame in the cloud's header"
-_FARTHEST_POINT_M = 3000.0
-"""From the vehicle: no LiDAR sees so far."""
 
 
 @dataclass(frozen=True)
@@ -260,32 +257,14 @@ class FrameFinisher:
         self._points.release(stamp)
         try:
             T_ego_sensor = self._cloud_pose(message, stamp)
-            cloud = decode.decode_point_cloud(message, partial(self._faults.note, self._points_place))
+            return placed_cloud(message, T_ego_sensor, stamp, self._points_place, self._faults)
         except TransformError as error:
             self.drops["points_no_transform"] += 1
-            self._faults.add(self._points_place, "points_no_transform", f"{error}; {_POINTS_REMEDY}")
-            return None
+            self._faults.add(self._points_place, "points_no_transform", f"{error}; {POINTS_REMEDY}")
         except InputRejected as error:
             self.drops[error.reason] += 1
             self._faults.reject(self._points_place, error)
-            return None
-        if not cloud.xyz.any():
-            text = (
-                "no point in the cloud, or none with finite coordinates other than (0, 0, 0); check sensor and driver"
-            )
-            self._faults.add(self._points_place, "cloud_empty", text)
-        shift = np.float32((decode.stamp_of(message) - stamp) / _SECOND)
-        xyz = rigid.apply(T_ego_sensor, cloud.xyz).astype(np.float32)
-        far = np.abs(xyz).max(axis=1, initial=0.0) > _FARTHEST_POINT_M
-        if 2 * far.sum() > len(far):
-            text = (
-                f"{far.sum()} of {len(far)} points lie more than {_FARTHEST_POINT_M:g} m away; check byte order, "
-                "offsets and unit (metres) of the fields, and the cloud's frame"
-            )
-            self.drops["cloud_far"] += 1
-            self._faults.add(self._points_place, "cloud_far", text)
-            return None
-        return PointCloud(xyz, cloud.intensity, None if cloud.time is None else cloud.time + shift, cloud.classes)
+        return None
 
     def _take_labels(self, stamp: int) -> Labels | None:
         message = self._labels.nearest(stamp) if self._labels else None

@@ -95,6 +95,11 @@ def inverse_rigid(matrix: Tensor) -> Tensor:
     return torch.cat([top, matrix[..., 3:, :]], dim=-2)
 
 
+def moved(points: Tensor, T: Tensor) -> Tensor:
+    """Points (B, N, 3) taken along by (B, 4, 4)."""
+    return points @ T[:, :3, :3].transpose(1, 2) + T[:, None, :3, 3]
+
+
 def project(points: Tensor, intrinsics: Tensor, T_ego_camera: Tensor) -> tuple[Tensor, Tensor]:
     """Project ego points (B, N, 3) into V views.
 

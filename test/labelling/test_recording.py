@@ -83,7 +83,6 @@ BAD = {
     "times out of range": PointCloud(np.ones((50, 3), np.float32), None, np.full(50, 1e9, np.float32)),
     "times not finite": PointCloud(np.ones((50, 3), np.float32), None, np.full(50, np.nan, np.float32)),
     "intensities not finite": PointCloud(np.ones((50, 3), np.float32), np.full(50, np.inf, np.float32)),
-    "far away": PointCloud(np.full((50, 3), 1e30, np.float32)),
 }
 
 
@@ -93,6 +92,18 @@ def test_clouds_that_are_bad_cost_no_others(kind, label, messages, cloud) -> Non
     counts, _ = label(messages([*clouds[:2], BAD[kind], *clouds[2:]]))
     assert counts["clouds"] == 5
     assert counts["empty"] == (kind in ("empty", "not finite"))
+
+
+def test_clouds_where_no_lidar_sees_are_counted(label, messages, cloud) -> None:
+    far = PointCloud(np.full((50, 3), 1e30, np.float32))
+    counts, faults = label(messages([cloud(), far, cloud(1)]))
+    assert counts["clouds"] == 2 and faults == {"cloud_far"}
+
+
+def test_long_drives_are_placed_from_their_beginning(label, messages, cloud) -> None:
+    """Transforms are read before clouds, more of them than live nodes keep."""
+    counts, faults = label(messages([cloud(seed, 200) for seed in range(130)]))
+    assert counts["clouds"] == 130 and counts.get("without_pose", 0) == 0 and not faults
 
 
 def test_a_million_points_are_labelled(label, messages, cloud, tmp_path) -> None:
