@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "training": {
         "checkpoints",
         "core",
+        "corruptions",
         "datasets",
         "distillation",
         "evaluation",

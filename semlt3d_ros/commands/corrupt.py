@@ -19,6 +19,7 @@ from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import FaultLog
 
 if TYPE_CHECKING:
+    from semlt3d_ros.bags.message import BagMessage
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.commands.output import Progress
@@ -87,7 +88,9 @@ def copy(
         data: Any = entry.data
         if entry.topic in cameras:
             try:
-                data = _corrupted(entry, cameras[entry.topic], corruptor, faults)
+                message = entry.message()
+                _note_encoding(entry, message, faults)
+                data = with_corruption(message, entry.type_name, cameras[entry.topic], corruptor)
                 counts["images"] += 1
             except InputRejected as error:
                 faults.reject(entry.topic, error)
@@ -95,14 +98,24 @@ def copy(
         sink.write(entry.topic, entry.type_name, data, entry.stamp)
 
 
-def _corrupted(entry: Any, camera: str, corruptor: Corruptor, faults: FaultLog) -> Any:
-    from semlt3d_ros.messages import decode, topics
-    from semlt3d_ros.messages.reencode import keeps_encoding, with_pixels
+def _note_encoding(entry: BagMessage, message: Any, faults: FaultLog) -> None:
+    from semlt3d_ros.messages import topics
+    from semlt3d_ros.messages.reencode import keeps_encoding
 
-    message = entry.message()
-    compressed = entry.type_name == topics.COMPRESSED_IMAGE_TYPE
-    image = decode.decode_compressed_image(message) if compressed else decode.decode_image(message)
-    if not compressed and not keeps_encoding(message.encoding):
+    if entry.type_name != topics.COMPRESSED_IMAGE_TYPE and not keeps_encoding(message.encoding):
         text = f"images of encoding '{message.encoding}' become rgb8"
         faults.add(entry.topic, "encoding", text, harmless=True)
-    return with_pixels(message, entry.type_name, corruptor.image(image, decode.stamp_of(message), camera))
+
+
+def with_corruption(message: Any, type_name: str, camera: str, corruptor: Corruptor) -> Any:
+    """An image message of a camera with its image corrupted; it is changed itself.
+
+    Raises:
+        InputRejected: the image cannot be read, or not be written again.
+    """
+    from semlt3d_ros.messages import decode, topics
+    from semlt3d_ros.messages.reencode import with_pixels
+
+    compressed = type_name == topics.COMPRESSED_IMAGE_TYPE
+    image = decode.decode_compressed_image(message) if compressed else decode.decode_image(message)
+    return with_pixels(message, type_name, corruptor.image(image, decode.stamp_of(message), camera))

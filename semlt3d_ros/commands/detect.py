@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.sensing.rig import load_rig
 
     with BagSource(options.bag) as source:
-        rig = load_rig(options.rig) if options.rig else _rig_of(source)
+        rig = load_rig(options.rig) if options.rig else rig_of(source)
         checkpoint = chosen_checkpoint(options.checkpoint)
         vocabulary = load_anchors(options.vocabulary) if options.vocabulary else None
         # The model comes last: what is wrong with the rest shall be told at once.
@@ -85,7 +86,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rig_of(source: BagSource) -> Rig:
+def rig_of(source: BagSource) -> Rig:
+    """The rig of a bag by the names of its topics.
+
+    Raises:
+        ConfigurationError: they name none; tells what could not be read of the bag too.
+    """
     from semlt3d_ros.sensing.rig import rig_from_topics
 
     try:
@@ -111,15 +117,30 @@ class Answers:
 
 
 def detect(
-    source: BagSource, builder: FrameBuilder, detector: Detector | PublishedDetector, sink: BagSink, progress: Progress
+    source: BagSource,
+    builder: FrameBuilder,
+    detector: Detector | PublishedDetector,
+    sink: BagSink,
+    progress: Progress,
+    change: Callable[[str, str, Any], Any] | None = None,
 ) -> Answers:
-    """Detect in all sets of a bag, exactly as the live node does."""
+    """Detect in all sets of a bag, exactly as the live node does.
+
+    Args:
+        source: the bag.
+        builder: makes its sets.
+        detector: detects in them.
+        sink: gets the detections.
+        progress: is told of nanoseconds that are read, and of how many there are.
+        change: gives what is seen in place of a message, by topic, type name and message.
+    """
     from semlt3d_ros.bags.message import decoded
 
     answers = Answers()
     for entry, message in decoded(source.messages(topics=list(builder.topics)), answers.faults):
         progress(entry.stamp - source.start, source.end - source.start)
-        _answer(builder.add(entry.topic, entry.type_name, message), builder, detector, sink, answers)
+        seen = message if change is None else change(entry.topic, entry.type_name, message)
+        _answer(builder.add(entry.topic, entry.type_name, seen), builder, detector, sink, answers)
     _answer(builder.flush(), builder, detector, sink, answers)
     return answers
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from semlt3d_ros.commands.evaluate_corrupted import FIGURES, MADE_OF, PICTURE, evaluate_corrupted
 from semlt3d_ros.commands.evaluate_kitti import write_kitti
 from semlt3d_ros.commands.evaluate_sources import (
     detections_of,
@@ -32,6 +33,7 @@ from semlt3d_ros.core.places import Output
 if TYPE_CHECKING:
     from semlt3d_ros.core.classes import ClassList
     from semlt3d_ros.core.detections import Detections
+    from semlt3d_ros.core.label_map import LabelMap
     from semlt3d_ros.evaluation import EvaluationSettings, Report
     from semlt3d_ros.evaluation.bags import BagPairs
     from semlt3d_ros.evaluation.evaluator import Pair
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "detections",
         type=to_read,
+        nargs="?",
         metavar="DETECTIONS",
         help="bag with the detector's output, a nuScenes results file (.json), or a folder in KITTI's format",
     )
@@ -119,16 +122,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the detections in KITTI's format, a text file for each frame",
     )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    corrupted = parser.add_argument_group(
+        "robustness", "a checkpoint on the images of --truth as they are and corrupted, in place of DETECTIONS"
+    )
+    corrupted.add_argument(
+        "--corrupt",
+        metavar="NAMES",
+        help="all, robobev, dong, or corruptions by name, with commas between (docs/robustness.md): mRR; what is there "
+        "in --out is not done again",
+    )
+    corrupted.add_argument(
+        "--checkpoint", type=to_read, metavar="FILE", help="default: the one that comes with the package"
+    )
+    corrupted.add_argument("--device", default="cpu", help="cpu (the default: repeatable), cuda, or onnxruntime")
+    corrupted.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
+    corrupted.add_argument(
+        "--baseline", type=to_read, metavar="FILE", help="robustness.json of another model on the same drive: mCE"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the figures of all classes and groups, and what they lack; write what is asked for."""
-    from semlt3d_ros.core.label_map import load_label_map
-    from semlt3d_ros.evaluation import LT3D, EvaluationSettings, evaluate, protocol_named, protocol_of
-    from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
     from semlt3d_ros.evaluation.table import report_table
 
     _refuse_losses(options)
+    settings, classes, label_map = _asked_for(options)
+    if options.corrupt is not None:
+        return evaluate_corrupted(options, lambda one: _measured(one, settings, classes, label_map).report)
+    _refuse_what_only_corruptions_need(options)
+    if options.results is not None and options.truth.exists() and not is_folder_of_data_set(options.truth):
+        samples = unlabelled_samples(options.truth)
+        if samples:
+            return _write_results_alone(options, samples, settings, classes)
+    measured = _measured(options, settings, classes, label_map)
+    pairs, detections, outcome = measured.pairs, measured.detections, measured.outcome
+    if options.results is not None:
+        outcome["results"] = _write_results(options, pairs, detections, measured.report.settings)
+    if options.kitti is not None:
+        outcome["kitti"] = {"frames": _write_kitti(options, pairs, detections, measured.report.settings)}
+    if options.out is not None:
+        _write(measured.report, options.out, outcome)
+    if options.json:
+        print_json({**measured.report.to_json(), **outcome})
+    else:
+        print_table(report_table(measured.report))
+        _print_outcome(pairs, outcome)
+    return 0
+
+
+def _asked_for(options: argparse.Namespace) -> tuple[EvaluationSettings, ClassList | None, LabelMap | None]:
+    """How to measure, and what is known of the classes so far."""
+    from semlt3d_ros.core.label_map import load_label_map
+    from semlt3d_ros.evaluation import LT3D, EvaluationSettings, protocol_named
+
     benchmark = protocol_named(options.protocol) if options.protocol is not None else None
     label_map = load_label_map(options.label_map) if options.label_map is not None else None
     if benchmark and options.classes is not None:
@@ -141,13 +187,36 @@ def run(options: argparse.Namespace) -> int:
         absent_classes="zero" if options.absent_as_zero else "left_out",
         of_no_class="nothing" if benchmark else "ignored",
     )
-    if options.results is not None and options.truth.exists() and not is_folder_of_data_set(options.truth):
-        samples = unlabelled_samples(options.truth)
-        if samples:
-            return _write_results_alone(options, samples, settings, classes)
+    return settings, classes, label_map
+
+
+def _refuse_what_only_corruptions_need(options: argparse.Namespace) -> None:
+    if options.detections is None:
+        raise ConfigurationError("no DETECTIONS: name a bag or a results file, or --corrupt NAMES to detect anew")
+    given = [name for name in ("checkpoint", "rig", "baseline") if getattr(options, name) is not None]
+    if given:
+        raise ConfigurationError(f"--{given[0]} goes with --corrupt; '{options.detections}' holds detections already")
+
+
+@dataclass
+class _Measured:
+    """An evaluation: its figures, what they are of, and what else is told."""
+
+    report: Report
+    pairs: Pairs
+    detections: list[Detections]
+    outcome: dict[str, Any]
+
+
+def _measured(
+    options: argparse.Namespace, settings: EvaluationSettings, classes: ClassList | None, label_map: LabelMap | None
+) -> _Measured:
+    from semlt3d_ros.evaluation import evaluate, protocol_of
+    from semlt3d_ros.evaluation.complete import LeftOut, where_labelled
+
     pairs = open_pairs(options, classes, label_map)
     frames: list[Pair] = list(pairs)
-    if benchmark is None:
+    if options.protocol is None:
         settings = replace(settings, protocol=protocol_of(pairs.classes, label_map))
     outcome = {
         "pairs": pairs.to_json(),
@@ -175,18 +244,7 @@ def run(options: argparse.Namespace) -> int:
     if not any(each.predictions for each in report.classes) and (pairs.rejected or report.unknown_classes):
         what = f"no detection in '{options.detections}' can be held against ground truth"
         _fail(what, "all are out of range", pairs, outcome, options)
-    if options.results is not None:
-        outcome["results"] = _write_results(options, pairs, [pair[0] for pair in frames], settings)
-    if options.kitti is not None:
-        outcome["kitti"] = {"frames": _write_kitti(options, pairs, [pair[0] for pair in frames], settings)}
-    if options.out is not None:
-        _write(report, options.out, outcome)
-    if options.json:
-        print_json({**report.to_json(), **outcome})
-    else:
-        print_table(report_table(report))
-        _print_outcome(pairs, outcome)
-    return 0
+    return _Measured(report, pairs, [pair[0] for pair in frames], outcome)
 
 
 def _classes(options: argparse.Namespace) -> ClassList | None:
@@ -200,7 +258,8 @@ def _refuse_losses(options: argparse.Namespace) -> None:
     from semlt3d_ros.evaluation.plots import PICTURES
 
     if options.out is not None:
-        inside = [Output("--out", options.out / name) for name in (REPORT, *PICTURES)]
+        names = (REPORT, *PICTURES) if options.corrupt is None else (FIGURES, PICTURE, MADE_OF)
+        inside = [Output("--out", options.out / name) for name in names]
         refuse_losses_of(options, inside + [each for each in outputs_of(options) if each.kind == "file"])
 
 

@@ -71,6 +71,31 @@ def corruption_named(name: str) -> Corruption:
     return CORRUPTIONS[name]
 
 
+BENCHMARKS = {"robobev": ROBOBEV, "dong": DONG, "all": (*ROBOBEV, *DONG)}
+
+
+def corruptions_named(names: Sequence[str]) -> tuple[Corruption, ...]:
+    """The corruptions of names, or of the names of ``BENCHMARKS``; each once.
+
+    Raises:
+        ConfigurationError: a name is neither.
+    """
+    chosen: dict[str, Corruption] = {}
+    for name in names:
+        for each in BENCHMARKS.get(name) or (corruption_named(name),):
+            chosen[each.name] = each
+    return tuple(chosen.values())
+
+
+def unknown_corruptions(names: Sequence[str]) -> list[str]:
+    """What is wrong with names, for the checks of configurations."""
+    try:
+        corruptions_named(names)
+    except ConfigurationError as error:
+        return [f"corruptions: {error}"]
+    return []
+
+
 class Corruptor:
     """Corrupts the frames of drives; the same seed and the same frames give the same.
 

@@ -17,6 +17,7 @@ from semlt3d_ros.core.config import ConfigurationFaults, load, parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import write_whole
 from semlt3d_ros.core.processes import deaf_to_ctrl_c
+from semlt3d_ros.corruptions.benchmarks import unknown_corruptions
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.training.recipe import Recipe, unfit_images
@@ -33,6 +34,7 @@ COLUMNS: dict[str, Value] = {
     "Medium": lambda result: result["test"]["map"]["medium"],
     "Few": lambda result: result["test"]["map"]["few"],
     "mATE cm": lambda result: result["test"]["errors"]["ate"],
+    "mRR": lambda result: result["test"].get("robustness", {}).get("mean_resilience", {}).get("nds"),
     "mIoU": lambda result: result["test"].get("segmentation", {}).get("miou"),
 }
 
@@ -108,6 +110,8 @@ def _misfits(experiment: Experiment, recipe: Recipe | TeacherRecipe) -> list[str
                 faults.append(f"test seeds {shared} are among those of training or validation")
         if isinstance(recipe, Recipe):
             faults += unfit_images(test, recipe.student)
+    if experiment.corruptions and not isinstance(recipe, Recipe):
+        faults.append("a teacher looks at no images: leave out corruptions")
     return faults
 
 
@@ -130,7 +134,9 @@ class Experiment(Checked):
         bases: detectors on which every row is tried, each a change of the recipe.
         rows: what is compared.
         title, notes: for the report.
-        columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few, ``mATE cm`` and, of teachers, mIoU.
+        columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few, ``mATE cm``, mRR (of students) and
+            mIoU (of teachers).
+        corruptions: of ``test``, by which mRR is measured; names as ``semlt3d evaluate --corrupt`` takes them.
     """
 
     TITLE: ClassVar[str] = "experiment '{0.name}'"
@@ -140,6 +146,11 @@ class Experiment(Checked):
         rule(
             lambda e: set(e.columns) <= set(COLUMNS), f"columns must be some of {', '.join(COLUMNS)}, not {{0.columns}}"
         ),
+        rule(
+            lambda e: bool(e.corruptions) == ("mRR" in e.columns),
+            "the column mRR and corruptions go together; name both or neither",
+        ),
+        lambda e: unknown_corruptions(e.corruptions),
         _rows_to_borrow_from,
         _bases_that_are_there,
         _names_apart,
@@ -156,6 +167,7 @@ class Experiment(Checked):
     notes: str = ""
     more_tests: dict[str, DataSpec] = field(default_factory=dict)
     columns: tuple[str, ...] = ("mAP", "NDS", "Many", "Medium", "Few")
+    corruptions: tuple[str, ...] = ()
 
     def runs(self) -> Iterator[Run]:
         """Base, row and seed of every run; the first seeds of all rows come before any second one."""
@@ -220,7 +232,7 @@ def load_experiment(path: Path) -> Experiment:
 def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable[[str], None]) -> list[dict[str, Any]]:
     """Do the runs that have no result yet; interrupted ones go on where they were.
 
-    A finished run whose result lacks a test set, since that was added later, is only evaluated on it.
+    A finished run whose result lacks a test set or its robustness, since that was added later, is only evaluated.
 
     Args:
         experiment: what to compare.
@@ -283,7 +295,10 @@ def _tests_to_do(experiment: Experiment, folder: Path, run: Run) -> dict[str, Da
     tests, path = {"": experiment.test, **experiment.more_tests}, _result(folder, run)
     if not path.exists():
         return tests
-    return {name: test for name, test in tests.items() if name and name not in _read(path).get("more_tests", {})}
+    known = _read(path)
+    lacks_robustness = experiment.corruptions and "robustness" not in known["test"]
+    missing = {name: test for name, test in tests.items() if name and name not in known.get("more_tests", {})}
+    return ({"": experiment.test} if lacks_robustness else {}) | missing
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -304,7 +319,7 @@ def _run(job: _Job) -> str:
     values: dict[str, Any] = {"base": base.name, "row": row.name, "seed": seed, "steps": steps_of(checkpoint)}
     values |= _read(path) if path.exists() else {}
     for name, test in _tests_to_do(experiment, folder, run).items():
-        report = judge_trial(recipe, checkpoint, test)
+        report = judge_trial(recipe, checkpoint, test, () if name else experiment.corruptions)
         if name:
             values["more_tests"] = values.get("more_tests", {}) | {name: report}
         else:

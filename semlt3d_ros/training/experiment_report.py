@@ -13,7 +13,7 @@ from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.training.experiment import COLUMNS, Experiment, Value
 
 _NO_GROUPS = ("mAP", "NDS", "mATE cm")
-_OF_POINTS = "mIoU"
+_NO_AP = ("mIoU", "mRR")
 
 
 def columns_of(experiment: Experiment) -> dict[str, Value]:
@@ -95,7 +95,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of the means by row of groups and mIoU, one panel for each detector and figure, a dot for every seed."""
+    """Bars of the means by row of groups, mIoU, mRR; one panel for each detector and figure, a dot for every seed."""
     table = summary(experiment, results)
     groups = [name for name in columns_of(experiment) if name not in _NO_GROUPS]
     bases = [base.name for base in experiment.bases if any(key[0] == base.name for key in table)]
@@ -112,6 +112,6 @@ def plot(experiment: Experiment, results: Sequence[dict[str, Any]], path: Path) 
             panel.set_yticks(range(len(rows)), rows if group == groups[0] else [""] * len(rows))
             panel.invert_yaxis()
             panel.set_title(f"{base}: {group}")
-            panel.set_xlabel(f"{'' if group == _OF_POINTS else 'AP, '}percent (a dot is a seed)")
+            panel.set_xlabel(f"{'' if group in _NO_AP else 'AP, '}percent (a dot is a seed)")
     with whole(path) as draft:
         figure.savefig(draft, dpi=110)

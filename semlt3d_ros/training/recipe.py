@@ -17,6 +17,7 @@ from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.core.yaml_file import read_yaml
+from semlt3d_ros.corruptions.benchmarks import unknown_corruptions
 from semlt3d_ros.datasets.specs import DataSpec, shared_seeds
 from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.evaluation.protocols import protocol_of
@@ -117,13 +118,17 @@ class Augmentation(Checked):
         blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
         noise: largest pixel noise in grey levels, uniform.
         drop_camera: chance that one camera of a frame goes missing.
+        corrupt: chance that the images of a clip are corrupted, by one of ``corruptions`` in one of its severities.
+        corruptions: names of corruptions (``docs/robustness.md``), or ``robobev``, ``dong`` or ``all``.
     """
 
     TITLE: ClassVar[str] = "augmentation"
     CHECKS: ClassVar[Checks] = (
-        *share("mirror", "grid_mask", "brightness", "contrast", "tint", "blur", "drop_camera"),
+        *share("mirror", "grid_mask", "brightness", "contrast", "tint", "blur", "drop_camera", "corrupt"),
         *not_negative("rotate", "roll_deg", "noise"),
         *(_range(name) for name in ("scale", "zoom")),
+        lambda a: unknown_corruptions(a.corruptions),
+        rule(lambda a: a.corruptions or not a.corrupt, "corruptions must name some of which corrupt draws"),
     )
 
     mirror: float = 0.5
@@ -138,6 +143,8 @@ class Augmentation(Checked):
     blur: float = 0.3
     noise: float = 10.0
     drop_camera: float = 0.05
+    corrupt: float = 0.0
+    corruptions: tuple[str, ...] = ("robobev",)
 
 
 @dataclass(frozen=True)
@@ -247,6 +254,10 @@ class Recipe(Checked):
         _listed,
         lambda r: shared_seeds((*r.train, *r.validation)),
         rule(lambda r: not r.frozen_images or r.initial is not None, "frozen_images needs an initial checkpoint"),
+        rule(
+            lambda r: not (r.frozen_images and r.augmentation.corrupt),
+            "augmentation.corrupt changes images, of which frozen_images stores the features; leave one of them out",
+        ),
         rule(
             lambda r: r.loss_weights.distillation <= 0 or r.student.language_width,
             "distillation needs a student with language_width",

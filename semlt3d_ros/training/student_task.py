@@ -29,6 +29,7 @@ from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import Memory
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes
+from semlt3d_ros.training.corrupting import corrupted
 from semlt3d_ros.training.depth_teaching import refuse_other
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.image_teaching import ImageTeaching, KnownImages
@@ -181,7 +182,7 @@ class StudentTask(Task[StudentSample]):
     def load(self, played: Sequence[StreamFrame]) -> StudentSample:
         """The frames as they are, before augmentation."""
         config = self.recipe.student
-        frames = [self.frames.frame(place.index) for place in played]
+        frames = [corrupted(self.frames.frame(place.index), place.clip, self.recipe) for place in played]
         batch = collate(frames, config.image_width, config.image_height)
         sample = StudentSample(played, batch, [replace(frame, views=()) for frame in frames])
         if self.teaching is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.inference.teacher import TeacherDetector
 from semlt3d_ros.training.clouds import CloudFrames
+from semlt3d_ros.training.corrupting import robustness_of
 from semlt3d_ros.training.engine import STATE_NAME
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.frames import open_frames
@@ -42,16 +44,17 @@ def steps_of(checkpoint: Path) -> int:
     return steps
 
 
-def judge_trial(recipe: Recipe | TeacherRecipe, checkpoint: Path, test: DataSpec) -> dict[str, Any]:
-    """The figures of a checkpoint on a test set."""
+def judge_trial(
+    recipe: Recipe | TeacherRecipe, checkpoint: Path, test: DataSpec, corruptions: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The figures of a checkpoint on a test set; those of a student under corruptions too, as ``robustness``."""
     if isinstance(recipe, TeacherRecipe):
         report = _of_teacher(recipe, checkpoint, test)
-    else:
-        report = _of_student(recipe, checkpoint, test)
-    return {"nds": report.nds, **report.to_json()}
+        return {"nds": report.nds, **report.to_json()}
+    return _of_student(recipe, checkpoint, test, corruptions)
 
 
-def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec) -> Report:
+def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec, corruptions: Sequence[str]) -> dict[str, Any]:
     trained = read_checkpoint(checkpoint)
     student = trained.student(_device())
     student.config = recipe.student
@@ -59,7 +62,13 @@ def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec) -> Report:
         student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
     with open_frames([test], recipe.data_folder, recipe.student) as frames:
         detector = Detector(student, trained.version, _device())
-        return evaluate(detected(detector, frames, frames.drives()), settings_of(recipe))
+        settings = settings_of(recipe)
+        report = evaluate(detected(detector, frames, frames.drives()), settings)
+        values = {"nds": report.nds, **report.to_json()}
+        if corruptions:
+            student.features.cache = None  # nothing of it is asked for again
+            values["robustness"] = robustness_of(detector, frames, settings, corruptions, report).to_json()
+        return values
 
 
 def _of_teacher(recipe: TeacherRecipe, checkpoint: Path, test: DataSpec) -> Report:

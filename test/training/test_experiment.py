@@ -46,6 +46,8 @@ def experiment_path(recipe_path, tmp_path):
 def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_path, tmp_path) -> None:
     out, folder = tmp_path / "docs" / "small.md", tmp_path / "runs"
     out.parent.mkdir()
+    also = "columns: [mAP, Many, Few, mRR]\ncorruptions: [color_quant]\nrecipe:"
+    experiment_path.write_text(experiment_path.read_text().replace("recipe:", also, 1))
     arguments = ["experiment", str(experiment_path), "-o", str(out), "--folder", str(folder), "--json"]
     assert main(arguments) == 0
     experiment = load_experiment(experiment_path)
@@ -56,14 +58,18 @@ def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_pa
     assert unused.first_seed == 11 and not (recipe.data_folder / digest(unused)).exists()
     text = out.read_text()
     assert "| sampled | plain | 2 |" in text and "| sampled | feature experts | 2 |" in text
-    assert "| Many, flat | Few, flat |" in text and "Test set 'flat': 2 frames" in text
+    assert "| mRR | Many, flat | Few, flat |" in text and "Test set 'flat': 2 frames" in text
     assert (tmp_path / "docs" / "images" / "small.png").stat().st_size > 5000
     stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     (folder / files[0]).unlink()
+    second = json.loads((folder / files[1]).read_text())
+    assert len(second["test"].pop("robustness")["corrupted"]["color_quant"]) == 3
+    (folder / files[1]).write_text(json.dumps(second))
     done: list[str] = []
     results = run_all(experiment, folder, 1, done.append)
     assert len(done) == 6 and len(results) == 6
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.name != files[0])
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items() if path.name not in files[:2])
+    assert "robustness" in json.loads((folder / files[1]).read_text())["test"]
 
 
 def test_a_row_may_evaluate_the_weights_of_another_one(experiment_path, tmp_path) -> None:
