@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from semlt3d_ros.bags.message import BagMessage
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.commands.corrupt_messages import MessageCorruptor
     from semlt3d_ros.commands.output import Progress
-    from semlt3d_ros.corruptions.benchmarks import Corruptor
-    from semlt3d_ros.sensing.rig import Rig
 
 HELP = "corrupt the images of a bag: weather, noise, motion, broken cameras (RoboBEV, Dong et al.)"
 EXAMPLE = "semlt3d corrupt build/demo/drive.mcap --corruption fog --severity 2 -o build/fog.mcap"
@@ -47,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
     refuse_losses_of(options)
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.commands.corrupt_messages import MessageCorruptor
     from semlt3d_ros.corruptions.benchmarks import Corruptor, corruption_named
     from semlt3d_ros.sensing.rig import load_rig, rig_from_topics
 
@@ -57,17 +57,18 @@ def run(options: argparse.Namespace) -> int:
         faults, counts = FaultLog(), Counter[str]()
         with BagSink(options.out, overwrite=options.overwrite) as sink:
             with progress_bar("corrupting", for_people(options)) as progress:
-                copy(source, sink, rig, corruptor, counts, faults, progress)
-            if not counts["images"]:
+                copy(source, sink, MessageCorruptor(source, rig, corruptor), counts, faults, progress)
+            if not counts["changed"]:
                 raise came_to_nothing(
-                    f"no image of {options.bag} was corrupted", [*source.faults, *faults], "it has none"
+                    f"nothing of {options.bag} was corrupted", [*source.faults, *faults], "it has no images"
                 )
         incomplete = list(source.faults)
-    told: dict[str, Any] = {"images": counts["images"], "left_as_they_are": counts["left"]}
+    what = "messages with transforms" if corruption.kind == "moved" else "images"
+    told: dict[str, Any] = {what: counts["changed"], "left_as_they_are": counts["left"]}
     if options.json:
         print_json({**told, **faults_json(faults, incomplete)})
         return 0
-    print(f"{counts['images']} images corrupted, in {options.out}")
+    print(f"{counts['changed']} {what} corrupted, in {options.out}")
     print_faults(faults, incomplete)
     return 0
 
@@ -75,23 +76,21 @@ def run(options: argparse.Namespace) -> int:
 def copy(
     source: BagSource,
     sink: BagSink,
-    rig: Rig,
-    corruptor: Corruptor,
+    change: MessageCorruptor,
     counts: Counter[str],
     faults: FaultLog,
     progress: Progress,
 ) -> None:
-    """Write all messages; images that cannot be read are written as they are, and told."""
-    cameras = {camera.image_topic: camera.name for camera in rig.cameras}
+    """Write all messages; those that cannot be read are written as they are, and told."""
     for entry in source.messages():
         progress(entry.stamp - source.start, source.end - source.start)
         data: Any = entry.data
-        if entry.topic in cameras:
+        if entry.topic in change.touches:
             try:
                 message = entry.message()
                 _note_encoding(entry, message, faults)
-                data = with_corruption(message, entry.type_name, cameras[entry.topic], corruptor)
-                counts["images"] += 1
+                data = change(entry.topic, entry.type_name, message)
+                counts["changed"] += 1
             except InputRejected as error:
                 faults.reject(entry.topic, error)
                 counts["left"] += 1
@@ -102,20 +101,6 @@ def _note_encoding(entry: BagMessage, message: Any, faults: FaultLog) -> None:
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.reencode import keeps_encoding
 
-    if entry.type_name != topics.COMPRESSED_IMAGE_TYPE and not keeps_encoding(message.encoding):
+    if entry.type_name == topics.IMAGE_TYPE and not keeps_encoding(message.encoding):
         text = f"images of encoding '{message.encoding}' become rgb8"
         faults.add(entry.topic, "encoding", text, harmless=True)
-
-
-def with_corruption(message: Any, type_name: str, camera: str, corruptor: Corruptor) -> Any:
-    """An image message of a camera with its image corrupted; it is changed itself.
-
-    Raises:
-        InputRejected: the image cannot be read, or not be written again.
-    """
-    from semlt3d_ros.messages import decode, topics
-    from semlt3d_ros.messages.reencode import with_pixels
-
-    compressed = type_name == topics.COMPRESSED_IMAGE_TYPE
-    image = decode.decode_compressed_image(message) if compressed else decode.decode_image(message)
-    return with_pixels(message, type_name, corruptor.image(image, decode.stamp_of(message), camera))

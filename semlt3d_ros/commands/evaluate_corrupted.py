@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import came_to_nothing, for_people, print_json, print_table, progress_bar, write_json
-from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 
 if TYPE_CHECKING:
-    from semlt3d_ros.corruptions.benchmarks import Corruptor
+    from semlt3d_ros.commands.corrupt_messages import MessageCorruptor
     from semlt3d_ros.evaluation import Report
     from semlt3d_ros.evaluation.robustness import Robustness
     from semlt3d_ros.inference.detector import Detector
     from semlt3d_ros.inference.published import PublishedDetector
-    from semlt3d_ros.sensing.rig import Rig
 
 FIGURES, PICTURE, BAGS, MADE_OF = "robustness.json", "robustness.png", "detections", "made_of.json"
 """What is in the folder: figures, their picture, a bag for each corruption and severity, what those were made of."""
@@ -115,6 +114,7 @@ def _detect(
     """Write the detections of a drive; of the drive as it is with severity 0."""
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
+    from semlt3d_ros.commands.corrupt_messages import MessageCorruptor
     from semlt3d_ros.commands.detect import detect, rig_of
     from semlt3d_ros.corruptions.benchmarks import Corruptor, corruption_named
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
@@ -124,7 +124,8 @@ def _detect(
         rig = load_rig(options.rig) if options.rig else rig_of(source)
         change = None
         if severity:
-            change = _changing(rig, Corruptor(corruption_named(name), severity, rig.camera_names))
+            corruptor = Corruptor(corruption_named(name), severity, rig.camera_names)
+            change = _unless_unreadable(MessageCorruptor(source, rig, corruptor))
         builder = FrameBuilder(rig, detector.image_spec)
         detector.reset()
         answers = detect(source, builder, detector, sink, lambda done, total: None, change)
@@ -133,16 +134,10 @@ def _detect(
             raise came_to_nothing(f"no set of images in {options.truth} was detected in", faults, "it holds no images")
 
 
-def _changing(rig: Rig, corruptor: Corruptor) -> Callable[[str, str, Any], Any]:
-    from semlt3d_ros.commands.corrupt import with_corruption
-    from semlt3d_ros.core.errors import InputRejected
-
-    cameras = {camera.image_topic: camera.name for camera in rig.cameras}
-
-    def change(topic: str, type_name: str, message: Any) -> Any:
-        if topic in cameras:
-            with suppress(InputRejected):  # who detects is told, by the same error
-                return with_corruption(message, type_name, cameras[topic], corruptor)
+def _unless_unreadable(change: MessageCorruptor) -> Callable[[str, str, Any], Any]:
+    def changed(topic: str, type_name: str, message: Any) -> Any:
+        with suppress(InputRejected):  # who detects is told, by the same error
+            return change(topic, type_name, message)
         return message
 
-    return change
+    return changed

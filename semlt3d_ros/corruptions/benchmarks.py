@@ -1,17 +1,21 @@
 """Which corruptions there are, how strong their severities are, and how they meet the frames of a drive.
 
 RoboBEV (Xie et al., TPAMI 2025): eight, each easy, moderate and hard. Dong et al. (CVPR 2023): those of its 27 that
-cameras suffer and that need no more than the images, in five severities.
+cameras suffer, in five severities; without those that bend single objects, and those that RoboBEV has too.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
+import cv2
 import numpy as np
 
+from semlt3d_ros.core import rigid
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame
 from semlt3d_ros.corruptions import images
@@ -27,16 +31,17 @@ class Corruption:
         name: of it.
         strengths: by severity, from the mildest on.
         benchmark: that it is of.
-        of_image: what becomes of each image; None of those that lose whole images.
-        loses: how images are lost: ``crash`` of cameras that are black throughout a drive, ``frames`` of each image by
-            chance.
+        of_image: what becomes of each image; None of those that change no pixels of an image.
+        kind: of the others: ``crash`` of cameras that are black throughout a drive; ``lost``: each image is black by
+            chance; ``late``: each image is one that the camera took before; ``moved``: cameras sit elsewhere than they
+            are said to.
     """
 
     name: str
     strengths: tuple[int, ...]
     benchmark: str
     of_image: OfImage | None = None
-    loses: str = ""
+    kind: Literal["", "crash", "lost", "late", "moved"] = ""
 
 
 _FIVE = (1, 2, 3, 4, 5)
@@ -47,8 +52,8 @@ ROBOBEV = (
     Corruption("snow", (1, 2, 3), "RoboBEV", images.snow),
     Corruption("motion_blur", (2, 4, 5), "RoboBEV", images.motion_blur),
     Corruption("color_quant", (1, 2, 3), "RoboBEV", images.color_quant),
-    Corruption("camera_crash", (2, 4, 5), "RoboBEV", loses="crash"),
-    Corruption("frame_lost", (2, 4, 5), "RoboBEV", loses="frames"),
+    Corruption("camera_crash", (2, 4, 5), "RoboBEV", kind="crash"),
+    Corruption("frame_lost", (2, 4, 5), "RoboBEV", kind="lost"),
 )
 DONG = (
     Corruption("rain", _FIVE, "Dong et al.", images.rain),
@@ -56,7 +61,13 @@ DONG = (
     Corruption("gaussian_noise", _FIVE, "Dong et al.", images.gaussian_noise),
     Corruption("uniform_noise", _FIVE, "Dong et al.", images.uniform_noise),
     Corruption("impulse_noise", _FIVE, "Dong et al.", images.impulse_noise),
+    Corruption("spatial_misalignment", _FIVE, "Dong et al.", kind="moved"),
+    Corruption("temporal_misalignment", _FIVE, "Dong et al.", kind="late"),
 )
+_MOVED_M, _TURNED_RAD = 0.04, 0.004
+"""Deviations of a camera's place and attitude, along and about each axis, times the strength."""
+_LATE_IMAGES = 2
+"""By which images are late, times the strength."""
 CORRUPTIONS = {each.name: each for each in (*ROBOBEV, *DONG)}
 
 
@@ -115,24 +126,43 @@ class Corruptor:
                 f"corruption '{corruption.name}' has severities 1 to {len(corruption.strengths)}, not {severity}"
             )
         self.corruption, self._seed = corruption, seed
+        self._past: dict[str, deque[images.Image]] = {}
         self._strength = corruption.strengths[severity - 1]
         rng = np.random.default_rng([seed, zlib.crc32(corruption.name.encode()), self._strength])
         # As often as a camera is drawn more than once, fewer crash; so it is in RoboBEV.
-        crashing = self._strength if cameras and corruption.loses == "crash" else 0
+        crashing = self._strength if cameras and corruption.kind == "crash" else 0
         self._crashed = {cameras[number] for number in rng.choice(max(1, len(cameras)), size=crashing)}
 
     def __call__(self, frame: Frame) -> Frame:
-        """The frame with its images as they come out; all else is left."""
+        """The frame with its images and mountings as they come out; all else is left."""
         return replace(frame, views=tuple(self._view(frame, view) for view in frame.views))
 
     def _view(self, frame: Frame, view: CameraView) -> CameraView:
-        return replace(view, image=self.image(view.image, frame.stamp, view.name))
+        image = self.image(view.image, frame.stamp, view.name)
+        return replace(view, image=image, T_ego_camera=view.T_ego_camera @ self.mounting(view.name))
+
+    def mounting(self, camera: str) -> rigid.Matrix:
+        """(4, 4) from where a camera is said to be to where it seems to be; the same throughout a drive."""
+        if self.corruption.kind != "moved":
+            return np.eye(4)
+        rng = np.random.default_rng([self._seed, zlib.crc32(camera.encode())])
+        turn = rng.normal(0, _TURNED_RAD * self._strength, 3)
+        moved = np.eye(4)
+        moved[:3, :3] = cv2.Rodrigues(turn)[0]
+        moved[:3, 3] = rng.normal(0, _MOVED_M * self._strength, 3)
+        return moved
 
     def image(self, image: images.Image, stamp: int, camera: str) -> images.Image:
-        """What becomes of an image of a camera that was taken at a stamp."""
+        """What becomes of an image of a camera that was taken at a stamp; to be asked in their order."""
+        if self.corruption.kind == "moved":
+            return image
+        if self.corruption.kind == "late":
+            past = self._past.setdefault(camera, deque(maxlen=_LATE_IMAGES * self._strength + 1))
+            past.append(image)
+            return past[0]
         rng = np.random.default_rng([self._seed, stamp & 0xFFFFFFFFFFFF, zlib.crc32(camera.encode())])
         if self.corruption.of_image is not None:
             return self.corruption.of_image(image, self._strength, rng)
-        crashes = self.corruption.loses == "crash"
+        crashes = self.corruption.kind == "crash"
         lost = camera in self._crashed if crashes else rng.random() < self._strength / 6
         return np.zeros_like(image) if lost else image

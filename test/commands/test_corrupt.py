@@ -11,8 +11,9 @@ from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.faults import FaultLog
+from semlt3d_ros.corruptions.benchmarks import Corruptor, corruption_named
 from semlt3d_ros.messages import topics
-from semlt3d_ros.messages.decode import decode_compressed_image, decode_image
+from semlt3d_ros.messages.decode import decode_compressed_image, decode_image, decode_transforms
 from semlt3d_ros.messages.encode import encode_image
 from semlt3d_ros.messages.reencode import with_pixels
 from semlt3d_ros.simulation.drive import DriveConfig
@@ -127,3 +128,23 @@ def test_a_recording_is_never_written_over(bag, tmp_path) -> None:
     copy.write_bytes(bag.read_bytes())
     assert corrupt(copy, copy, "--corruption", "fog", "--severity", 1, "--overwrite") != 0
     assert copy.read_bytes() == bag.read_bytes()
+
+
+def mounts(bag) -> dict:
+    with BagSource(bag) as source:
+        messages = [message for _, message in decoded(source.messages(topics=[topics.TF_STATIC]), FaultLog())]
+    return {item.child: item.matrix for message in messages for item in decode_transforms(message)}
+
+
+def test_cameras_that_sit_elsewhere_are_so_in_tf_alone(bag, tmp_path, capsys) -> None:
+    out = tmp_path / "moved.mcap"
+    assert corrupt(bag, out, "--corruption", "spatial_misalignment", "--severity", 3) == 0
+    assert "messages with transforms corrupted" in capsys.readouterr().out
+    for (topic, kind, _, old), (*_, new) in zip(entries(bag), entries(out), strict=True):
+        assert old == new or kind == topics.TF_TYPE, topic
+    before, after = mounts(bag), mounts(out)
+    corruptor = Corruptor(corruption_named("spatial_misalignment"), 3, topics.NUSCENES_CAMERAS)
+    for name in before:
+        wanted = before[name] @ corruptor.mounting(name) if name in topics.NUSCENES_CAMERAS else before[name]
+        assert np.allclose(after[name], wanted, atol=1e-9)
+    assert not np.allclose(after["CAM_FRONT"], before["CAM_FRONT"])
