@@ -29,6 +29,11 @@ def chosen_teacher(path: Path) -> Path:
     return shipped_teacher() if str(path) == SHIPPED else path
 
 
+def chosen_student(path: Path | None) -> Path | None:
+    """The student that a recipe names, if it names one."""
+    return default_checkpoint() if path is not None and str(path) == SHIPPED else path
+
+
 def no_checkpoint(path: Path) -> ConfigurationError:
     """The error of a checkpoint that is not there."""
     return ConfigurationError(f"checkpoint '{path}' does not exist; train one with 'semlt3d train RECIPE'")

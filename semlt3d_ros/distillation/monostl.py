@@ -14,17 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from semlt3d_ros.distillation.relations import relation_loss
-from semlt3d_ros.distillation.sampling import mapped, sampled
+from semlt3d_ros.distillation.sampling import Regions, mapped, regions_of, sampled, spread
 from semlt3d_ros.distillation.settings import MonoStl
 from semlt3d_ros.losses.matcher import Matches, match
 from semlt3d_ros.losses.signal import DepthSignal
-from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.losses.term import LossTerm, StepView, counted_over_all, indices
 from semlt3d_ros.losses.unjudged import transformed_boxes
-from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
-from semlt3d_ros.student.geometry import MIN_DEPTH_M, box_corners, cell_centers, project, range_scale
+from semlt3d_ros.student.geometry import cell_centers, range_scale
 
 OFF_IMAGE_WEIGHT = 0.01
 """Of an object in a view that does not show its centre."""
@@ -60,38 +58,6 @@ def depth_uncertainty(layer: LayerOutput) -> Tensor:
 def need_of_help(uncertainty_m: Tensor) -> Tensor:
     """DASFD's weight of objects of which a student is so unsure: 1 less its confidence, which is 1 / uncertainty."""
     return 1.0 - (1.0 / uncertainty_m).clamp(0.0, 1.0)
-
-
-@dataclass
-class Regions:
-    """Where T objects are in V views.
-
-    Attributes:
-        bounds: (B, V, T, 4) left, top, right, bottom of what the image shows of the box's corners, in pixels.
-        seen: (B, V, T) bool, whether it shows any of them.
-        centered: (B, V, T) bool, whether it shows the centre.
-    """
-
-    bounds: Tensor
-    seen: Tensor
-    centered: Tensor
-
-
-def regions_of(targets: Targets, batch: Batch, there: Tensor) -> Regions:
-    """The objects in the views of the frames that are ``there`` (B,)."""
-    boxes = targets.boxes
-    # The centre is the ninth. What is behind the camera is taken for very near, so that the region reaches the border.
-    points = torch.cat([box_corners(boxes), boxes[:, :, None, :3]], dim=2)
-    pixels, depth = project(points.flatten(1, 2), batch.intrinsics, batch.T_ego_camera)
-    pixels, front = pixels.unflatten(2, points.shape[1:3]), (depth > MIN_DEPTH_M).unflatten(2, points.shape[1:3])
-    size = torch.tensor(batch.images.shape[-1:-3:-1], device=boxes.device)
-    low, high = pixels.amin(3), pixels.amax(3)
-    real = (targets.classes >= 0)[:, None] & batch.valid[..., None] & there[:, None, None] & front.any(-1)
-    center = pixels[..., -1, :]
-    centered = real & front[..., -1] & (center > -0.5).all(-1) & (center < size - 0.5).all(-1)
-    seen = real & (high > -0.5).all(-1) & (low < size - 0.5).all(-1)
-    bounds = torch.cat([low.clamp_min(-0.5), high.minimum(size - 0.5)], -1)
-    return Regions(torch.where(seen[..., None], bounds, 0.0), seen, centered)
 
 
 def cell_weights(regions: Regions, weight: Tensor, stride: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -210,10 +176,7 @@ class MonoStlLoss(LossTerm):
         self, view: StepView, signal: DepthSignal, objects: _Objects, regions: Regions, pixels: Tensor
     ) -> Tensor:
         frame, camera, target = torch.nonzero(regions.seen & (objects.taught >= 0)[:, None], as_tuple=True)
-        step = (torch.arange(_REGION_CELLS, device=frame.device) + 0.5) / _REGION_CELLS
-        share = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).flatten(0, 1)
-        low, high = regions.bounds[frame, camera, target].chunk(2, -1)
-        places = low[:, None] + share * (high - low)[:, None]
+        places = spread(regions.bounds[frame, camera, target], _REGION_CELLS)
         image = (frame * regions.seen.shape[1] + camera)[:, None].expand(places.shape[:2])
         own = mapped(pixels[frame, camera][:, None].expand(*places.shape[:2], 3, 3), places)
 

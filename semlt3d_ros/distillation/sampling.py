@@ -1,13 +1,16 @@
-"""Maps looked up where something is seen: at cells between cells, at projected points."""
+"""Maps looked up where something is seen: at cells between cells, at projected points, in regions of objects."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.gather import gather_sum
-from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
+from semlt3d_ros.student.geometry import MIN_DEPTH_M, box_corners, project
 
 
 def sampled(maps: Tensor, image: Tensor, pixels: Tensor, stride: int) -> Tensor:
@@ -56,3 +59,43 @@ def first_view(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     view = shown.float().argmax(1)
     chosen = pixels.gather(1, view[:, None, :, None].expand(-1, 1, -1, 2))[:, 0]
     return shown.any(1), view, chosen
+
+
+@dataclass
+class Regions:
+    """Where T objects are in V views.
+
+    Attributes:
+        bounds: (B, V, T, 4) left, top, right, bottom of what the image shows of the box's corners, in pixels.
+        seen: (B, V, T) bool, whether it shows any of them.
+        centered: (B, V, T) bool, whether it shows the centre.
+    """
+
+    bounds: Tensor
+    seen: Tensor
+    centered: Tensor
+
+
+def regions_of(targets: Targets, batch: Batch, there: Tensor) -> Regions:
+    """The objects in the views of the frames that are ``there`` (B,)."""
+    boxes = targets.boxes
+    # The centre is the ninth. What is behind the camera is taken for very near, so that the region reaches the border.
+    points = torch.cat([box_corners(boxes), boxes[:, :, None, :3]], dim=2)
+    pixels, depth = project(points.flatten(1, 2), batch.intrinsics, batch.T_ego_camera)
+    pixels, front = pixels.unflatten(2, points.shape[1:3]), (depth > MIN_DEPTH_M).unflatten(2, points.shape[1:3])
+    size = torch.tensor(batch.images.shape[-1:-3:-1], device=boxes.device)
+    low, high = pixels.amin(3), pixels.amax(3)
+    real = (targets.classes >= 0)[:, None] & batch.valid[..., None] & there[:, None, None] & front.any(-1)
+    center = pixels[..., -1, :]
+    centered = real & front[..., -1] & (center > -0.5).all(-1) & (center < size - 0.5).all(-1)
+    seen = real & (high > -0.5).all(-1) & (low < size - 0.5).all(-1)
+    bounds = torch.cat([low.clamp_min(-0.5), high.minimum(size - 0.5)], -1)
+    return Regions(torch.where(seen[..., None], bounds, 0.0), seen, centered)
+
+
+def spread(bounds: Tensor, cells: int) -> Tensor:
+    """(K, cells * cells, 2) pixels spread evenly over regions (K, 4) left, top, right, bottom, row by row."""
+    step = (torch.arange(cells, device=bounds.device) + 0.5) / cells
+    share = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).flatten(0, 1)
+    low, high = bounds.chunk(2, -1)
+    return low[:, None] + share * (high - low)[:, None]

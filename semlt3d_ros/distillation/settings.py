@@ -96,6 +96,36 @@ class SamDistill(Checked):
 
 
 @dataclass(frozen=True)
+class Regions(Checked):
+    """What a CLIP sees in image regions, learnt as whole embeddings, by the image encoder and by the queries.
+
+    The regions are those of the labels and, in frames with and without labels, of what a student detects: what it is
+    wrong about is told as well. The CLIP is the recipe's ``language``.
+
+    Attributes:
+        encoder: weight of the loss on the encoder's maps within the regions.
+        queries: of that on the queries that lie in what the regions show.
+        student: checkpoint of the student that detects; ``shipped`` for the one that comes with the package. None looks
+            at labels alone.
+        score: least confidence of what it detects.
+        most: detections of a frame that are looked at, the most confident ones.
+        reach_m: how far a query lies from what it answers to, at most.
+    """
+
+    TITLE: ClassVar[str] = "regions"
+    CHECKS: ClassVar[Checks] = (
+        *not_negative("encoder", "queries"), *share("score"), *positive("most", "reach_m"),
+    )  # fmt: skip
+
+    encoder: float = 1.0
+    queries: float = 1.0
+    student: Path | None = Path("shipped")
+    score: float = 0.1
+    most: int = 40
+    reach_m: float = 2.0
+
+
+@dataclass(frozen=True)
 class PseudoLabels(Checked):
     """The teacher's boxes as labels of frames that have none.
 
@@ -130,6 +160,7 @@ class Distillation(Checked):
         cmkd: CMKD's losses; None without.
         monostl: MonoSTL's losses, which need a teacher of their own; None without.
         samdistill: SAMDistill's losses; None without.
+        regions: what a CLIP sees in image regions; None without.
         pseudo_labels: its boxes as labels where there are none; None without.
     """
 
@@ -141,6 +172,7 @@ class Distillation(Checked):
     cmkd: Cmkd | None = None
     monostl: MonoStl | None = None
     samdistill: SamDistill | None = None
+    regions: Regions | None = None
     pseudo_labels: PseudoLabels | None = None
 
     @property
@@ -151,4 +183,5 @@ class Distillation(Checked):
     @property
     def follows_images(self) -> bool:
         """Whether anything is asked of teachers that look at images."""
-        return self.monostl is not None or (self.samdistill is not None and self.samdistill.sam is not None)
+        follows_sam = self.samdistill is not None and self.samdistill.sam is not None
+        return self.monostl is not None or follows_sam or self.regions is not None

@@ -149,11 +149,38 @@ class SamSignal:
 
 
 @dataclass
+class RegionSignal:
+    """What a CLIP sees in image regions of B frames, in the ego axes of the recordings, whatever augmentation does.
+
+    Attributes:
+        boxes: (B, R, 9) what is in them, padded to the most of a frame: x y z l w h yaw vx vy.
+        embeddings: (B, R, d) of unit length; NaN where padded.
+        views: (B, R) int64 number of the view that each region is of.
+        logit_scale: the CLIP's own: what it multiplies cosines with before it compares them.
+    """
+
+    boxes: Tensor
+    embeddings: Tensor
+    views: Tensor
+    logit_scale: float
+
+    @property
+    def real(self) -> Tensor:
+        """(B, R) bool, which regions there are."""
+        return self.embeddings.isfinite().all(-1)
+
+    def to(self, device: torch.device | str) -> RegionSignal:
+        """The same on another device."""
+        return _moved(self, device)
+
+
+@dataclass
 class ImageSignals:
     """What teachers say that look at images of the frames; None for those that nobody follows."""
 
     depth: DepthSignal | None = None
     sam: SamSignal | None = None
+    regions: RegionSignal | None = None
 
     def to(self, device: torch.device | str) -> ImageSignals:
         """The same on another device."""

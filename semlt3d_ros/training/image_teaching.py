@@ -1,4 +1,4 @@
-"""What teachers that look at images say of training frames: one that sees depth, and SAM's encoder."""
+"""What teachers that look at images say of training frames: one that sees depth, SAM's encoder, a CLIP."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.kept_arrays import KeptArrays
+from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.losses.signal import ImageSignals, Looked, SamSignal
-from semlt3d_ros.losses.targets import Targets
+from semlt3d_ros.losses.targets import Targets, points_of
 from semlt3d_ros.semantics.sam import SamEncoder
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.training.augmentation import mirrored
 from semlt3d_ros.training.depth_teaching import DepthTeaching, Known
 from semlt3d_ros.training.recipe import Recipe
+from semlt3d_ros.training.region_teaching import RegionTeaching, SeenBoxes
 
 
 @dataclass
@@ -26,6 +29,7 @@ class KnownImages:
 
     depth: Known | None = None
     sam: Known | None = None
+    regions: SeenBoxes | None = None
 
 
 class ImageTeaching:
@@ -41,6 +45,7 @@ class ImageTeaching:
 
     Attributes:
         sam_width: channels of SAM's features, 0 without.
+        language_width: of the CLIP that looks at regions, 0 without.
 
     Raises:
         ConfigurationError: a teacher cannot be used.
@@ -59,22 +64,30 @@ class ImageTeaching:
             self._sam = SamEncoder(samdistill.sam, self._stride, device)
             self._kept = KeptArrays(recipe.data_folder / "sam", self._sam.version, limit)
         self.sam_width = 0 if self._sam is None else self._sam.width
+        self._regions = None if settings.regions is None else RegionTeaching(settings.regions, recipe, limit)
+        self.language_width = 0 if self._regions is None else self._regions.width
 
-    def known(self, batch: Batch, points: Sequence[Tensor], mirror: Tensor) -> list[KnownImages]:
-        """What was said before of each frame of a batch.
+    def known(
+        self, frames: Sequence[Frame], stored: Sequence[FrameRegions], batch: Batch, mirror: Tensor
+    ) -> list[KnownImages]:
+        """What was said before of each frame, and what is seen in its regions.
 
         Args:
-            batch: the frames as they were recorded.
-            points: of each (P, 3).
+            frames: as they were recorded.
+            stored: regions that were kept with them.
+            batch: the same frames.
             mirror: (B,) bool, which of them are mirrored.
         """
-        result = [KnownImages() for _ in points]
+        points = points_of(frames)
+        result = [KnownImages() for _ in frames]
         for row, each in enumerate(result):
             if self._depth is not None:
                 each.depth = self._depth.known(batch.part(slice(row, row + 1)), points[row], bool(mirror[row]))
             if self._sam is not None:
                 name = hashlib.blake2b(batch.images[row].contiguous().numpy().tobytes(), digest_size=20).hexdigest()
                 each.sam = Known(name, self._kept.read(name, ("features",)))
+            if self._regions is not None:
+                each.regions = self._regions.seen(frames[row], stored[row])
         return result
 
     def signals(
@@ -94,6 +107,8 @@ class ImageTeaching:
             there, T = torch.ones(len(known), dtype=torch.bool), torch.eye(4).repeat(len(known), 1, 1)
             looked = Looked(there, batch.intrinsics, batch.T_ego_camera, T)
             signals.sam = SamSignal(looked, features, self._stride)
+        if self._regions is not None:
+            signals.regions = self._regions.signal([each.regions for each in known if each.regions is not None])
         return signals
 
     def _sam_features(self, known: Known | None, images: Tensor) -> Tensor:

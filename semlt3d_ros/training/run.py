@@ -16,7 +16,7 @@ from rich.progress import Progress
 import semlt3d_ros
 from semlt3d_ros.checkpoints.adoption import Adoption
 from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
-from semlt3d_ros.checkpoints.shipped import chosen_teacher
+from semlt3d_ros.checkpoints.shipped import chosen_student, chosen_teacher
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Input, Output, refuse_losses
@@ -214,6 +214,8 @@ def reads(recipe_path: Path, recipe: Recipe | TeacherRecipe) -> list[Input]:
         files["the teacher"] = chosen_teacher(recipe.distillation.teacher)
         monostl = recipe.distillation.monostl
         files["the depth teacher"] = None if monostl is None else monostl.teacher
+        regions = recipe.distillation.regions
+        files["the student that detects"] = None if regions is None else chosen_student(regions.student)
     bags = {bag for spec in (*recipe.train, *recipe.validation) for pattern in spec.bags for bag in find_bags(pattern)}
     given = [Input(name, path) for name, path in files.items() if path is not None]
     return given + [Input("the bag", bag) for bag in sorted(bags)]

@@ -55,6 +55,7 @@ class StudentSample:
         taught: what a LiDAR teacher says of each; empty without one.
         before: what it says of the frame before each; empty where nobody looks back.
         known: what teachers of images have said of each before; empty without such.
+        corrupted: the batch as the student sees it, where that is another one.
     """
 
     played: Sequence[StreamFrame]
@@ -63,6 +64,7 @@ class StudentSample:
     taught: Sequence[Taught | None] = ()
     before: Sequence[TaughtBefore | None] = ()
     known: Sequence[KnownImages] = ()
+    corrupted: Batch | None = None
 
 
 def rehearse(recipe: Recipe) -> None:
@@ -143,7 +145,8 @@ class StudentTask(Task[StudentSample]):
                 self.image_teaching = ImageTeaching(settings, recipe, device)
             lidar_width = 0 if self.teaching is None else self.teaching.width
             sam_width = 0 if self.image_teaching is None else self.image_teaching.sam_width
-            taught_by = distillation_terms(settings, config, lidar_width, sam_width).to(device)
+            language_width = 0 if self.image_teaching is None else self.image_teaching.language_width
+            taught_by = distillation_terms(settings, config, lidar_width, sam_width, language_width).to(device)
             self.criterion.terms.extend(taught_by)
             self.modules["distillation"] = taught_by
 
@@ -182,14 +185,18 @@ class StudentTask(Task[StudentSample]):
     def load(self, played: Sequence[StreamFrame]) -> StudentSample:
         """The frames as they are, before augmentation."""
         config = self.recipe.student
-        frames = [corrupted(self.frames.frame(place.index), place.clip, self.recipe) for place in played]
+        frames = [self.frames.frame(place.index) for place in played]
         batch = collate(frames, config.image_width, config.image_height)
         sample = StudentSample(played, batch, [replace(frame, views=()) for frame in frames])
+        if self.recipe.augmentation.corrupt:
+            seen = [corrupted(frame, place.clip, self.recipe) for frame, place in zip(frames, played, strict=True)]
+            sample.corrupted = collate(seen, config.image_width, config.image_height)
         if self.teaching is not None:
             sample.taught = [self.teaching.taught(place.index) for place in played]
             sample.before = [self.teaching.before(place.index) for place in played]
         if self.image_teaching is not None:
-            sample.known = self.image_teaching.known(batch, points_of(frames), self._changes(played).mirror)
+            stored = [self.frames.regions(place.index) for place in played]
+            sample.known = self.image_teaching.known(frames, stored, batch, self._changes(played).mirror)
         return sample
 
     def start(self, streams: int) -> Memory | None:
@@ -219,7 +226,8 @@ class StudentTask(Task[StudentSample]):
         if carried is not None:
             carried = carried.forget(torch.tensor([place.first for place in played], device=device))
         changes = self._changes(played)
-        batch, targets = augment(sample.batch, self._targets(sample), recipe.augmentation, changes)
+        seen = sample.corrupted or sample.batch
+        batch, targets = augment(seen, self._targets(sample), recipe.augmentation, changes)
         batch, targets = batch.to(device), targets.to(device)
         if recipe.student.input == "depth":
             batch = seeing_depth(batch, targets.points)

@@ -13,10 +13,10 @@ from semlt3d_ros.distillation.monostl import (
     depth_uncertainty,
     feature_loss,
     need_of_help,
-    regions_of,
     sureness,
 )
 from semlt3d_ros.distillation.relations import relation_loss
+from semlt3d_ros.distillation.sampling import regions_of
 from semlt3d_ros.distillation.settings import MonoStl
 from semlt3d_ros.losses.signal import DepthSignal, ImageSignals, Looked
 from semlt3d_ros.losses.term import view_of

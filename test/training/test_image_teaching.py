@@ -131,10 +131,11 @@ def test_what_is_kept_is_what_the_teacher_says(values, tmp_path, frames, depth_t
     assert teaching.sam_width == 24
     shown = [frames.frame(0), frames.frame(1), replace(frames.frame(0), points=None)]
     batch, points, mirror = collate(shown, 96, 42), points_of(shown), torch.tensor([False, True, False])
-    known = teaching.known(batch, points, mirror)
+    stored = [frames.regions(0)] * 3
+    known = teaching.known(shown, stored, batch, mirror)
     assert all(each.depth.said is None and each.sam.said is None for each in known)
     first = teaching.signals(known, batch, points, mirror)
-    again = teaching.known(batch, points, mirror)
+    again = teaching.known(shown, stored, batch, mirror)
     assert [each.depth.said is not None for each in again] == [True, True, False]
     assert all(each.sam.said is not None for each in again)
     second = teaching.signals(again, batch, points, mirror)
@@ -150,7 +151,7 @@ def test_what_is_kept_is_what_the_teacher_says(values, tmp_path, frames, depth_t
     assert torch.allclose(first.depth.layer.logits[0], output.layers[-1].logits[0], atol=1e-2)
     assert not torch.allclose(first.depth.features[0][1], output.features[0][1].permute(0, 2, 3, 1), atol=1e-2)
     # Mirrored it is another frame, and its own.
-    assert teaching.known(batch, points, ~mirror)[0].depth.said is None
+    assert teaching.known(shown, stored, batch, ~mirror)[0].depth.said is None
     assert first.depth.looked.T_ego_recorded[:, 1, 1].tolist() == [1.0, -1.0, 1.0]
 
 
@@ -159,12 +160,13 @@ def test_another_teacher_says_it_anew(values, tmp_path, frames, depth_teacher) -
     recipe = distilled(values, monostl={"teacher": str(depth_teacher)})
     shown = [frames.frame(0)]
     batch, points, mirror = collate(shown, 96, 42), points_of(shown), torch.tensor([False])
+    stored = [frames.regions(0)]
     one = ImageTeaching(recipe.distillation, recipe)
-    said = one.signals(one.known(batch, points, mirror), batch, points, mirror)
+    said = one.signals(one.known(shown, stored, batch, mirror), batch, points, mirror)
     torch.manual_seed(5)
     save_checkpoint(depth_teacher, Student(read_checkpoint(depth_teacher).config), "depth", {})
     other = ImageTeaching(recipe.distillation, recipe)
-    known = other.known(batch, points, mirror)
+    known = other.known(shown, stored, batch, mirror)
     assert known[0].depth.said is None
     assert not torch.equal(other.signals(known, batch, points, mirror).depth.features[0], said.depth.features[0])
 
