@@ -59,6 +59,7 @@ def student_criterion(
     projection: SemanticProjection | None = None,
     anchors: Tensor | None = None,
     total: Total = alone,
+    temperature: float = 0.1,
 ) -> Criterion:
     """The losses of a student that learns from labels.
 
@@ -69,6 +70,7 @@ def student_criterion(
         projection: for semantic projection distillation; None without.
         anchors: (n, d) language anchors, needed with ``projection``.
         total: sums over the processes that share a step.
+        temperature: of semantic projection distillation.
     """
     aligned = (denoising or DenoisingSettings()).aligned
 
@@ -76,9 +78,9 @@ def student_criterion(
         alignment = [AlignmentLoss(weights.alignment)] if with_alignment else []
         return [ClassLoss(weights.classes), *alignment, BoxLoss(weights.boxes), ScaleLoss(weights.scale)]
 
-    terms = [*queries(True), BalanceLoss(weights.balance)]
+    terms = [*queries(True), BalanceLoss(weights.balance, weights.balanced == "objects")]
     if projection is not None and anchors is not None:
-        terms.append(DistillationLoss(weights.distillation, projection, anchors, weights.temperature))
+        terms.append(DistillationLoss(weights.distillation, projection, anchors, temperature))
     terms += [
         DenoisingLoss(weights.denoising, queries(aligned)),
         HeatLoss(weights.heat),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, rule
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,18 @@ class LossWeights(Checked):
         alignment: focal loss of the language-aligned logits (SemLT3D's L_contrast), on every layer.
         distillation: semantic projection distillation (L_KD).
         balance: load balance of the experts (L_bal).
-        temperature: of the similarity distributions that are distilled; the paper does not state one.
+        balanced: which queries are to be spread over the experts: all ``queries``, most of which are background, or
+            those that answer to ``objects`` or are sure of something.
+        temperature: of the similarity distributions that are distilled; the paper does not state one. None ties it to
+            the CLIP's own scale, on which real ones are ten times as cold as the tiny one.
     """
 
     TITLE: ClassVar[str] = "loss_weights"
     CHECKS: ClassVar[Checks] = (
         *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
         *not_negative("alignment", "distillation", "balance"),
-        *positive("temperature"),
+        rule(lambda w: w.temperature is None or w.temperature > 0, "temperature must be positive, not {0.temperature}"),
+        rule(lambda w: w.balanced in ("queries", "objects"), "balanced is {0.balanced!r}; use queries or objects"),
     )
 
     classes: float = 2.0
@@ -43,4 +47,5 @@ class LossWeights(Checked):
     alignment: float = 0.0
     distillation: float = 0.0
     balance: float = 0.01
-    temperature: float = 0.1
+    balanced: Literal["queries", "objects"] = "queries"
+    temperature: float | None = 0.1

@@ -52,6 +52,8 @@ class StudentConfig(Checked):
         feed_forward: hidden width of the plain network.
         dropout: share of attention weights, of what attention and feed-forward network add, and of the latter's hidden
             units that training leaves out.
+        router: what language routes by: each query's similarities ``normalised`` by themselves, or ``centred``, less
+            their averages over all queries, so that what is like nothing is routed alike.
         experts, experts_used: routed experts, and how many of them each query takes.
         expert_width, shared_width: hidden width of each routed expert, and of the one that every query takes.
         language_width: dimension of the language anchors; 0 for a student without language.
@@ -83,6 +85,7 @@ class StudentConfig(Checked):
         _choice("input"),
         _choice("cross_attention"),
         _choice("block"),
+        _choice("router"),
         rule(
             lambda c: c.strides and c.strides[0] > 0 and list(c.strides) == sorted(set(c.strides)),
             "strides must be given, finest first, not {0.strides}",
@@ -148,6 +151,7 @@ class StudentConfig(Checked):
     block: Literal["plain", "feature_experts", "language_experts"] = "plain"
     feed_forward: int = 256
     dropout: float = 0.0
+    router: Literal["normalised", "centred"] = "normalised"
     experts: int = 4
     experts_used: int = 2
     expert_width: int = 64

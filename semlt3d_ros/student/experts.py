@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from semlt3d_ros.student.config import StudentConfig
 
+_FIRST_SCALE, _MOMENTUM = 5.0, 0.01
+
 
 @dataclass
 class Routing:
@@ -42,6 +44,32 @@ class FeedForward(nn.Module):
         return leave(self.dropout(activate(enter(queries)))), None
 
 
+class Centred(nn.Module):
+    """Similarities less what they are on average, per anchor, at one learnt scale for all.
+
+    A layer normalisation gives the cosines of a query that is like nothing as much spread as those of an object: it
+    would be routed by noise. Here the one stays near zero.
+
+    Args:
+        width: anchors.
+    """
+
+    mean: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.log_scale = nn.Parameter(torch.tensor(_FIRST_SCALE).log())
+
+    def forward(self, similarity: Tensor) -> Tensor:
+        """(B, Q, n) to the same; in training the averages follow."""
+        if self.training:
+            with torch.no_grad():
+                now = similarity.float().flatten(0, -2).mean(0)
+                self.mean += _MOMENTUM * (now - self.mean)
+        return (similarity - self.mean.to(similarity.dtype)) * self.log_scale.exp().to(similarity.dtype)
+
+
 class Experts(nn.Module):
     """One shared expert and M routed ones, of which each query takes the best few.
 
@@ -65,7 +93,8 @@ class Experts(nn.Module):
         self.leave_bias = nn.Parameter(torch.zeros(config.experts, config.width))
         seen = len(config.class_names) if self.by_language else config.width
         # Cosines to the anchors of a real language space crowd together (0.6 to 0.9): their differences must count.
-        self.router = nn.Sequential(nn.LayerNorm(seen), nn.Linear(seen, config.experts))
+        centred = self.by_language and config.router == "centred"
+        self.router = nn.Sequential(Centred(seen) if centred else nn.LayerNorm(seen), nn.Linear(seen, config.experts))
 
     def forward(self, queries: Tensor, similarity: Tensor | None) -> tuple[Tensor, Routing]:
         """(B, Q, C), with ``similarity`` (B, Q, n) where language routes, to (B, Q, C) and the routing."""

@@ -21,6 +21,8 @@ from semlt3d_ros.semantics.regions import RegionEmbedder
 from semlt3d_ros.training.recipe import Recipe
 
 _REGION_SIZE = 64
+_WARMER = 1.5
+"""The temperature of distillation over the CLIP's own."""
 _LEAST_CUT_PX = 8.0
 
 
@@ -48,6 +50,10 @@ class Semantics:
         recipe: says which CLIP; its student says for which classes and of which dimension.
         cache: folder for region embeddings, found again by content.
 
+    Attributes:
+        anchors: of the student's classes.
+        temperature: at which distributions over classes are distilled.
+
     Raises:
         ConfigurationError: the CLIP cannot be loaded, or its dimension is not the student's ``language_width``.
     """
@@ -65,6 +71,7 @@ class Semantics:
                 f"the student's language_width is {student.language_width}; make them equal"
             )
         self._embedder, self._language = RegionEmbedder(encoder, cache), language
+        self.temperature = recipe.loss_weights.temperature or _WARMER / encoder.logit_scale
         self._known: dict[int, SeenRegions] = {}
 
     def describe(self) -> dict[str, Any]:

@@ -127,8 +127,9 @@ class StudentTask(Task[StudentSample]):
             for module in self._image_modules:
                 module.requires_grad_(False).eval()
             self.student.features.cache = FeatureCache(recipe.data_folder / "features", self.student.features)
+        temperature = 1.0 if semantics is None else semantics.temperature
         self.criterion = student_criterion(
-            config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total
+            config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total, temperature
         )
         self._share = 0.0
         self.model = self.student

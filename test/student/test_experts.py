@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from semlt3d_ros.losses.balance import balance_loss
+from semlt3d_ros.losses.balance import BalanceLoss, balance_loss
 from semlt3d_ros.student.config import StudentConfig
-from semlt3d_ros.student.decoder import LanguageProjection
+from semlt3d_ros.student.decoder import LanguageProjection, LayerOutput
 from semlt3d_ros.student.experts import Experts, FeedForward, Routing, make_block
 
 CONFIG = StudentConfig(
@@ -92,6 +92,52 @@ def test_balance_loss_is_one_when_balanced_and_grows_to_the_number_of_experts() 
     leaning = torch.tensor([0.4, 0.3, 0.2, 0.1]).expand(1, 8, 4)
     best = leaning * torch.tensor([1.0, 1.0, 0.0, 0.0])
     assert 1.0 < float(balance_loss(Routing(leaning, best))) < 4.0
+
+
+def test_only_those_that_count_are_spread() -> None:
+    collapsed = torch.zeros(1, 8, 4)
+    collapsed[0, :4, 2] = 1.0  # the first half takes one expert, the second all of them in turn
+    for query in range(4, 8):
+        collapsed[0, query, query % 4] = 1.0
+    routing, second = Routing(collapsed, collapsed), torch.arange(8)[None] >= 4
+    assert float(balance_loss(routing, counted=second)) == pytest.approx(1.0)
+    assert float(balance_loss(routing, counted=~second)) == pytest.approx(4.0)
+    assert 1.0 < float(balance_loss(routing)) < 4.0
+    assert float(balance_loss(routing, counted=torch.zeros_like(second))) == 0.0
+
+
+def test_objects_are_what_answers_or_is_sure() -> None:
+    logits = torch.full((1, 6, 3), -6.0)
+    logits[0, 1, 2] = 3.0
+    layer = LayerOutput(logits, torch.zeros(1, 6, 10), torch.zeros(1, 6), torch.zeros(1, 6, 3), torch.zeros(1, 6, 4))
+    matches = [(torch.tensor([4]), torch.tensor([0]))]
+    found = BalanceLoss(1.0, of_objects=True)._counted(layer, matches)
+    assert found.tolist() == [[False, True, False, False, True, False]]
+    assert BalanceLoss(1.0)._counted(layer, matches) is None
+
+
+def test_a_centred_router_sends_what_is_like_nothing_one_way() -> None:
+    """Background is as like one anchor as another, but for noise, which a normalisation of each query makes large."""
+    torch.manual_seed(0)
+    centred, normalised = (
+        make_block(replace(CONFIG, block="language_experts", router=router)) for router in ("centred", "normalised")
+    )
+    common = torch.full((18,), 0.8)
+    background = common + 0.003 * torch.randn(1, 400, 18)
+    for module in (centred, normalised):
+        torch.nn.init.normal_(module.router[-1].weight, std=2.0)
+        module.train()
+        for _ in range(600):
+            module.router(background)
+    centred.eval()
+    spread = {
+        name: module.router(background).softmax(-1).std(1).max() for name, module in (("c", centred), ("n", normalised))
+    }
+    assert spread["c"] < 0.1 < spread["n"]
+    assert torch.allclose(centred.router[0].mean, common, atol=5e-3)
+    object_like = common.clone()
+    object_like[3] += 0.2
+    assert (centred.router(object_like) - centred.router(common)).norm() > 1.0
 
 
 def test_descending_the_balance_loss_spreads_the_load() -> None:

@@ -10,6 +10,7 @@ from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.datasets.shards import FrameRegions
+from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.frames import open_frames
@@ -123,3 +124,12 @@ def test_a_clip_of_another_dimension_is_refused(language_recipe, tmp_path) -> No
         Semantics(other, tmp_path)
     with pytest.raises(ConfigurationError, match="needs a CLIP to learn from"):
         StudentTask(recipe, [])
+
+
+def test_the_temperature_is_the_recipes_or_goes_with_the_clips_own(language_recipe, tmp_path) -> None:
+    recipe = load_recipe(language_recipe)
+    assert Semantics(recipe, tmp_path).temperature == 0.1
+    tied = replace(recipe, loss_weights=replace(recipe.loss_weights, temperature=None))
+    assert Semantics(tied, tmp_path).temperature == pytest.approx(1.5 / ClipEncoder.load("tiny").logit_scale)
+    with pytest.raises(ConfigurationError, match="temperature must be positive"):
+        replace(recipe.loss_weights, temperature=0.0)
