@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from semlt3d_ros.adaptation.models import CURRENT
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame
@@ -17,9 +18,6 @@ from semlt3d_ros.semantics.anchors import load_anchors
 
 OpenDetector = Callable[[Path | None, str], FrameDetector]
 """Loads the checkpoint at a path (None: the one that comes with the package) to a device."""
-
-CURRENT = "current.safetensors"
-"""The checkpoint of a model folder that is run when none is named; a link or a file that is replaced as a whole."""
 
 
 def checkpoint_path(parameters: DetectorParameters) -> Path | None:
