@@ -9,7 +9,7 @@ farther out the fewer there are (the expanded percentile interval of Hesterberg,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,13 +142,16 @@ class Change:
     Attributes:
         name: of the group of classes, or of the class.
         objects: true boxes.
+        drives: drives that have any of them.
         running, candidate: figures in [0, 1]; None where there is no true box.
-        low, high: bounds of the candidate's less the running's; each holds with the confidence asked for.
+        low, high: bounds of the candidate's less the running's; each holds with the confidence asked for. None where
+            fewer than two drives say anything.
         by_chance: share of the draws in which the candidate is no better.
     """
 
     name: str
     objects: int
+    drives: int = 0
     running: float | None = None
     candidate: float | None = None
     low: float | None = None
@@ -181,34 +184,30 @@ def changes(
     once = np.ones((1, draws.shape[1]), np.int64)
     counts = np.concatenate([once, draws])
     both = [average_precisions(each, counts, protocol) for each in (running, candidate)]
-    share = _expanded(confidence, draws.shape[1])
     found = []
     for name, columns in groups.items():
-        of_group = list(columns)
-        objects = int(running.truth[:, of_group].sum())
-        found.append(_change(name, objects, both[0][:, of_group], both[1][:, of_group], share))
+        truth = running.truth[:, list(columns)].sum(axis=1)
+        before, after = (_means(each[:, list(columns)]) for each in both)
+        found.append(_change(name, truth, before, after, confidence))
     return found
 
 
-def _expanded(confidence: float, drives: int) -> float:
-    """The percentile, as a share, that bounds with a confidence what so many drives say."""
-    if drives < 2:
-        return 1.0
-    return float(norm.cdf(np.sqrt(drives / (drives - 1)) * student.ppf(confidence, drives - 1)))
-
-
 def _change(
-    name: str, objects: int, running: NDArray[np.float64], candidate: NDArray[np.float64], share: float
+    name: str, truth: NDArray[np.int64], before: NDArray[np.float64], after: NDArray[np.float64], confidence: float
 ) -> Change:
-    """Of (1 + B, C) figures of C classes; the first row is of all drives as they are."""
+    """Of (D,) true boxes in each drive and (1 + B,) figures, the first of all drives as they are."""
+    objects, drives = int(truth.sum()), int((truth > 0).sum())
     if not objects:
         return Change(name, 0)
-    before, after = _means(running), _means(candidate)
     gains = (after - before)[1:]
     gains = gains[np.isfinite(gains)]  # draws without any true box of the group say nothing
-    low, high = np.quantile(gains, (1.0 - share, share)) if len(gains) else (-1.0, 1.0)
     by_chance = (1 + int((gains <= 0).sum())) / (1 + len(gains))
-    return Change(name, objects, float(before[0]), float(after[0]), float(low), float(high), by_chance)
+    change = Change(name, objects, drives, float(before[0]), float(after[0]), by_chance=by_chance)
+    if drives < 2 or not len(gains):
+        return change
+    share = norm.cdf(np.sqrt(drives / (drives - 1)) * student.ppf(confidence, drives - 1))
+    low, high = np.quantile(gains, (1.0 - share, share))
+    return replace(change, low=float(low), high=float(high))
 
 
 def _means(figures: NDArray[np.float64]) -> NDArray[np.float64]:

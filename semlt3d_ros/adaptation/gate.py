@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from semlt3d_ros.adaptation.bootstrap import Change, changes, drawn_drives, matched
 from semlt3d_ros.adaptation.comparison import AnyDetector, Compared, compare
-from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict
+from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict, points
 from semlt3d_ros.adaptation.verdict_pictures import differences
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
@@ -44,6 +44,7 @@ class GateSettings(Checked):
         confidence: of one bound of an interval; at 0.95, one in twenty candidates that are no better gets through.
         resamples: how often drives are drawn.
         least_drives: with fewer drives, clips of them are drawn; with fewer clips too, nothing is promoted.
+            Only those count that have an object of ``better_in``.
         clip_frames: longest of these clips. Frames that are near in time see the same objects: shorter ones pretend to
             more evidence than there is.
         forget: how much of the regression set's mean AP may be lost in any group of classes; 0.01 is a point.
@@ -220,14 +221,14 @@ def _against(
     if failures:
         found.append(f"{len(failures)} frames got no answer from the candidate: {failures[0]}")
     wanted = {each.name: each for each in held_back.groups}.get(settings.better_in)
-    if wanted is None or wanted.gain is None or wanted.low is None:
+    if wanted is None or not wanted.objects:
         found.append(f"held-back events: there is no object of {_group(settings.better_in)}, so nothing can be better")
-    elif held_back.drawn < settings.least_drives:
+    elif wanted.drives < settings.least_drives:
         found.append(
-            f"held-back events: {held_back.drawn} {held_back.units} are too few to tell a gain from chance; "
-            f"{settings.least_drives} are asked for (least_drives)"
+            f"held-back events: {wanted.drives} {held_back.units} with objects of {_group(settings.better_in)} are too "
+            f"few to tell a gain from chance; {settings.least_drives} are asked for (least_drives)"
         )
-    elif wanted.low <= 0:
+    elif wanted.low is None or wanted.low <= 0:
         found.append(f"held-back events: {_change(wanted)} is not beyond chance")
     found += [
         f"held-back events: {_change(each)} is worse beyond chance"
@@ -275,11 +276,10 @@ def _notes(held_back: Comparison, regression: Comparison) -> tuple[str, ...]:
 
 
 def _change(change: Change) -> str:
-    assert change.gain is not None and change.low is not None and change.high is not None
-    return (
-        f"{_group(change.name)} {100 * change.gain:+.1f} points of mAP "
-        f"(from {100 * change.low:+.1f} to {100 * change.high:+.1f})"
-    )
+    bounds = ""
+    if change.low is not None and change.high is not None:
+        bounds = f" (from {points(change.low)} to {points(change.high)})"
+    return f"{_group(change.name)} {points(change.gain)} points of mAP{bounds}"
 
 
 def _group(name: str) -> str:

@@ -127,3 +127,8 @@ def read_verdict(folder: Path) -> Verdict:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"'{path}' cannot be read: {error}") from error
     return verdict_from_json(values, f"'{path}'")
+
+
+def points(change: float | None) -> str:
+    """A change of AP in points, such as ``+1.2``; ``-`` where it is unknown."""
+    return "-" if change is None else f"{round(100 * change, 1) + 0.0:+.1f}"

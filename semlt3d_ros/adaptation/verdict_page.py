@@ -13,12 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from semlt3d_ros.adaptation.bootstrap import Change
-from semlt3d_ros.adaptation.verdict import FIGURES, PAGE, Comparison, Verdict
+from semlt3d_ros.adaptation.verdict import FIGURES, PAGE, Comparison, Verdict, points
 from semlt3d_ros.core.outputs import Draft
 
 CHANGES = "changes.png"
 _PICTURES = ("held_back_*.jpg", "regression_*.jpg")
-_COLORS = {True: "tab:green", False: "tab:red", None: "tab:gray"}
 _LINE_INCHES = 0.33
 
 
@@ -93,19 +92,15 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 
 
 def _table(what: str, figures: Sequence[Change]) -> Iterator[str]:
-    yield f"| {what} | objects | running | candidate | change | from | to | by chance |\n|---|{'---:|' * 7}"
+    yield f"| {what} | objects | drives | running | candidate | change | from | to | by chance |\n|---|{'---:|' * 8}"
     for each in figures:
-        values = [*map(_points, (each.running, each.candidate)), *map(_gain, (each.gain, each.low, each.high))]
+        values = [*map(_share, (each.running, each.candidate)), *map(points, (each.gain, each.low, each.high))]
         chance = "-" if each.by_chance is None else f"{each.by_chance:.3f}"
-        yield f"| {each.name} | {each.objects} | {' | '.join(values)} | {chance} |"
+        yield f"| {each.name} | {each.objects} | {each.drives} | {' | '.join(values)} | {chance} |"
 
 
-def _points(value: float | None) -> str:
+def _share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _gain(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f}"
 
 
 def _figure(held_back: Comparison, regression: Comparison) -> Figure:
@@ -122,10 +117,12 @@ def _figure(held_back: Comparison, regression: Comparison) -> Figure:
 def _draw(axes: Axes, figures: Comparison, title: str) -> None:
     known = [each for each in (*figures.groups, *figures.classes) if each.gain is not None]
     for place, each in enumerate(known):
-        gain, low, high = (100 * (value or 0.0) for value in (each.gain, each.low, each.high))
-        color = _COLORS[True if low > 0 else False if high < 0 else None]
-        axes.plot([low, high], [place, place], color=color, linewidth=2)
-        axes.plot([gain], [place], "o", color=color, markersize=6 if each in figures.groups else 4)
+        better = each.low is not None and each.low > 0
+        worse = each.high is not None and each.high < 0
+        color = "tab:green" if better else "tab:red" if worse else "tab:gray"
+        if each.low is not None and each.high is not None:
+            axes.plot([100 * each.low, 100 * each.high], [place, place], color=color, linewidth=2)
+        axes.plot([100 * (each.gain or 0.0)], [place], "o", color=color, markersize=6 if each in figures.groups else 4)
     names = [textwrap.shorten(each.name.replace("_", " "), 24, placeholder="...") for each in known]
     axes.set_yticks(range(len(known)), names, fontsize=8)
     groups = sum(each.gain is not None for each in figures.groups)

@@ -108,6 +108,16 @@ def test_a_class_without_truth_says_nothing() -> None:
     assert (change.name, change.objects, change.gain, change.low) == ("few", 0, None, None)
 
 
+def test_a_single_drive_bounds_nothing() -> None:
+    before, after = same_world(6, 8, 0.2, 0.95)
+    elsewhere = [
+        (drive, found, truth if drive == 3 else truth[np.zeros(len(truth.boxes), bool)])
+        for drive, found, truth in before
+    ]
+    change, _ = change_of(elsewhere, [(d, f, t if d == 3 else t[np.zeros(len(t.boxes), bool)]) for d, f, t in after], 8)
+    assert change.drives == 1 and change.objects and change.gain is not None and change.low is None is change.high
+
+
 def test_chance_is_seldom_taken_for_a_gain() -> None:
     """Two detectors of the same skill, whose luck differs: the bound of 95 % is crossed about one time in twenty."""
     crossed = 0

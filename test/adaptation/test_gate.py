@@ -1,4 +1,4 @@
-"""The gate: what is better gets through, and nothing else does; whatever speaks against a candidate is told in words."""
+"""The gate: what is better gets through and nothing else; whatever speaks against a candidate is told in words."""
 
 from collections import Counter
 from dataclasses import replace
@@ -141,7 +141,10 @@ def test_what_forgets_one_group_is_refused_however_good_the_rest(judged) -> None
 
 def test_too_little_is_no_evidence(judged) -> None:
     verdict = judged(Told("new@1", 0.9), Told("old@1", 0.4), least_drives=30)
-    assert not verdict.promoted and "10 clips are too few to tell a gain from chance" in verdict.reasons[0]
+    assert (
+        not verdict.promoted
+        and "10 clips with objects of all classes are too few to tell a gain from chance" in verdict.reasons[0]
+    )
     cut = judged(Told("new@1", 0.9), Told("old@1", 0.4), least_drives=20, clip_frames=1)
     assert cut.promoted and cut.held_back.units == "clips" and "which are alike" in "".join(cut.notes)
 
@@ -189,17 +192,13 @@ def test_interrupted_between_two_frames(settings, checkpoint) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        judge(checkpoint(2), checkpoint(1), *small(), settings, progress)
+        judge(checkpoint(2), checkpoint(1), HELD_BACK, REGRESSION, settings, progress)
     assert calls[-1] == ("comparing models", 3, 20)
-
-
-def small() -> tuple[list[DataSpec], list[DataSpec]]:
-    return HELD_BACK, REGRESSION
 
 
 def test_two_students_of_chance_are_not_promoted(settings, checkpoint, tmp_path) -> None:
     """The real parts together."""
-    verdict = judge(checkpoint(2), checkpoint(1), *small(), settings)
+    verdict = judge(checkpoint(2), checkpoint(1), HELD_BACK, REGRESSION, settings)
     assert not verdict.promoted and verdict.candidate.startswith("small2@") and verdict.running.startswith("small1@")
     assert (
         verdict.cost.running_mib == pytest.approx(verdict.cost.candidate_mib, rel=0.2) and verdict.cost.running_ms > 0
@@ -242,7 +241,7 @@ def test_a_class_that_was_asked_for_may_be_new(settings, checkpoint, tmp_path) -
     path = changed(checkpoint, tmp_path, lambda student: None, replace(config, class_names=more.names), more)
     refused = judge(path, checkpoint(1), [], [], settings)
     assert "it has tram besides" in refused.reasons[0]
-    verdict = judge(path, checkpoint(1), *small(), replace(settings, new_classes=("tram",)))
+    verdict = judge(path, checkpoint(1), HELD_BACK, REGRESSION, replace(settings, new_classes=("tram",)))
     assert verdict.held_back is not None and not verdict.promoted
 
 
