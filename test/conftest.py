@@ -114,6 +114,39 @@ def published_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Makes the checkpoint of a small student, another one for each seed."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def made(seed: int) -> Path:
+        import torch
+
+        from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
+        from semlt3d_ros.student.config import StudentConfig
+        from semlt3d_ros.student.student import Student
+
+        path = folder / f"small{seed}.safetensors"
+        if not path.exists():
+            small = StudentConfig(
+                image_width=64,
+                image_height=32,
+                backbone_args={"channels": [4, 8, 8, 8], "stem_width": 4},
+                width=16,
+                heads=2,
+                feed_forward=16,
+                anchors=8,
+                proposals=4,
+                depth_bins=4,
+                layers=1,
+            )
+            torch.manual_seed(seed)
+            save_checkpoint(path, Student(small), f"small{seed}", {})
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
 def domain() -> int:
     """A ROS domain of this test run's own."""
     return 1 + os.getpid() % 100

@@ -20,8 +20,8 @@ from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.input_log import InputLog
 from semlt3d_ros.nodes.lifecycle import Lifecycle
 from semlt3d_ros.nodes.lockstep import ProgressReport
-from semlt3d_ros.nodes.model_loader import OpenDetector, load_detector, set_vocabulary
-from semlt3d_ros.nodes.model_reload import ModelReload
+from semlt3d_ros.nodes.model_keeper import ModelKeeper, Place
+from semlt3d_ros.nodes.model_loader import OpenDetector, set_vocabulary
 from semlt3d_ros.nodes.outputs import Outputs
 from semlt3d_ros.nodes.pipeline import DetectionJob, DetectionPipeline, FrameDetector
 from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLatencies
@@ -52,7 +52,6 @@ class DetectorNode:
 
     def __init__(self, middleware: Middleware, open_detector: OpenDetector) -> None:
         self._middleware = middleware
-        self._open_detector = open_detector
         self._log = ThrottledLog(middleware.logger)
         self._input_log = InputLog(middleware.logger)
         self._clock: int | None = None
@@ -71,7 +70,7 @@ class DetectorNode:
         self._pipeline: DetectionPipeline | None = None  # while the node is active
         self._device = ""
         self._vocabulary_rejected = ""
-        self._reload = ModelReload(middleware, open_detector, self._take_model)
+        self._models = ModelKeeper(middleware, open_detector, self._take_model, self._place_of_model)
         self._watchdog = Watchdog()
         self._start_counting()
         self._last_received = 0
@@ -80,7 +79,7 @@ class DetectorNode:
         self._diagnostics = middleware.create_publisher(names.DIAGNOSTICS, names.DIAGNOSTIC_TYPE)
         middleware.create_trigger(RESET_MEMORY, self._on_reset_memory)
         middleware.create_trigger(RELOAD_MODEL, self._on_reload_model)
-        self._report_timer = middleware.create_timer(self._parameters.diagnostics_period_s, self.publish_report)
+        self._report_timer = middleware.create_timer(self._parameters.diagnostics_period_s, self._report_and_follow)
 
     @property
     def autostart(self) -> bool:
@@ -93,6 +92,7 @@ class DetectorNode:
     def close(self) -> bool:
         """Publish the last diagnostics and end the detection; returns whether it ended in time."""
         ended = self._stop_detection() if self._pipeline is not None else True
+        self._models.end()
         self.publish_report()
         return ended
 
@@ -104,13 +104,18 @@ class DetectorNode:
         if self._pipeline is not None and not self._pipeline.in_flight:
             self._progress.publish()
 
+    def _report_and_follow(self) -> None:
+        self.publish_report()
+        if self._detector is not None:
+            self._models.follow(self._detector)
+
     # Transitions
 
     def _configure(self) -> None:
         parameters = self._source.read()
         rig = rig_of(parameters)
         self._device = device_of(parameters)
-        detector = load_detector(self._open_detector, parameters, self._device, len(rig.cameras))
+        detector = self._models.load(Place(parameters, self._device, len(rig.cameras)))
         self._builder = frame_builder_of(parameters, rig, detector)
         self._input_log.forget()
         self._outputs = Outputs(self._middleware, rig, parameters, detector.class_names)
@@ -118,7 +123,7 @@ class DetectorNode:
         self._start_counting()
         self._use(parameters)
         self._report_timer.cancel()
-        self._report_timer = self._middleware.create_timer(parameters.diagnostics_period_s, self.publish_report)
+        self._report_timer = self._middleware.create_timer(parameters.diagnostics_period_s, self._report_and_follow)
         self._tell_classes()
         self._middleware.logger.info(
             "model %s on %s, %d cameras", detector.model_version, self._device, len(rig.cameras)
@@ -155,6 +160,7 @@ class DetectorNode:
 
     def _cleanup(self) -> None:
         self._outputs.close()
+        self._models.end()
         self._detector = None
 
     def _shut_down(self) -> None:
@@ -227,7 +233,10 @@ class DetectorNode:
         if self._detector is None:
             answer(False, "the node is not configured; what is configured next is loaded then")
             return
-        self._reload.start(self._detector, self._parameters, self._device_now, len(self._rig.cameras), answer)
+        self._models.reload(self._detector, answer)
+
+    def _place_of_model(self) -> Place:
+        return Place(self._parameters, self._device_now, len(self._rig.cameras))
 
     def _take_model(self, detector: FrameDetector) -> None:
         if self._detector is None:
@@ -296,6 +305,8 @@ class DetectorNode:
 
     def _finish(self, job: DetectionJob) -> None:
         self._memory_resets = job.memory_resets
+        if self._detector is not None:
+            self._models.add(job, self._detector)
         try:
             if isinstance(job.result, Detections):
                 self._publish(job, job.result)
@@ -364,11 +375,13 @@ class DetectorNode:
                 detector.class_names,
                 self._parameters.vocabulary_file,
                 self._vocabulary_rejected,
-                self._reload.failure,
+                self._models.failure,
                 detector.accelerator_memory(),
             ),
             report.memory_entry(self._memory_resets),
         ]
+        if (promotion := self._models.entry()) is not None:
+            entries.append(promotion)
         if self.lifecycle.state == "active":
             entries += [report.camera_entry(status) for status in builder.camera_status.values()]
         return entries

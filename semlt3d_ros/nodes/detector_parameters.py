@@ -22,6 +22,31 @@ class DetectorParameters:
         live=True,
     )
     model_folder: str = parameter("", "the one folder from which ~/reload_model loads; empty: nothing is reloaded")
+    follow_promotions: bool = parameter(
+        False, "take over by itself what is promoted in model_folder, as if ~/reload_model were called", live=True
+    )
+    watch_sets: int = parameter(
+        3000,
+        "sets that a promoted model must come through before it is kept; until then it is rolled back when ... "
+        "0: it is kept at once",
+        low=0,
+        high=10_000_000,
+        live=True,
+    )
+    watch_error_share: float = parameter(0.02, "... more than this share of its sets fail", low=0, high=1, live=True)
+    watch_latency_factor: float = parameter(
+        1.5, "... it takes more than so many times as long as the model before", low=1, high=1000, live=True
+    )
+    watch_score_drift: float = parameter(
+        0.5,
+        "... its scores are distributed otherwise, from 0 (alike) to 1 (nothing in common) ...",
+        low=0,
+        high=1,
+        live=True,
+    )
+    watch_crashes: int = parameter(
+        3, "... or so many nodes that ran it have died; then at the next start", low=1, high=1000, live=True
+    )
     vocabulary_file: str = parameter(
         "",
         "language anchors of classes to add or replace, made by `semlt3d anchors`; empty: the trained classes alone",

@@ -23,6 +23,7 @@ SETS = PREFIX + "sets"
 LATENCY = PREFIX + "latency"
 MESSAGES = PREFIX + "messages"
 MODEL = PREFIX + "model"
+PROMOTION = PREFIX + "promotion"
 MEMORY = PREFIX + "memory"
 CAMERA = PREFIX + "camera "
 """Names of the statuses; a camera's name follows ``CAMERA``."""
@@ -166,6 +167,23 @@ def model_entry(
         values["vocabulary_rejected"] = vocabulary_rejected
         faults.append(f"the vocabulary is as it was: {vocabulary_rejected}")
     return MODEL, WARN if faults else OK, "; ".join([model_version, *faults]), values
+
+
+def promotion_entry(version: str, on_trial: bool, sets: int, wanted: int, failures: int, told: str) -> Entry:
+    """Whether a promoted model is on trial, and what was last done about promotions; WARN where one was given up.
+
+    Args:
+        version: that runs.
+        on_trial: whether it has still to come through its watch period.
+        sets: that it was seen in.
+        wanted: that it must come through.
+        failures: sets among them that it gave no answer to.
+        told: what was done, or could not be; empty if all is well.
+    """
+    state = "on trial" if on_trial else "kept"
+    values = {"version": version, "state": state, "sets": str(sets), "failures": str(failures), "told": told}
+    message = f"{version} on trial: {sets} of {wanted} sets" if on_trial else f"{version} is kept"
+    return PROMOTION, WARN if told else OK, f"{message}; {told}" if told else message, values
 
 
 def memory_entry(resets: Mapping[str, int]) -> Entry:

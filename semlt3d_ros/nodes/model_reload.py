@@ -8,8 +8,6 @@ from functools import partial
 
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.middleware.port import Answer, Middleware
-from semlt3d_ros.nodes.detector_parameters import DetectorParameters
-from semlt3d_ros.nodes.model_loader import OpenDetector, load_detector
 from semlt3d_ros.nodes.pipeline import FrameDetector
 
 
@@ -18,7 +16,6 @@ class ModelReload:
 
     Args:
         middleware: whose executor takes the outcome.
-        open_detector: loads a checkpoint.
         take: called on the executor's thread with a checked and warm detector; it raises ``ConfigurationError`` where
             that has no place any more.
 
@@ -26,53 +23,37 @@ class ModelReload:
         failure: why the last attempt failed; empty once one has succeeded.
     """
 
-    def __init__(
-        self, middleware: Middleware, open_detector: OpenDetector, take: Callable[[FrameDetector], None]
-    ) -> None:
+    def __init__(self, middleware: Middleware, take: Callable[[FrameDetector], None]) -> None:
         self._middleware = middleware
-        self._open_detector = open_detector
         self._take = take
-        self._busy = False
+        self.busy = False
         self.failure = ""
 
-    def start(
-        self, current: FrameDetector, parameters: DetectorParameters, device: str, cameras: int, answer: Answer
-    ) -> None:
-        """Load what the parameters name.
+    def start(self, current: FrameDetector, load: Callable[[], FrameDetector], answer: Answer) -> None:
+        """Load a model.
 
         Args:
             current: what runs.
-            parameters: name the model folder and the checkpoint.
-            device: where to load it to.
-            cameras: views of a frame.
+            load: gives the model; called on the thread.
             answer: told what came of it.
         """
-        if not parameters.model_folder:
-            answer(False, "the parameter model_folder is empty: there is no folder from which models may be loaded")
-        elif self._busy:
+        if self.busy:
             answer(False, "a model is being loaded already")
         else:
-            self._busy = True
-            work = partial(self._load, current, parameters, device, cameras, answer)
+            self.busy = True
+            work = partial(self._load, current.model_version, load, answer)
             threading.Thread(target=work, name="reload", daemon=True).start()
 
-    def _load(
-        self, current: FrameDetector, parameters: DetectorParameters, device: str, cameras: int, answer: Answer
-    ) -> None:
+    def _load(self, former: str, load: Callable[[], FrameDetector], answer: Answer) -> None:
         outcome: FrameDetector | Exception
         try:
-            outcome = load_detector(self._open_detector, parameters, device, cameras)
-            if outcome.image_spec != current.image_spec:
-                raise ConfigurationError(
-                    f"model {outcome.model_version} takes images of {outcome.image_spec}, this node makes "
-                    f"{current.image_spec}; to change that, clean up and configure the node"
-                )
+            outcome = load()
         except Exception as error:
             outcome = error
-        self._middleware.call_soon(partial(self._end, outcome, current.model_version, answer))
+        self._middleware.call_soon(partial(self._end, outcome, former, answer))
 
     def _end(self, outcome: FrameDetector | Exception, former: str, answer: Answer) -> None:
-        self._busy = False
+        self.busy = False
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -86,3 +67,12 @@ class ModelReload:
             text = f"model {outcome.model_version} in place of {former}"
             self._middleware.logger.info("%s", text)
             answer(True, text)
+
+
+def require_same_images(model: FrameDetector, current: FrameDetector) -> None:
+    """Raise ``ConfigurationError`` where a model takes other images than those that a node makes for its own."""
+    if model.image_spec != current.image_spec:
+        raise ConfigurationError(
+            f"model {model.model_version} takes images of {model.image_spec}, this node makes {current.image_spec}; to "
+            "change that, clean up and configure the node"
+        )

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from semlt3d_ros.core.detections import Detections
+from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
@@ -55,9 +56,17 @@ class DetectionJob:
     epoch: int = 0
     started: int = 0
     detected: int = 0
+    model_version: str = ""
     result: Detections | Exception | None = None
     timings: dict[str, float] = field(default_factory=dict)
     memory_resets: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def counts_against_model(self) -> bool:
+        """Whether the model is to blame for a set without an answer, and not what the set is like."""
+        if isinstance(self.result, InputRejected):
+            return self.result.reason == "not_finite"
+        return isinstance(self.result, Exception)
 
 
 class DetectionPipeline:
@@ -127,6 +136,7 @@ class DetectionPipeline:
         self._worked_on = job
         job.started = self._middleware.now()
         detector = self.detector
+        job.model_version = detector.model_version
         try:
             if job.epoch != self._detector_epoch:
                 self._detector_epoch = job.epoch
