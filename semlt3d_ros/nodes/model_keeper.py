@@ -125,12 +125,13 @@ class ModelKeeper:
             return
         place = self._place()
         limits = _limits(place.parameters)
-        if self._watch.sets % _LOOK_EVERY == 0 or self._watch.failures:
+        done = self._watch.sets >= limits.sets
+        if done or self._watch.failures or self._watch.sets % _LOOK_EVERY == 0:
             if fault := self._watch.fault(limits):
                 self._on_trial = False
                 self._middleware.logger.error("model %s on trial: %s; rolling back", self._running, fault)
                 self._reload.start(current, partial(self._former, place, current, fault), _nobody)
-            elif self._watch.sets >= limits.sets:
+            elif done:
                 self._on_trial = False
                 self._told = ""
                 self._middleware.logger.info("model %s has come through its watch period", self._running)

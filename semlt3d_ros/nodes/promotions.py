@@ -85,7 +85,7 @@ class Promotions:
             return ""
         trial = self._trial(name)
         if trial.runs >= crashes:
-            return self.give_up(f"the node died {trial.runs} times while it was on trial")
+            return self.give_up(f"{trial.runs} of the nodes that ran it on trial have died")
         self._write(replace(trial, runs=trial.runs + 1))
         return ""
 

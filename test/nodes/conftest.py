@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import subprocess
@@ -276,3 +277,21 @@ def live_node(fake_node: ModuleType, recording: Any) -> Iterator[Callable[..., L
     yield make
     for node in made:
         assert node.node.close()
+
+
+@pytest.fixture
+def versions(tmp_path: Path, checkpoint: Callable[[int], Path]) -> SimpleNamespace:
+    """A model folder in which ``old`` runs; ``kinds`` says what others do."""
+    from semlt3d_ros.adaptation.models import ModelStore  # imports torch
+
+    store = ModelStore(tmp_path / "models")
+    old, new, newer = (store.add(checkpoint(seed), {}).name for seed in (1, 2, 3))
+    store.promote(old)
+    store.confirm()
+
+    def kinds(**by_seed: str) -> None:
+        names = {"new": new, "newer": newer, "old": old}
+        (store.folder / "kinds.json").write_text(json.dumps({names[name]: kind for name, kind in by_seed.items()}))
+
+    kinds()
+    return SimpleNamespace(store=store, old=old, new=new, newer=newer, kinds=kinds)
