@@ -37,6 +37,7 @@ COMMANDS = {
     "view": "view",
     "train": "train",
     "model": "model",
+    "models": "models",
     "export": "export",
     "train-clip": "train_clip",
     "anchors": "anchors",

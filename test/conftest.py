@@ -114,7 +114,7 @@ def published_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def small_student(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Makes the checkpoint of a small student, another one for each seed."""
     folder = tmp_path_factory.mktemp("checkpoints")
 

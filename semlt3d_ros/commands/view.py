@@ -20,7 +20,11 @@ EXAMPLE = "semlt3d view build/demo/drive.mcap build/demo/detections.mcap"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument(
-        "bags", type=to_read, nargs="*", metavar="BAG", help="bags to show on one time line (none: live)"
+        "bags",
+        type=to_read,
+        nargs="*",
+        metavar="BAG",
+        help="bags to show on one time line (none: live), or the folder of a verdict",
     )
     parser.add_argument(
         "--save",
@@ -36,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or save."""
+    if len(options.bags) == 1 and (options.bags[0] / "verdict.json").is_file():
+        return _view_verdict(options)
     from semlt3d_ros.sensing.rig import default_rig, load_rig
     from semlt3d_ros.viewing import view_bags
 
@@ -46,6 +52,14 @@ def run(options: argparse.Namespace) -> int:
         view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig, tell=print_faults)
     else:
         _view_live(rig or default_rig(), options)
+    return 0
+
+
+def _view_verdict(options: argparse.Namespace) -> int:
+    from semlt3d_ros.viewing.page import view_page
+
+    (folder,) = options.bags
+    view_page(folder / "verdict.md", [*folder.glob("*.png"), *sorted(folder.glob("*.jpg"))], options.save)
     return 0
 
 

@@ -280,12 +280,12 @@ def live_node(fake_node: ModuleType, recording: Any) -> Iterator[Callable[..., L
 
 
 @pytest.fixture
-def versions(tmp_path: Path, checkpoint: Callable[[int], Path]) -> SimpleNamespace:
+def versions(tmp_path: Path, small_student: Callable[[int], Path]) -> SimpleNamespace:
     """A model folder in which ``old`` runs; ``kinds`` says what others do."""
     from semlt3d_ros.adaptation.models import ModelStore  # imports torch
 
     store = ModelStore(tmp_path / "models")
-    old, new, newer = (store.add(checkpoint(seed), {}).name for seed in (1, 2, 3))
+    old, new, newer = (store.add(small_student(seed), {}).name for seed in (1, 2, 3))
     store.promote(old)
     store.confirm()
 
