@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semlt3d_ros.adaptation.gate_file import load_gate
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.model import read_config
 from semlt3d_ros.core.classes import load_class_list
@@ -48,6 +49,7 @@ LOADERS = {
     "rigs/autoware_sample.yaml": load_rig,
     "models/semlt3d_r50.yaml": read_config,
     "detector.yaml": load_detector_parameters,
+    "gate.yaml": load_gate,
 }
 """One file of each kind, and what loads it."""
 
