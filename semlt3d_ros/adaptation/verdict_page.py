@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from semlt3d_ros.adaptation.bootstrap import Change
 from semlt3d_ros.adaptation.verdict import FIGURES, PAGE, Comparison, Verdict, points
-from semlt3d_ros.core.outputs import Draft
+from semlt3d_ros.core.outputs import whole
 
 CHANGES = "changes.png"
 _PICTURES = ("held_back_*.jpg", "regression_*.jpg")
@@ -29,22 +29,17 @@ def write_page(verdict: Verdict, folder: Path) -> None:
         folder: an earlier verdict in it is replaced; it is made if need be.
 
     Raises:
-        ConfigurationError: the place cannot be written.
+        ConfigurationError: the place cannot be written, or the disk is full.
     """
     former = [folder / CHANGES, *(path for pattern in _PICTURES for path in folder.glob(pattern))]
-    draft = Draft(folder, folder=True)
-    try:
-        (draft.draft / FIGURES).write_text(json.dumps(verdict.to_json(), indent=2) + "\n", encoding="utf-8")
-        (draft.draft / PAGE).write_text(page_of(verdict), encoding="utf-8")
+    with whole(folder, folder=True, replaced=former) as draft:
+        (draft / FIGURES).write_text(json.dumps(verdict.to_json(), indent=2) + "\n", encoding="utf-8")
+        (draft / PAGE).write_text(page_of(verdict), encoding="utf-8")
         if verdict.held_back is not None and verdict.regression is not None:
-            _figure(verdict.held_back, verdict.regression).savefig(draft.draft / CHANGES, dpi=110)
+            _figure(verdict.held_back, verdict.regression).savefig(draft / CHANGES, dpi=110)
         for picture in verdict.pictures:
             _, content = cv2.imencode(".jpg", np.ascontiguousarray(picture.image[..., ::-1]))
-            (draft.draft / picture.name).write_bytes(content.tobytes())
-        draft.finish(replaced=former)
-    except BaseException:
-        draft.discard()
-        raise
+            (draft / picture.name).write_bytes(content.tobytes())
 
 
 def page_of(verdict: Verdict) -> str:

@@ -125,13 +125,14 @@ def require_place(path: Path) -> None:
 
 
 @contextmanager
-def whole(path: Path, folder: bool = False, durable: bool = True) -> Iterator[Path]:
+def whole(path: Path, folder: bool = False, durable: bool = True, replaced: Collection[Path] = ()) -> Iterator[Path]:
     """A place to write a result to, which is put under its name if the context ends well and removed if it does not.
 
     Args:
         path: the result's place; its folder is made if need be.
         folder: the result is a folder of files; into one that is there they are moved when all are written.
         durable: wait until the disk has it.
+        replaced: files of an earlier result in the folder that are to go.
 
     Raises:
         ConfigurationError: the place cannot be written, or the disk is full.
@@ -139,7 +140,7 @@ def whole(path: Path, folder: bool = False, durable: bool = True) -> Iterator[Pa
     draft = Draft(path, folder)
     try:
         yield draft.draft
-        draft.finish(durable=durable)
+        draft.finish(replaced, durable)
     except OSError as error:
         draft.discard()
         if error.errno in NO_ROOM:

@@ -182,6 +182,14 @@ def saved_experiment(out: Path) -> None:
     write_whole(out, "| table |\n" * 1000)
 
 
+def saved_verdict(out: Path) -> None:
+    """As ``models judge`` writes what it has found."""
+    from semlt3d_ros.adaptation.verdict import Verdict
+    from semlt3d_ros.adaptation.verdict_page import write_page
+
+    write_page(Verdict(False, "new@1", "old@1", ("it is worse",) * 1000), out)
+
+
 def labelled_into(cache: Path, drive: Path) -> int:
     """As ``label`` does that keeps what students learn from."""
     out = cache.parent.parent / f"{cache.parent.name}.labels.mcap"
@@ -245,6 +253,7 @@ class Inputs:
             ("train", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("calibrate", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("train-clip", "out"): saved_clip,
+            ("models judge", "out"): saved_verdict,
             ("experiment", "out"): saved_experiment,
             ("experiment", "folder"): lambda out: saved_checkpoint(out / "row-0.safetensors", checkpoint),
         }
