@@ -61,6 +61,7 @@ def long_tail_by_field(detections: Detections, frame_id: str, types: MessageType
     """``semlt3d_ros/LongTailDetectionArray``."""
     order = _best_first(detections)
     confidences = detections.confidences[order]
+    record = types("semlt3d_ros/msg/LongTailDetection")
     return types("semlt3d_ros/msg/LongTailDetectionArray")(
         header=build_header(types, detections.stamp, frame_id),
         class_names=list(detections.class_names),
@@ -74,9 +75,10 @@ def long_tail_by_field(detections: Detections, frame_id: str, types: MessageType
                 confidences[rank],
                 detections.class_names,
                 types,
-                expert_weights=numeric_sequence(
-                    types("semlt3d_ros/msg/LongTailDetection"), np.asarray(detections.expert_weights[row], np.float32)
-                ),
+                **{
+                    name: numeric_sequence(record, np.asarray(getattr(detections, name)[row], np.float32))
+                    for name in ("classifier_confidences", "second_opinion", "expert_weights")
+                },
                 depth_uncertainty=float(detections.depth_uncertainty[row]),
                 track_id="",
                 lidar_points=-1,
@@ -104,6 +106,8 @@ def labels_long_tail_by_field(labels: Labels, stamp: int, frame_id: str, types: 
                 confidences[row],
                 CLASS_NAMES,
                 types,
+                classifier_confidences=empty,
+                second_opinion=empty,
                 expert_weights=empty,
                 depth_uncertainty=float("nan"),
                 track_id=labels.track_ids[row],

@@ -34,6 +34,10 @@ class Detections:
         missing: names of the cameras that were masked.
         model_version: checkpoint identity, ``"<name>@<hash>"``.
         class_groups: the C frequency groups, empty where a class is in none; what is known by the names unless given.
+        classifier_confidences: (N, C) float32 the detector's own confidences, where a second opinion is in
+            ``confidences``; (N, 0) without one.
+        second_opinion: (N, C) float32 the share in [0, 1] that the second opinion gave each class, 1 in all; nothing
+            but 0 for a box that it was not asked about; (N, 0) without one.
     """
 
     stamp: int
@@ -46,17 +50,20 @@ class Detections:
     missing: tuple[str, ...] = ()
     model_version: str = ""
     class_groups: tuple[str, ...] = ()
+    classifier_confidences: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    second_opinion: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
         if len(self.class_groups) != len(self.class_names):
             self.class_groups = groups_of(self.class_names)
         self.confidences = np.asarray(self.confidences, np.float32).reshape(count, len(self.class_names))
-        if len(self.expert_weights) == 0:
-            self.expert_weights = np.zeros((count, 0), np.float32)
+        for name in ("expert_weights", "classifier_confidences", "second_opinion"):
+            if len(getattr(self, name)) == 0:
+                setattr(self, name, np.zeros((count, 0), np.float32))
         if len(self.depth_uncertainty) == 0:
             self.depth_uncertainty = np.full(count, np.nan, np.float32)
-        for name in ("expert_weights", "depth_uncertainty"):
+        for name in ("expert_weights", "depth_uncertainty", "classifier_confidences", "second_opinion"):
             if len(getattr(self, name)) != count:
                 raise ValueError(f"Detections.{name} has {len(getattr(self, name))} rows for {count} boxes")
 
@@ -72,6 +79,8 @@ class Detections:
             confidences=self.confidences[index],
             expert_weights=self.expert_weights[index],
             depth_uncertainty=self.depth_uncertainty[index],
+            classifier_confidences=self.classifier_confidences[index],
+            second_opinion=self.second_opinion[index],
         )
 
     @property

@@ -35,17 +35,19 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
     Args:
         message: the message.
         faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's;
-            ``class_confidences``, ``expert_weights``: one that has not as many as the others, or some that are not
-            finite; ``confidence_range``: one with a confidence outside [0, 1]; ``velocity``: put right, not known
+            ``class_confidences``, ``expert_weights``, ``classifier_confidences``, ``second_opinion``: one that has not
+            as many as the others, or some that are not finite; ``confidence_range``: one with a confidence outside [0, 1]; ``velocity``: put right, not known
             instead of not finite.
         topic: where it came from.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)
     names = tuple(message.class_names)
-    usual = Counter(len(item.expert_weights) for item in rows.items).most_common(1)
-    weights = usual[0][0] if usual else 0
-    for name, length in (("class_confidences", len(names)), ("expert_weights", weights)):
-        rows.leave_out(name, _odd_numbers([getattr(item, name) for item in rows.items], length, name))
+    tables = {"class_confidences": len(names)}
+    for name in ("expert_weights", "classifier_confidences", "second_opinion"):
+        usual = Counter(len(_numbers(item, name)) for item in rows.items).most_common(1)
+        tables[name] = usual[0][0] if usual else 0
+    for name, length in tables.items():
+        rows.leave_out(name, _odd_numbers([_numbers(item, name) for item in rows.items], length, name))
     rows.leave_out("confidence_range", _no_confidences([item.class_confidences for item in rows.items]))
     boxes = rows.boxes(lambda item: item.pose, lambda item: item.size, lambda item: item.velocity)
     return Detections(
@@ -53,13 +55,22 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
         boxes=boxes,
         confidences=_table([item.class_confidences for item in rows.items], len(names)),
         class_names=names,
-        expert_weights=_table([item.expert_weights for item in rows.items], weights),
+        expert_weights=_table([item.expert_weights for item in rows.items], tables["expert_weights"]),
         depth_uncertainty=np.array([item.depth_uncertainty for item in rows.items], np.float32),
         cameras=tuple(message.cameras),
         missing=tuple(message.missing_cameras),
         model_version=message.model_version,
         class_groups=_groups(names, rows.items),
+        **{
+            name: _table([_numbers(item, name) for item in rows.items], tables[name])
+            for name in ("classifier_confidences", "second_opinion")
+        },
     )
+
+
+def _numbers(item: Any, name: str) -> Any:
+    """The numbers of an element; none where it is of a recording from before there was the field."""
+    return getattr(item, name, ())
 
 
 def _groups(names: tuple[str, ...], items: Sequence[Any]) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ def encode_long_tail(detections: Detections, frame_id: str, track_ids: Sequence[
         detections.confidences[best_first],
         {
             "group": Chosen(detections.class_groups, _best(detections.confidences[best_first])),
+            "classifier_confidences": detections.classifier_confidences[best_first],
+            "second_opinion": detections.second_opinion[best_first],
             "expert_weights": detections.expert_weights[best_first],
             "depth_uncertainty": detections.depth_uncertainty[best_first],
             "track_id": [track_ids[row] for row in best_first] if track_ids else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -18,11 +19,17 @@ from semlt3d_ros.core.errors import ConfigurationError, InputRejected, TypeNotIn
 from semlt3d_ros.messages.autoware_definitions import AUTOWARE_DEFINITIONS
 from semlt3d_ros.messages.vision_definitions import VISION_DEFINITIONS
 
+_UNREADABLE = (SerdeError, struct.error, ValueError, IndexError, OverflowError, MemoryError)
+
 MessageTypes = Callable[[str], Any]
 """Gives the class of ``"pkg/msg/Name"``. Encoders take one, so that they build rclpy's messages as well as rosbags'."""
 
 OWN_MESSAGES = ("ViewWindow", "DatasetSample", "DistillationStatus", "LongTailDetection", "LongTailDetectionArray")
 """Names of this package's messages; each comes after the messages it contains."""
+
+_GROWN = ("LongTailDetection", "LongTailDetectionArray")
+_ADDED_FIELDS = ("float32[] classifier_confidences", "float32[] second_opinion")
+"""Fields that one message did not always have; recordings without them stay readable."""
 
 
 def definition_text(name: str) -> str:
@@ -62,6 +69,16 @@ def type_store() -> Typestore:
     definitions.update({f"semlt3d_ros/msg/{name}": definition_text(name) for name in OWN_MESSAGES})
     for type_name, text in definitions.items():
         store.register(get_types_from_msg(text, type_name))
+    return store
+
+
+@lru_cache(maxsize=1)
+def _former_store() -> Typestore:
+    """Detections as they were recorded before they had the fields of a second opinion."""
+    store = get_typestore(store_of(os.environ.get("ROS_DISTRO", "")))
+    for name in _GROWN:
+        text = "\n".join(line for line in definition_text(name).splitlines() if line not in _ADDED_FIELDS)
+        store.register(get_types_from_msg(text, f"semlt3d_ros/msg/{name}"))
     return store
 
 
@@ -105,6 +122,8 @@ def serialize(message: object, type_name: str) -> bytes:
 def deserialize(data: bytes | memoryview, type_name: str) -> Any:
     """The message in CDR bytes of either byte order. Its arrays are read-only views into ``data`` where possible.
 
+    Detections of older recordings lack the attributes of a second opinion.
+
     Raises:
         InputRejected: ``corrupt_message``: the bytes are not a message of this type.
         ConfigurationError: the type is not known.
@@ -112,5 +131,8 @@ def deserialize(data: bytes | memoryview, type_name: str) -> Any:
     message_class(type_name)
     try:
         return type_store().deserialize_cdr(data, type_name)
-    except (SerdeError, struct.error, ValueError, IndexError, OverflowError, MemoryError) as error:
+    except _UNREADABLE as error:
+        if type_name.removeprefix("semlt3d_ros/msg/") in _GROWN:
+            with suppress(*_UNREADABLE):
+                return _former_store().deserialize_cdr(data, type_name)
         raise InputRejected("corrupt_message", f"{len(data)} bytes are not a {type_name}: {error}") from error

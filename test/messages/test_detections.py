@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.rigid import wrap_angle
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
-from semlt3d_ros.messages import topics
+from semlt3d_ros.messages import topics, typestore
 from semlt3d_ros.messages.decode import decode_detection3d, decode_labels, decode_long_tail
 from semlt3d_ros.messages.encode import (
     encode_detection3d,
@@ -40,7 +41,8 @@ def boxes(count: int, rng: np.random.Generator) -> Boxes3D:
     return Boxes3D(rng.normal(0, 30, (count, 3)), rng.uniform(0.1, 9, (count, 3)), rng.uniform(-3, 3, count), velocity)
 
 
-def detections(count: int, rng: np.random.Generator, experts: int = 4) -> Detections:
+def detections(count: int, rng: np.random.Generator, experts: int = 4, opinion: bool = False) -> Detections:
+    classes = len(CLASS_NAMES) if opinion else 0
     return Detections(
         STAMP,
         boxes(count, rng),
@@ -50,6 +52,8 @@ def detections(count: int, rng: np.random.Generator, experts: int = 4) -> Detect
         cameras=("CAM_FRONT", "CAM_BACK"),
         missing=("CAM_BACK_LEFT",),
         model_version="demo@12ab",
+        classifier_confidences=rng.random((count, classes)).astype(np.float32),
+        second_opinion=rng.random((count, classes)).astype(np.float32),
     )
 
 
@@ -61,10 +65,10 @@ def assert_same_boxes(one: Boxes3D, other: Boxes3D, with_velocity: bool = True) 
         np.testing.assert_array_equal(one.velocity, other.velocity)
 
 
-@given(st.integers(0, 6), st.sampled_from([0, 3]), st.integers(0, 2**32 - 1))
+@given(st.integers(0, 6), st.sampled_from([0, 3]), st.booleans(), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
-def test_long_tail_detections_round_trip(count: int, experts: int, seed: int) -> None:
-    given_ = detections(count, np.random.default_rng(seed), experts)
+def test_long_tail_detections_round_trip(count: int, experts: int, opinion: bool, seed: int) -> None:
+    given_ = detections(count, np.random.default_rng(seed), experts, opinion)
     back = decode_long_tail(read(encode_long_tail(given_, "base_link")))
     order = np.argsort(-given_.scores, kind="stable")
     assert_same_boxes(back.boxes, given_.boxes[order])
@@ -73,8 +77,38 @@ def test_long_tail_detections_round_trip(count: int, experts: int, seed: int) ->
     if count:
         np.testing.assert_array_equal(back.expert_weights, given_.expert_weights[order])
         assert back.expert_weights.shape == (count, experts)
+        for name in ("classifier_confidences", "second_opinion"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(given_, name)[order])
     assert (back.stamp, back.class_names, back.model_version) == (STAMP, CLASS_NAMES, "demo@12ab")
     assert (back.cameras, back.missing) == (given_.cameras, given_.missing)
+
+
+@given(st.integers(0, 6), st.sampled_from([0, 3]), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_detections_recorded_before_there_were_second_opinions_are_read(count: int, experts: int, seed: int) -> None:
+    given_ = detections(count, np.random.default_rng(seed), experts)
+    message = long_tail_by_field(given_, "base_link")
+    store = typestore._former_store()
+    record = store.types["semlt3d_ros/msg/LongTailDetection"]
+    names = {field.name for field in fields(record)}
+    assert names == {field.name for field in fields(typestore.message_class(record.__msgtype__))} - {
+        "classifier_confidences",
+        "second_opinion",
+    }
+    former = store.types[topics.LONG_TAIL_TYPE](
+        **{
+            **{field.name: getattr(message, field.name) for field in fields(message) if field.name != "__msgtype__"},
+            "detections": [
+                record(**{name: getattr(item, name) for name in names - {"__msgtype__"}}) for item in message.detections
+            ],
+        }
+    )
+    data = store.serialize_cdr(former, topics.LONG_TAIL_TYPE)
+    back = decode_long_tail(deserialize(data, topics.LONG_TAIL_TYPE))
+    order = np.argsort(-given_.scores, kind="stable")
+    np.testing.assert_array_equal(back.confidences, given_.confidences[order])
+    np.testing.assert_array_equal(back.depth_uncertainty, given_.depth_uncertainty[order])
+    assert back.second_opinion.shape == back.classifier_confidences.shape == (count, 0)
 
 
 @given(st.integers(0, 6), st.integers(0, 2**32 - 1))
