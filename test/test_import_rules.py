@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "teacher": {"core"},
     "checkpoints": {"core", "student", "teacher"},
     "export": {"core", "student", "checkpoints"},
-    "inference": {"core", "student", "teacher", "checkpoints", "export"},
+    "inference": {"core", "student", "teacher", "semantics", "checkpoints", "export"},
     "losses": {"core", "student", "teacher"},
     "distillation": {"core", "student", "teacher", "semantics", "losses"},
     "evaluation": {"core"},

@@ -17,7 +17,7 @@ from semlt3d_ros.commands.output import (
     print_json,
     progress_bar,
 )
-from semlt3d_ros.commands.places import bag_to_write, to_read
+from semlt3d_ros.commands.places import bag_to_write, name_or_file, to_read
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected, Semlt3dError
 from semlt3d_ros.core.faults import FaultLog
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.core.frame import Frame
-    from semlt3d_ros.inference.detector import Detector
-    from semlt3d_ros.inference.published import PublishedDetector
+    from semlt3d_ros.nodes.pipeline import FrameDetector
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import Rig
 
@@ -47,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vocabulary", type=to_read, metavar="FILE", help="classes to add or replace, made by 'semlt3d anchors'"
     )
     parser.add_argument(
+        "--second-opinion",
+        type=name_or_file,
+        metavar="S",
+        help="ask a CLIP about ambiguous boxes: 'tiny', or a YAML file of settings (docs/second_opinion.md)",
+    )
+    parser.add_argument(
         "--device", default="cpu", help="cpu (the default: repeatable), cuda, or onnxruntime (exported)"
     )
     parser.add_argument("--rig", type=to_read, metavar="FILE", help="rig file (default: found from the topic names)")
@@ -60,20 +65,27 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.checkpoints.shipped import chosen_checkpoint
     from semlt3d_ros.semantics.anchors import load_anchors
+    from semlt3d_ros.semantics.opinion_settings import load_opinion_settings
     from semlt3d_ros.sensing.rig import load_rig
 
     with BagSource(options.bag) as source:
         rig = load_rig(options.rig) if options.rig else rig_of(source)
         checkpoint = chosen_checkpoint(options.checkpoint)
         vocabulary = load_anchors(options.vocabulary) if options.vocabulary else None
+        if options.second_opinion:
+            load_opinion_settings(options.second_opinion)
         # The model comes last: what is wrong with the rest shall be told at once.
         from semlt3d_ros.inference.opening import load_detector
         from semlt3d_ros.sensing.frame_builder import FrameBuilder
 
-        detector = load_detector(checkpoint, options.device)
+        detector: FrameDetector = load_detector(checkpoint, options.device)
+        if options.second_opinion:
+            from semlt3d_ros.inference.advised import advised
+
+            detector = advised(detector, options.second_opinion, options.device)
         if vocabulary:
             detector.set_vocabulary(vocabulary)
-        builder = FrameBuilder(rig, detector.image_spec)
+        builder = FrameBuilder(rig, detector.image_spec, whole_width=detector.whole_width)
         with BagSink(options.out, overwrite=options.overwrite) as sink:
             with progress_bar("detecting", for_people(options)) as progress:
                 answers = detect(source, builder, detector, sink, progress)
@@ -119,7 +131,7 @@ class Answers:
 def detect(
     source: BagSource,
     builder: FrameBuilder,
-    detector: Detector | PublishedDetector,
+    detector: FrameDetector,
     sink: BagSink,
     progress: Progress,
     change: Callable[[str, str, Any], Any] | None = None,
@@ -146,7 +158,7 @@ def detect(
 
 
 def _answer(
-    frames: list[Frame], builder: FrameBuilder, detector: Detector | PublishedDetector, sink: BagSink, answers: Answers
+    frames: list[Frame], builder: FrameBuilder, detector: FrameDetector, sink: BagSink, answers: Answers
 ) -> None:
     from semlt3d_ros.messages import topics
     from semlt3d_ros.messages.encode import encode_detection3d, encode_long_tail

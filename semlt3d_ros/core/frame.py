@@ -17,6 +17,19 @@ from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 
 
+@dataclass(frozen=True)
+class WholeImage:
+    """A camera's image before it was prepared for a model, for those who look closer.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        camera: intrinsics that belong to it, lens distortion included.
+    """
+
+    image: NDArray[np.uint8]
+    camera: CameraModel
+
+
 @dataclass
 class CameraView:
     """One camera's part of a frame.
@@ -28,6 +41,7 @@ class CameraView:
         camera: intrinsics that belong to ``image`` as it is (after any scaling and cropping).
         T_ego_camera: (4, 4) the camera's optical frame at *its* stamp to the ego frame at the *frame's* stamp, so the
             ego motion between the two is already in it.
+        whole: the image before it was scaled and cropped, of the same pose; None where nobody asked for it.
     """
 
     name: str
@@ -35,6 +49,7 @@ class CameraView:
     image: NDArray[np.uint8]
     camera: CameraModel
     T_ego_camera: Matrix
+    whole: WholeImage | None = None
 
 
 @dataclass

@@ -53,7 +53,10 @@ class Detector:
         memory_resets: how often the memory was emptied before a frame, by cause (``memory.RESETS``; ``kept`` counts the
             frames before which it was not).
         last_timings: milliseconds of the last call by stage: ``batch``, ``forward``, ``decode``; disjoint.
+        whole_width: least width of the whole images that frames should carry; None, since it needs none.
     """
+
+    whole_width: int | None = None
 
     def __init__(
         self,

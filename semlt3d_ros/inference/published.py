@@ -42,7 +42,10 @@ class PublishedDetector:
         model_version: identity of the checkpoint.
         memory_resets: how often the memory was emptied before a frame, by cause (``student.memory.RESETS``).
         last_timings: milliseconds of the last call by stage: ``batch``, ``forward``, ``decode``; disjoint.
+        whole_width: least width of the whole images that frames should carry; None, since it needs none.
     """
+
+    whole_width: int | None = None
 
     def __init__(
         self, model: PublishedModel, classes: ClassList, model_version: str, device: torch.device | str = "cpu"

@@ -51,6 +51,7 @@ def frame_builder_of(parameters: DetectorParameters, rig: Rig, detector: FrameDe
             stall_s=parameters.stall_s,
         ),
         config=BuilderConfig(stopped_after_s=parameters.camera_timeout_s),
+        whole_width=detector.whole_width,
     )
 
 

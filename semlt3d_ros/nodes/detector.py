@@ -375,6 +375,7 @@ class DetectorNode:
                 detector.class_names,
                 self._parameters.vocabulary_file,
                 self._vocabulary_rejected,
+                self._parameters.second_opinion,
                 self._models.failure,
                 detector.accelerator_memory(),
             ),

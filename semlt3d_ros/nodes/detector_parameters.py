@@ -52,6 +52,11 @@ class DetectorParameters:
         "language anchors of classes to add or replace, made by `semlt3d anchors`; empty: the trained classes alone",
         live=True,
     )
+    second_opinion: str = parameter(
+        "",
+        "settings of a CLIP that is asked about ambiguous boxes: a YAML file, or tiny, which comes with the package; "
+        "empty: nobody is asked",
+    )
     device: str = parameter("auto", "auto (a GPU if there is one), cpu, cuda[:N], or onnxruntime (exported models)")
     threads: int = parameter(0, "CPU threads of the model; 0 leaves the choice to torch", low=0, high=256)
     rig_file: str = parameter("", "YAML file that describes the cameras; empty takes `cameras` on their default topics")

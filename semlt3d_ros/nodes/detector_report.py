@@ -138,6 +138,7 @@ def model_entry(
     class_names: Iterable[str],
     vocabulary_file: str,
     vocabulary_rejected: str,
+    second_opinion: str = "",
     reload_failure: str = "",
     memory_mib: Mapping[str, float] | None = None,
 ) -> Entry:
@@ -149,6 +150,7 @@ def model_entry(
         class_names: what it finds.
         vocabulary_file: which file added or replaced classes.
         vocabulary_rejected: why the last vocabulary that was set is not in use; empty if it is.
+        second_opinion: whose settings a second opinion has; empty without one.
         reload_failure: why the last model that was asked for is not running; empty if it is.
         memory_mib: GPU memory of the process by kind (``allocated``, ``reserved``); None or empty on the CPU.
     """
@@ -157,6 +159,7 @@ def model_entry(
         "device": device,
         "classes": ",".join(class_names),
         "vocabulary_file": vocabulary_file,
+        "second_opinion": second_opinion,
     }
     values.update({f"gpu_memory_mib.{kind}": f"{size:.1f}" for kind, size in (memory_mib or {}).items()})
     faults = []

@@ -42,12 +42,16 @@ def checkpoint_path(parameters: DetectorParameters) -> Path | None:
 def load_detector(
     open_detector: OpenDetector, parameters: DetectorParameters, device: str, cameras: int
 ) -> FrameDetector:
-    """Load, check and warm up the checkpoint that the parameters name, with its vocabulary.
+    """Load, check and warm up the checkpoint that the parameters name, with its vocabulary and second opinion.
 
     Raises:
-        ConfigurationError: the checkpoint, the device or the vocabulary cannot be used.
+        ConfigurationError: the checkpoint, the device, the vocabulary or the second opinion cannot be used.
     """
     detector = open_detector(checkpoint_path(parameters), device)
+    if parameters.second_opinion:
+        from semlt3d_ros.inference.advised import advised  # with torch, which few of those who import this need
+
+        detector = advised(detector, parameters.second_opinion, device)
     set_vocabulary(detector, parameters.vocabulary_file)
     try:
         # Twice: the first frame has no memory to read.

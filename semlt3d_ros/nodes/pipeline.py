@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Frame
@@ -24,10 +25,15 @@ class FrameDetector(Protocol):
     model_version: str
     last_timings: dict[str, float]
     memory_resets: Counter[str]
+    whole_width: int | None
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the confidences' columns."""
+
+    @property
+    def classes(self) -> ClassList:
+        """The same with what is known of them."""
 
     def detect(self, frame: Frame) -> Detections:
         """Detections of one frame; raises ``InputRejected`` where there is no answer that could be published."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-STAGES = ("receive", "prepare", "wait", "batch", "forward", "decode", "publish")
+STAGES = ("receive", "prepare", "wait", "batch", "forward", "decode", "opinion", "publish")
 """Disjoint windows of one set's way through the node, in order; the windows of ``StageLatencies``.
 
 ``receive``: from the arrival of the set's last image until the node takes it up. ``prepare``: that image is decoded and
 scaled, and the set assembled. ``wait``: until the detector is free. ``batch``, ``forward``, ``decode``: the detector's
-own stages. ``publish``: everything after, until the last message is sent.
+own stages. ``opinion``: the second opinion, 0 without one. ``publish``: everything after, until the last message is sent.
 """
 NOBODY_LISTENS = "nobody_listens"
 """Why sets are dropped that nobody wants: that is no loss."""
@@ -30,7 +30,7 @@ class StageLatencies:
     def add(self, stages_ms: Mapping[str, float], total_ms: float) -> None:
         """One processed set: milliseconds by stage, and from the arrival of its last image to the end of publishing."""
         for name in STAGES:
-            self._stages[name].append(stages_ms[name])
+            self._stages[name].append(stages_ms.get(name, 0.0) if name == "opinion" else stages_ms[name])
         self._total.append(total_ms)
 
     def values(self) -> dict[str, str]:

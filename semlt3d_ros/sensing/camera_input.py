@@ -11,6 +11,7 @@ import numpy as np
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.faults import Fault, FaultLog
+from semlt3d_ros.core.frame import WholeImage
 from semlt3d_ros.core.rigid import Matrix
 from semlt3d_ros.messages import decode, topics
 from semlt3d_ros.sensing.assembler import Unused
@@ -86,12 +87,14 @@ class PreparedImage:
         camera: intrinsics of the image.
         frame_id: the camera's frame.
         T_camera_image: (4, 4) the frame in which the image was taken to the camera's; None where they are the same.
+        whole: the image before it was prepared; None where nobody asked for it.
     """
 
     image: Image
     camera: CameraModel
     frame_id: str
     T_camera_image: Matrix | None = None
+    whole: WholeImage | None = None
 
 
 @dataclass
@@ -101,6 +104,8 @@ class CameraInput:
     Attributes:
         config: the camera.
         preparation: what makes the student's images, or None for whole images as they are.
+        whole_width: least width, in pixels, of the whole images that are handed on beside those for the student, as far
+            as the camera has so many; None hands on none. JPEGs are decoded once, large enough for both.
         faults: gets what was wrong with images and calibrations.
         images: images received.
         last_stamp: newest image's stamp in nanoseconds, or None.
@@ -112,6 +117,7 @@ class CameraInput:
 
     config: CameraConfig
     preparation: ImagePreparation | None
+    whole_width: int | None = None
     faults: FaultLog = field(default_factory=FaultLog)
     images: int = 0
     last_stamp: int | None = None
@@ -226,19 +232,28 @@ class CameraInput:
         assert self._calibration is not None
         if compressed:
             camera = self._camera_of(*decode.compressed_image_size(message))
-            at_least = self.preparation.required_size(camera) if self.preparation else None
+            at_least = self._required_size(camera)
             exact = self.preparation is not None and self.preparation.exact
             image = decode.decode_compressed_image(message, at_least, self._depth, exact)
         else:
             image = decode.decode_image(message, self._depth)
             camera = self._camera_of(image.shape[1], image.shape[0])
         self._look_at(image, decode.stamp_of(message))
-        if self.preparation:
-            image, camera = self.preparation(image, camera)
-        else:
-            camera = decoded_camera(camera, image.shape[1], image.shape[0])
         frame_id = self.config.frame_id or message.header.frame_id or self.config.name
-        return PreparedImage(image, camera, frame_id, self._calibration.T_camera_image)
+        turn = self._calibration.T_camera_image
+        if self.preparation is None:
+            return PreparedImage(image, decoded_camera(camera, image.shape[1], image.shape[0]), frame_id, turn)
+        whole = None
+        if self.whole_width is not None:
+            whole = WholeImage(image, decoded_camera(camera, image.shape[1], image.shape[0]))
+        return PreparedImage(*self.preparation(image, camera), frame_id, turn, whole)
+
+    def _required_size(self, camera: CameraModel) -> tuple[int, int] | None:
+        """(width, height) that a decoder must give at least; None for all there is."""
+        if self.preparation is None:
+            return None
+        width, height = self.preparation.required_size(camera)
+        return max(width, min(self.whole_width or 0, camera.width)), height
 
     def _camera_of(self, width: int, height: int) -> CameraModel:
         assert self._calibration is not None

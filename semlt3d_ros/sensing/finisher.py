@@ -187,7 +187,9 @@ class FrameFinisher:
         self.drops["no_transform"] += len(poses.camera_faults)
         self.drops["mounting"] += len(poses.misplaced)
         views = tuple(
-            CameraView(name, item.stamp, item.payload.image, item.payload.camera, poses.cameras[name])
+            CameraView(
+                name, item.stamp, item.payload.image, item.payload.camera, poses.cameras[name], item.payload.whole
+            )
             for name, item in pending.images.items()
             if name in poses.cameras
         )

@@ -66,6 +66,7 @@ class FrameBuilder:
         with_points: bool = False,
         with_labels: bool = False,
         config: BuilderConfig | None = None,
+        whole_width: int | None = None,
     ) -> None:
         """Set up for a rig.
 
@@ -76,6 +77,8 @@ class FrameBuilder:
             with_points: give frames the nearest point cloud; otherwise clouds are not looked at.
             with_labels: give frames their ground truth; otherwise it is not looked at.
             config: how long things are waited for.
+            whole_width: give views their whole images too, at least so many pixels wide where the camera is; None gives
+                them none.
 
         Raises:
             ConfigurationError: the configuration does not fit the rig.
@@ -93,7 +96,9 @@ class FrameBuilder:
         self.faults = FaultLog()
         self._wait_s = settings.wait_s
         self._stopped_after_s = settings.stopped_after_s
-        self._cameras = {camera.name: CameraInput(camera, preparation, self.faults) for camera in rig.cameras}
+        self._cameras = {
+            camera.name: CameraInput(camera, preparation, whole_width, self.faults) for camera in rig.cameras
+        }
         self._rates = DeliveryRates(rig.camera_names, rig.anchor)
         self._points = Companions("points", settings.points_tolerance_s) if with_points else None
         self._labels = Companions("labels", settings.labels_tolerance_s) if with_labels else None

@@ -17,7 +17,7 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.taxonomy import CLASS_NAMES
+from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
@@ -28,10 +28,12 @@ class FakeDetector:
     """One box per view; its height says how many frames were seen since the last reset."""
 
     image_spec = ImageSpec(32, 16)
+    whole_width = None
     model_version = "fake@0"
 
     def __init__(self) -> None:
         self.trained = self.class_names = CLASS_NAMES
+        self.classes = LT3D
         self.last_timings: dict[str, float] = {}
         self.memory_resets: Counter[str] = Counter()
         self.frames = 0
