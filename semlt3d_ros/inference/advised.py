@@ -58,6 +58,7 @@ class AdvisedDetector:
         opinion: the second opinion.
         whole_width: least width of the whole images that frames should carry; crops are cut from the detector's own
             small images where they carry none.
+        memory_resets: the detector's own.
         last_timings: milliseconds of the last call by stage: the detector's own and ``opinion``.
     """
 
@@ -73,12 +74,8 @@ class AdvisedDetector:
         self.whole_width: int | None = settings.image_width
         self.image_spec: ImageSpec = detector.image_spec
         self.model_version = detector.model_version
+        self.memory_resets = detector.memory_resets  # the same object: it is counted there
         self.last_timings: dict[str, float] = {}
-
-    @property
-    def memory_resets(self) -> Counter[str]:
-        """How often the memory was emptied before a frame, by cause."""
-        return self._detector.memory_resets
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -135,6 +132,5 @@ def advised(detector: AnyDetector, second_opinion: str | Path, device: str = "cp
         ConfigurationError: the settings or their CLIP cannot be used, or were fitted for other classes.
     """
     settings = load_opinion_settings(second_opinion)
-    return AdvisedDetector(
-        detector, ClipEncoder.load(settings.model, settings.pretrained, clip_device(device)), settings
-    )
+    encoder = ClipEncoder.load(settings.model, settings.pretrained, clip_device(device))
+    return AdvisedDetector(detector, encoder, settings)

@@ -35,9 +35,9 @@ def decode_long_tail(message: Any, faults: FaultLog | None = None, topic: str = 
     Args:
         message: the message.
         faults: gets what was left out, by reason. ``box``: a detection whose pose or size is no box's;
-            ``class_confidences``, ``expert_weights``, ``classifier_confidences``, ``second_opinion``: one that has not
-            as many as the others, or some that are not finite; ``confidence_range``: one with a confidence outside [0, 1]; ``velocity``: put right, not known
-            instead of not finite.
+            ``class_confidences``, ``classifier_confidences``, ``second_opinion``, ``expert_weights``: one that has not
+            as many as the others, or some that are not finite; ``confidence_range``: one with a confidence outside
+            [0, 1]; ``velocity``: put right, not known instead of not finite.
         topic: where it came from.
     """
     rows = _Rows(message.detections, stamp_of(message), topic, faults)

@@ -13,7 +13,7 @@ STAGES = ("receive", "prepare", "wait", "batch", "forward", "decode", "opinion",
 
 ``receive``: from the arrival of the set's last image until the node takes it up. ``prepare``: that image is decoded and
 scaled, and the set assembled. ``wait``: until the detector is free. ``batch``, ``forward``, ``decode``: the detector's
-own stages. ``opinion``: the second opinion, 0 without one. ``publish``: everything after, until the last message is sent.
+own stages. ``opinion``: a second opinion, 0 without. ``publish``: everything after, until the last message is sent.
 """
 NOBODY_LISTENS = "nobody_listens"
 """Why sets are dropped that nobody wants: that is no loss."""

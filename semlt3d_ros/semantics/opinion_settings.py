@@ -75,7 +75,7 @@ class OpinionSettings(Checked):
         Raises:
             ConfigurationError: the fusion was fitted for something else.
         """
-        remedy = "fit it anew with 'semlt3d calibrate --second-opinion', or leave its fusion and fitted out"
+        remedy = "fit it anew with 'semlt3d opinion', or leave its fusion and fitted out"
         if self.fitted.clip and self.fitted.clip != clip:
             raise ConfigurationError(
                 f"second opinion: fitted for CLIP '{self.fitted.clip}', this is '{clip}'; {remedy}"
