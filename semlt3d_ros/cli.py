@@ -42,6 +42,7 @@ COMMANDS = {
     "train-clip": "train_clip",
     "anchors": "anchors",
     "calibrate": "calibrate",
+    "opinion": "opinion",
     "experiment": "experiment",
     "doctor": "doctor",
 }

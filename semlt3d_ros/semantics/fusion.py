@@ -86,6 +86,16 @@ def sureness(log_shares: Floats) -> Floats:
     return np.clip(1.0 - entropy / np.log(names), 0.0, 1.0)
 
 
+def ambiguity(confidences: NDArray, values: Floats) -> Floats:
+    """(N,) how much is left to be told about boxes with calibrated confidences (N, K).
+
+    The variance of what each class turns out to be, 1 or 0, summed with the values (K,) of knowing it: boxes that are
+    surely something, or hardly anything, are not ambiguous.
+    """
+    given = np.asarray(confidences, np.float64)
+    return (given * (1.0 - given)) @ values
+
+
 def logit(confidences: NDArray) -> Floats:
     """Of confidences of any shape, kept away from 0 and 1."""
     clipped = np.clip(np.asarray(confidences, np.float64), _LEAST, 1 - _LEAST)

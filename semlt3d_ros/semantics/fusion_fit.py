@@ -1,4 +1,4 @@
-"""Fitting how much a CLIP's opinion counts, on boxes of drives with ground truth."""
+"""Fitting how much a CLIP's opinion counts, and whom to ask, on boxes of drives with ground truth."""
 
 from __future__ import annotations
 
@@ -11,130 +11,123 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from semlt3d_ros.semantics.fusion import Fusion, logit
+from semlt3d_ros.semantics.fusion import Fusion, ambiguity, logit
 
 _BALANCE = 0.5
-"""Classes with n right pairs weigh as n to the power of 1 less this together: the rare ones are not drowned."""
+"""What is told about a class with n right pairs is worth n to the power of -``_BALANCE``: all n together weigh as the
+square root of n, so that the frequent classes do not decide for the rare ones."""
 _FEW_HITS = 5.0
-_LOG_SPREAD, _CLASS_LOG_SPREAD, _OFFSET_SPREAD = 1.0, 0.3, 0.5
-"""Standard deviations of the Gaussian priors: of temperature and pooled weight about the start, on a logarithmic scale;
-of a class's weight about the pooled one; of its offset about the mean."""
+_POOLED_SPREAD, _CLASS_SPREAD, _OFFSET_SPREAD = 0.3, 0.3, 0.5
+"""Standard deviations of the Gaussian priors: of temperature, own exponent and pooled weight about the start, of a
+class's weight about the pooled one (on a logarithmic scale), of its offset about the mean."""
 _UNTOLD = 0.025
-"""Share of the gain that may lie below the band, and as much above it."""
+"""Share of the gain that the least ambiguous boxes may hold, which are not asked about."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """(box, class) pairs of boxes that a CLIP has looked at.
+    """Boxes that a CLIP has looked at, and what they are.
 
     Attributes:
-        confidences: (P,) the classifier's, above 0.
-        cosines: (P, K) of the box's crop with all names.
-        columns: (P,) which of the names the pair is about.
-        hits: (P,) whether a true object of that class is there.
-        boxes: (P,) number of the box.
-        best: (P,) confidence of the box's best class.
+        confidences: (M, K) the classifier's, of the K names.
+        cosines: (M, K) of the boxes' crops with the names.
+        hits: (M, K) bool, whether a true object of the class is there.
+        counted: (M, K) bool, which pairs of a box and a class count: not those without confidence, nor those on what
+            is not judged.
     """
 
     confidences: NDArray[np.float32]
     cosines: NDArray[np.float32]
-    columns: NDArray[np.int64]
     hits: NDArray[np.bool_]
-    boxes: NDArray[np.int64]
-    best: NDArray[np.float32]
+    counted: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.confidences)
 
 
-def fit_fusion(pairs: Looked, names: Sequence[str], logit_scale: float, start: Fusion | None = None) -> Fusion:
+def fit_values(looked: Looked) -> NDArray[np.float64]:
+    """(K,) what it is worth to know a class, 1 on average."""
+    values = ((looked.hits & looked.counted).sum(axis=0) + _FEW_HITS) ** -_BALANCE
+    return values / values.mean()
+
+
+def fit_fusion(looked: Looked, names: Sequence[str], logit_scale: float, start: Fusion | None = None) -> Fusion:
     """Maximum a posteriori: what makes the fused confidences say best which pairs are right.
 
     Args:
-        pairs: of held-out drives.
+        looked: boxes of held-out drives.
         names: of the K classes.
         logit_scale: the CLIP's own.
-        start: what few pairs leave as it is.
+        start: what few boxes leave as it is.
 
     Returns:
         Fitted for each of the names; where there are no pairs, the start.
     """
     start = start or Fusion()
-    if not len(pairs):
+    boxes, columns = np.nonzero(looked.counted)
+    if not len(boxes):
         return start
-    count = len(names)
-    own, cosines, hits = (torch.from_numpy(np.asarray(each, np.float32)) for each in _facts(pairs))
-    columns = torch.from_numpy(pairs.columns)
-    weights = torch.from_numpy(_pair_weights(pairs, count))
+    own, cosines, hits, worth = (
+        torch.from_numpy(np.asarray(each, np.float32))
+        for each in (
+            logit(looked.confidences[boxes, columns]),
+            looked.cosines[boxes],
+            looked.hits[boxes, columns],
+            fit_values(looked)[columns],
+        )
+    )
+    which = torch.from_numpy(columns)
     at_start = torch.tensor([np.log(start.temperature), start.own, np.log(max(start.weight, 1e-3))]).float()
     pooled = at_start.clone().requires_grad_()
-    spread = torch.zeros(count, requires_grad=True)  # of each class's weight, on a logarithmic scale
-    offsets = torch.full((count,), start.offset, requires_grad=True)
+    spread = torch.zeros(len(names), requires_grad=True)
+    offsets = torch.full((len(names),), float(start.offset), requires_grad=True)
     optimizer = torch.optim.LBFGS([pooled, spread, offsets], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
         logs = F.log_softmax(logit_scale * torch.exp(-pooled[0]) * cosines, dim=1)
-        sure = 1.0 + (logs.exp() * logs).sum(dim=1) / np.log(max(count, 2))
-        said = logs.gather(1, columns[:, None])[:, 0]
-        weight = torch.exp(pooled[2] + spread)[columns]
-        fused = own + sure * ((pooled[1] - 1.0) * own + weight * said + offsets[columns])
-        surprise = (weights * (F.softplus(fused) - hits * fused)).sum()
-        away = ((pooled - at_start) / _LOG_SPREAD).square().sum() + (spread / _CLASS_LOG_SPREAD).square().sum()
+        sure = 1.0 + (logs.exp() * logs).sum(dim=1) / np.log(max(len(names), 2))
+        said = logs.gather(1, which[:, None])[:, 0]
+        weight = torch.exp(pooled[2] + spread)[which]
+        fused = own + sure * ((pooled[1] - 1.0) * own + weight * said + offsets[which])
+        surprise = (worth * (F.softplus(fused) - hits * fused)).sum()
+        away = ((pooled - at_start) / _POOLED_SPREAD).square().sum() + (spread / _CLASS_SPREAD).square().sum()
         away = away + ((offsets - offsets.mean()) / _OFFSET_SPREAD).square().sum()
         total = surprise + 0.5 * away
         total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    temperature, own_exponent, weight = pooled.detach().tolist()
-    each = torch.exp(pooled[2] + spread).tolist()
+    optimizer.step(loss)
+    temperature, exponent, weight = pooled.detach().tolist()
+    each, added = torch.exp(pooled[2] + spread).tolist(), offsets.tolist()
     return Fusion(
         round(float(np.exp(temperature)), 4),
-        round(max(own_exponent, 0.05), 4),
+        round(max(exponent, 0.05), 4),
         round(float(np.exp(weight)), 4),
-        round(float(offsets.mean()), 4),
+        round(float(np.mean(added)), 4),
         {name: round(value, 4) for name, value in zip(names, each, strict=True)},
-        {name: round(value, 4) for name, value in zip(names, offsets.tolist(), strict=True)},
+        {name: round(value, 4) for name, value in zip(names, added, strict=True)},
     )
 
 
-def fit_band(pairs: Looked, names: Sequence[str], logit_scale: float, fusion: Fusion) -> tuple[float, float]:
-    """Confidences of a box's best class between which asking is worth it.
+def fit_least_ambiguity(looked: Looked, names: Sequence[str], logit_scale: float, fusion: Fusion) -> float:
+    """The ambiguity from which on asking is worth it: less ambiguous boxes hold a fortieth of what is gained.
 
-    Below and above lies at most one fortieth each of the log likelihood that a fusion gains over all boxes.
+    What is gained is the log likelihood of what is right, weighed by what it is worth to know a class.
     """
-    if not len(pairs):
-        return 0.0, 1.0
-    order = np.argsort(pairs.best, kind="stable")
-    gained = (_pair_weights(pairs, len(names)) * _gain(pairs, names, logit_scale, fusion))[order]
-    below = np.cumsum(gained)
-    total, best = below[-1], pairs.best[order]
-    if total <= 0:
-        return 0.0, 1.0
-    low = int(np.flatnonzero(below <= _UNTOLD * total).max(initial=-1)) + 1
-    high = int(np.flatnonzero(total - below <= _UNTOLD * total).min(initial=len(best) - 1))
-    if high <= low:
-        return 0.0, 1.0
-    upper = 1.0 if high == len(best) - 1 else float(np.ceil(best[high] * 1e3) / 1e3)
-    return float(np.floor(best[low] * 1e3) / 1e3), upper
+    values = fit_values(looked)
+    fused = fusion(looked.confidences, fusion.shares(looked.cosines, logit_scale), names)
+    gained = np.where(looked.counted, _surprise(looked.confidences, looked.hits) - _surprise(fused, looked.hits), 0.0)
+    doubt = ambiguity(looked.confidences, values)
+    order = np.argsort(doubt, kind="stable")
+    below = np.cumsum((gained @ values)[order])
+    if not len(below) or below[-1] <= 0:
+        return 0.0
+    first = int(np.flatnonzero(below <= _UNTOLD * below[-1]).max(initial=-1)) + 1
+    return float(np.floor(doubt[order][min(first, len(order) - 1)] * 1e3) / 1e3)
 
 
-def _gain(pairs: Looked, names: Sequence[str], logit_scale: float, fusion: Fusion) -> NDArray[np.float64]:
-    rows = np.arange(len(pairs))
-    table = np.zeros(pairs.cosines.shape, np.float32)
-    table[rows, pairs.columns] = pairs.confidences
-    fused = fusion(table, fusion.shares(pairs.cosines, logit_scale), names)[rows, pairs.columns]
-    before, after = logit(pairs.confidences), logit(fused)
-    return (np.logaddexp(0, before) - pairs.hits * before) - (np.logaddexp(0, after) - pairs.hits * after)
-
-
-def _facts(pairs: Looked) -> tuple[NDArray, NDArray, NDArray]:
-    return logit(pairs.confidences), pairs.cosines, pairs.hits
-
-
-def _pair_weights(pairs: Looked, count: int) -> NDArray[np.float32]:
-    """(P,) 1 on average over the right pairs."""
-    hits = np.bincount(pairs.columns[pairs.hits], minlength=count)
-    weights = ((hits + _FEW_HITS) ** -_BALANCE)[pairs.columns]
-    return (weights / (weights[pairs.hits].mean() if pairs.hits.any() else weights.mean())).astype(np.float32)
+def _surprise(confidences: NDArray, hits: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Negative log likelihood of each pair."""
+    said = logit(confidences)
+    return np.logaddexp(0.0, said) - hits * said

@@ -43,7 +43,8 @@ class OpinionSettings(Checked):
         crops: most boxes of a set that are looked at.
         image_width: images that crops are cut from are at least so wide, in pixels, where the camera's are.
         least_pixels: least width and height of what a crop shows of its box; smaller ones say nothing.
-        band: confidences of a box's best class that count as ambiguous: below nobody cares, above the classifier knows.
+        values: what it is worth to know a class, by name; 1 for those that are not listed. Rare ones are worth more.
+        least_ambiguity: boxes that are less ambiguous (``fusion.ambiguity``) are not looked at.
         fusion: how opinions count.
         fitted: what that was fitted on; empty where it was not.
     """
@@ -51,16 +52,17 @@ class OpinionSettings(Checked):
     TITLE: ClassVar[str] = "second opinion"
     CHECKS: ClassVar[Checks] = (
         *positive("crops", "image_width"),
-        *not_negative("least_pixels"),
-        rule(lambda s: 0 <= s.band[0] < s.band[1] <= 1, "band must be two confidences, the lower first, not {0.band}"),
+        *not_negative("least_pixels", "least_ambiguity"),
+        rule(lambda s: all(value >= 0 for value in s.values.values()), "values must not be negative"),
     )
 
     model: str = "tiny"
     pretrained: str | None = None
-    crops: int = 32
+    crops: int = 12
     image_width: int = 800
     least_pixels: float = 3.0
-    band: tuple[float, float] = (0.02, 1.0)
+    values: dict[str, float] = field(default_factory=dict)
+    least_ambiguity: float = 0.0
     fusion: Fusion = field(default_factory=Fusion)
     fitted: Fitted = field(default_factory=Fitted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.frame import Frame, WholeImage
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.sensing.bicubic import bicubic_view
 from semlt3d_ros.sensing.undistortion import undistortion
@@ -95,6 +96,14 @@ class ImagePreparation:
         result = np.zeros((self.spec.height, self.spec.width, 3), np.uint8)
         result[plan.blank :] = image[plan.top + plan.blank :]
         return result, plan.camera
+
+    def prepared(self, frame: Frame) -> Frame:
+        """A frame of whole images with each prepared, and kept beside; raises the same as for one image."""
+        views = []
+        for view in frame.views:
+            image, camera = self(view.image, view.camera)
+            views.append(replace(view, image=image, camera=camera, whole=WholeImage(view.image, view.camera)))
+        return replace(frame, views=tuple(views))
 
     def _rows(self, camera: CameraModel) -> int:
         shape = camera.K[0, 0] / camera.K[1, 1]
