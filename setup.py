@@ -10,6 +10,7 @@ _CARRIED = {
     Path("msg"): ("*.msg", _PACKAGE / "messages" / "definitions"),
     Path("config", "classes"): ("*.yaml", _PACKAGE / "config" / "classes"),
     Path("config", "label_maps"): ("*.yaml", _PACKAGE / "config" / "label_maps"),
+    Path("config", "second_opinion"): ("*.yaml", _PACKAGE / "config" / "second_opinion"),
     Path("config", "splits"): ("*.yaml", _PACKAGE / "config" / "splits"),
 }
 """Folders that ROS wants at the top, which of their files are needed, and where the package looks for them."""

@@ -375,9 +375,9 @@ class DetectorNode:
                 detector.class_names,
                 self._parameters.vocabulary_file,
                 self._vocabulary_rejected,
-                self._parameters.second_opinion,
                 self._models.failure,
                 detector.accelerator_memory(),
+                self._parameters.second_opinion,
             ),
             report.memory_entry(self._memory_resets),
         ]

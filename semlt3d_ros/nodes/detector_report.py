@@ -138,9 +138,9 @@ def model_entry(
     class_names: Iterable[str],
     vocabulary_file: str,
     vocabulary_rejected: str,
-    second_opinion: str = "",
     reload_failure: str = "",
     memory_mib: Mapping[str, float] | None = None,
+    second_opinion: str = "",
 ) -> Entry:
     """Which model is running, where, and for which classes; WARN while what was last asked for could not be had.
 
@@ -150,9 +150,9 @@ def model_entry(
         class_names: what it finds.
         vocabulary_file: which file added or replaced classes.
         vocabulary_rejected: why the last vocabulary that was set is not in use; empty if it is.
-        second_opinion: whose settings a second opinion has; empty without one.
         reload_failure: why the last model that was asked for is not running; empty if it is.
         memory_mib: GPU memory of the process by kind (``allocated``, ``reserved``); None or empty on the CPU.
+        second_opinion: whose settings a second opinion has; empty without one.
     """
     values: dict[str, object] = {
         "version": model_version,

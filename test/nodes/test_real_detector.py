@@ -34,6 +34,10 @@ def shipped(folder: Path) -> dict[str, Path]:
     return {"checkpoint": default_checkpoint()}
 
 
+def advised(folder: Path) -> dict[str, Path]:
+    return {"checkpoint": default_checkpoint(), "second-opinion": Path("tiny")}
+
+
 def full(folder: Path) -> dict[str, Path]:
     """Memory, language and added classes, with random weights."""
     torch.manual_seed(2)
@@ -60,7 +64,7 @@ def published(folder: Path) -> dict[str, Path]:
     return {"checkpoint": out}
 
 
-@pytest.mark.parametrize("make", [shipped, full, published])
+@pytest.mark.parametrize("make", [shipped, advised, full, published])
 def test_node_and_detect_command_agree_byte_for_byte(
     join: Callable[..., DdsMiddleware],
     domain: int,
@@ -89,6 +93,8 @@ def test_node_and_detect_command_agree_byte_for_byte(
     parameters = [cameras, "threads:=1", f"checkpoint:={files['checkpoint']}"]
     if "vocabulary" in files:
         parameters.append(f"vocabulary_file:={files['vocabulary']}")
+    if "second-opinion" in files:
+        parameters.append(f"second_opinion:={files['second-opinion']}")
     options = [word for parameter in parameters for word in ("-p", parameter)]
     node = subprocess.Popen([*command, "node", *options], env=environment)
     try:
@@ -104,8 +110,11 @@ def test_node_and_detect_command_agree_byte_for_byte(
         node.terminate()
         assert node.wait(30) == 0
     assert summary.unanswered == 0
-    wanted = {"shipped": 18, "full": 19, "published": 10}[make.__name__]
-    assert {len(deserialize(answer, topics.LONG_TAIL_TYPE).class_names) for answer in live} == {wanted}
+    wanted = {"shipped": 18, "advised": 18, "full": 19, "published": 10}[make.__name__]
+    read = [deserialize(answer, topics.LONG_TAIL_TYPE) for answer in live]
+    assert {len(message.class_names) for message in read} == {wanted}
+    told = [len(item.classifier_confidences) for message in read for item in message.detections]
+    assert set(told) == {18 if make is advised else 0}
     answers = {stamp_of(deserialize(answer, topics.LONG_TAIL_TYPE)): answer for answer in live}
     # DDS pads a message to a multiple of four bytes.
     assert {stamp: answers[stamp][: len(before)] for stamp, before in offline.items()} == offline

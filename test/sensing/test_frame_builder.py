@@ -353,3 +353,19 @@ def test_too_many_cameras_asked_for(drive):
 def test_waiting_times_that_do_not_fit():
     with pytest.raises(ConfigurationError, match=r"wait_s.*max_pending"):
         BuilderConfig(wait_s=-1.0, max_pending=0)
+
+
+@pytest.mark.parametrize(("width", "wanted"), [(1, 40), (80, 80), (10_000, 160)])
+def test_whole_images_come_along_as_large_as_asked_and_decoded_once(drive, feed, width, wanted):
+    drive = replace(drive, camera=CameraModel.from_numbers(160, 120, 90.0, 90.0, 79.5, 59.5))
+    plain, with_whole = (
+        feed(_builder(drive, whole_width=each), [*_ready(drive), *_round(drive, 0), *_round(drive, 1)])[0]
+        for each in (None, width)
+    )
+    for old, new in zip(plain.views, with_whole.views, strict=True):
+        assert old.whole is None and new.whole.image.shape == (wanted * 3 // 4, wanted, 3)
+        assert (new.whole.camera.width, new.whole.camera.height) == (wanted, wanted * 3 // 4)
+        assert new.image.shape == old.image.shape and np.abs(new.image.astype(int) - old.image).max() <= 12
+        # The same point of the world lies at the same share of the whole image.
+        pixel, seen = new.whole.camera.project(np.array([0.3, 0.2, 2.0]))
+        assert seen and (pixel + 0.5) / wanted == pytest.approx((np.array([93.0, 68.5]) + 0.5) / 160, abs=1e-6)
