@@ -20,7 +20,6 @@ from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES
 from semlt3d_ros.semantics.regions import RegionEmbedder
 from semlt3d_ros.training.recipe import Recipe
 
-_REGION_SIZE = 64
 _WARMER = 1.5
 """The temperature of distillation over the CLIP's own."""
 _LEAST_CUT_PX = 8.0
@@ -71,6 +70,7 @@ class Semantics:
                 f"the student's language_width is {student.language_width}; make them equal"
             )
         self._embedder, self._language = RegionEmbedder(encoder, cache), language
+        self._size = encoder.image_size  # smaller crops would be blurred by what enlarges them for the CLIP
         self.temperature = recipe.loss_weights.temperature or _WARMER / encoder.logit_scale
         self._known: dict[int, SeenRegions] = {}
 
@@ -95,7 +95,7 @@ class Semantics:
         found = regions_of(frame, self._language.min_visible_pixels, least)
         if cut:
             images = [view.image for view in frame.views]
-            crops = {label: crop_region(images[r.view], r.window, _REGION_SIZE) for label, r in found.items()}
+            crops = {label: crop_region(images[r.view], r.window, self._size) for label, r in found.items()}
         else:
             crops = {label: crop for label, crop in zip(stored.labels, stored.crops, strict=True) if label in found}
         seen = self.nothing(frame)
