@@ -148,7 +148,7 @@ class DetectionPipeline:
                 self._detector_epoch = job.epoch
                 detector.reset()
             job.result = detector.detect(job.frame)
-            job.timings = dict(detector.last_timings)
+            job.timings = {"opinion": 0.0, **detector.last_timings}
         except Exception as error:
             job.result = error
         job.memory_resets = Counter(detector.memory_resets)

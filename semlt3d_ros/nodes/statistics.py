@@ -30,7 +30,7 @@ class StageLatencies:
     def add(self, stages_ms: Mapping[str, float], total_ms: float) -> None:
         """One processed set: milliseconds by stage, and from the arrival of its last image to the end of publishing."""
         for name in STAGES:
-            self._stages[name].append(stages_ms.get(name, 0.0) if name == "opinion" else stages_ms[name])
+            self._stages[name].append(stages_ms[name])
         self._total.append(total_ms)
 
     def values(self) -> dict[str, str]:

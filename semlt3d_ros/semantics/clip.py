@@ -112,7 +112,8 @@ class ClipEncoder:
         if not len(crops):
             return np.zeros((0, self.dimension), np.float32)
         images = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float() / 255.0
-        with torch.no_grad():
+        gpu = images.device.type == "cuda"
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=gpu):
             looks = self._model.encode_image(self._normalise(images), normalize=True)
         return looks.float().cpu().numpy()
 

@@ -252,6 +252,7 @@ class Inputs:
             ("export", "out"): lambda out: main(["export", str(published), "-o", str(out), "--cameras", "1"]),
             ("train", "out"): lambda out: saved_checkpoint(out, checkpoint),
             ("calibrate", "out"): lambda out: saved_checkpoint(out, checkpoint),
+            ("opinion", "out"): lambda out: main(["opinion", "--drives", "1", "-o", str(out)]),
             ("train-clip", "out"): saved_clip,
             ("models judge", "out"): saved_verdict,
             ("experiment", "out"): saved_experiment,

@@ -23,6 +23,7 @@ from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.objects_file import load_object_options
+from semlt3d_ros.semantics.opinion_settings import load_opinion_settings
 from semlt3d_ros.sensing.rig import load_rig
 from semlt3d_ros.training.clip import load_clip_recipe
 from semlt3d_ros.training.experiment import load_experiment
@@ -47,6 +48,7 @@ LOADERS = {
     "recipes/tiny_clip.yaml": load_clip_recipe,
     "experiments/long_tail.yaml": load_experiment,
     "rigs/autoware_sample.yaml": load_rig,
+    "second_opinion/tiny.yaml": load_opinion_settings,
     "models/semlt3d_r50.yaml": read_config,
     "detector.yaml": load_detector_parameters,
     "gate.yaml": load_gate,
@@ -59,6 +61,7 @@ FOLDERS = {
     "recipes": load_any_recipe,
     "experiments": load_experiment,
     "rigs": load_rig,
+    "second_opinion": load_opinion_settings,
     "models": read_config,
 }
 
