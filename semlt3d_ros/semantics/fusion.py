@@ -67,8 +67,6 @@ class Fusion(Checked):
             log_shares: (N, K) of ``shares``.
             names: of the K classes.
         """
-        if not len(names):
-            return np.asarray(confidences, np.float32)
         weight = np.array([self.weights.get(name, self.weight) for name in names])
         offset = np.array([self.offsets.get(name, self.offset) for name in names])
         own = logit(confidences)

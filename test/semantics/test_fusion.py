@@ -64,16 +64,16 @@ def test_temperature_goes_with_the_scale_of_the_clip(given_, scale):
     np.testing.assert_allclose(fusion.shares(cosines, 15.0), fusion.shares(cosines * 15.0 / scale, scale), atol=1e-6)
 
 
-@given(opinions(), st.integers(0, len(NAMES) - 1), st.floats(0.01, 1))
+@given(opinions(), st.integers(0, len(NAMES) - 1), st.floats(0.3, 1))
 @settings(max_examples=40, deadline=None)
-def test_a_sure_clip_lifts_the_name_it_gives_over_the_others(given_, column, margin):
-    confidences, _, _ = given_
+def test_a_sure_clip_lifts_the_name_it_gives_and_lowers_the_others(given_, column, margin):
+    confidences = np.clip(given_[0], 0.1, 0.9)
     fusion = Fusion()
     cosines = np.zeros_like(confidences, np.float64)
     cosines[:, column] = margin
     fused = fusion(confidences, fusion.shares(cosines, 30.0), NAMES)
-    other = fusion(confidences, fusion.shares(-cosines, 30.0), NAMES)
-    assert (fused[:, column] >= other[:, column]).all()
+    others = np.arange(len(NAMES)) != column
+    assert (fused[:, column] > confidences[:, column]).all() and (fused < confidences)[:, others].all()
 
 
 def test_a_single_name_and_no_boxes_are_no_trouble():
