@@ -45,6 +45,7 @@ MAY_IMPORT = {
         "viewing",
     },
     "labelling": {"core", "messages", "bags", "sensing", "inference"},
+    "recording": {"core", "messages", "bags", "sensing"},
     "adaptation": {
         "bags",
         "checkpoints",
