@@ -23,6 +23,7 @@ from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.objects_file import load_object_options
+from semlt3d_ros.recording.settings import load_recording
 from semlt3d_ros.semantics.opinion_settings import load_opinion_settings
 from semlt3d_ros.sensing.rig import load_rig
 from semlt3d_ros.training.clip import load_clip_recipe
@@ -52,6 +53,7 @@ LOADERS = {
     "models/semlt3d_r50.yaml": read_config,
     "detector.yaml": load_detector_parameters,
     "gate.yaml": load_gate,
+    "recording.yaml": load_recording,
 }
 """One file of each kind, and what loads it."""
 
