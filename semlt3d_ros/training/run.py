@@ -27,6 +27,7 @@ from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.student.student import Student
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.engine import Engine
+from semlt3d_ros.training.engine import Progress as StepProgress
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.given import Given
 from semlt3d_ros.training.language import Semantics
@@ -129,6 +130,7 @@ def train_recipe(
     progress: bool = False,
     validated: bool = True,
     ranks: Ranks | None = None,
+    told: StepProgress | None = None,
 ) -> Trained | None:
     """Train a student and write its checkpoint: what every command does that trains one.
 
@@ -140,6 +142,7 @@ def train_recipe(
         progress: show progress bars, and where the run can be followed.
         validated: evaluate along the way, calibrate at the end; without, the validation data is not touched.
         ranks: the processes that share the work.
+        told: called after every step; what it raises ends the run, which can be resumed.
 
     Returns:
         What came of it; None in the processes beside the first.
@@ -169,8 +172,10 @@ def train_recipe(
             stack.callback(record.close)
         shown_task = bar.add_task("training", total=engine.steps, completed=engine.step)
 
-        def show(step: int, _: int, losses: dict[str, float]) -> None:
+        def show(step: int, steps: int, losses: dict[str, float]) -> None:
             bar.update(shown_task, completed=step, description=f"loss {losses['total']:.3f}")
+            if told is not None:
+                told(step, steps, losses)
 
         engine.run(show, record)
         if not ranks.leads:
