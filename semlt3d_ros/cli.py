@@ -28,6 +28,7 @@ COMMANDS = {
     "check": "check",
     "detect": "detect",
     "label": "label",
+    "distil": "distil",
     "node": "node",
     "set": "set_parameter",
     "call": "call",

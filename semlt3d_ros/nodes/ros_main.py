@@ -16,6 +16,7 @@ from semlt3d_ros.middleware.port import Middleware
 from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_main import open_detector
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
+from semlt3d_ros.nodes.distiller_parameters import DISTILLER_NAME
 from semlt3d_ros.nodes.model_loader import OpenDetector
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.nodes.signals import Ending, ended_by_signals
@@ -81,6 +82,34 @@ def player_main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(error)
         try:
             _play(middleware, ending)
+        except Semlt3dError as error:
+            middleware.logger.error("%s", error)
+            return 2
+        finally:
+            ending.ignore()
+            middleware.shutdown()
+    return 0
+
+
+def distiller_main(arguments: Sequence[str] | None = None) -> int:
+    """Run the distiller until SIGINT or SIGTERM; see ``DistillerParameters``.
+
+    Returns:
+        0, or 2 when it cannot be started.
+    """
+    from semlt3d_ros.middleware.ros import RosMiddleware
+    from semlt3d_ros.nodes.distiller import DistillerNode
+
+    with ended_by_signals() as ending:
+        try:
+            middleware = RosMiddleware(DISTILLER_NAME, sys.argv if arguments is None else arguments)
+        except ConfigurationError as error:
+            return _refuse(error)
+        try:
+            node = DistillerNode(middleware)
+            ending.stop(middleware)
+            middleware.spin()
+            node.close()
         except Semlt3dError as error:
             middleware.logger.error("%s", error)
             return 2

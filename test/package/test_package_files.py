@@ -21,7 +21,7 @@ from semlt3d_ros.messages.typestore import OWN_MESSAGES
 ROOT = Path(__file__).resolve().parents[2]
 CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
-PROGRAMS = ("detector", "player", "semlt3d")
+PROGRAMS = ("detector", "distiller", "player", "semlt3d")
 
 
 def depends(*kinds: str) -> set[str]:

@@ -107,7 +107,7 @@ def test_the_launch_file_of_autowares_sample_vehicle_shows_its_arguments(launche
 
 def test_programs_are_found(ros2: Ros2) -> None:
     found = ros2("pkg", "executables", "semlt3d_ros").stdout.splitlines()
-    assert found == ["semlt3d_ros detector", "semlt3d_ros player", "semlt3d_ros semlt3d"]
+    assert found == ["semlt3d_ros detector", "semlt3d_ros distiller", "semlt3d_ros player", "semlt3d_ros semlt3d"]
 
 
 def test_programs_run_on_the_active_python(ros2: Ros2) -> None:
