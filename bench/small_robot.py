@@ -48,7 +48,7 @@ TEACHER = TeacherConfig(
 )
 NAMES = tuple(f"20260101T00000{number}-always" for number in range(6))
 """Of the events; by their names two of the six are held back."""
-SIMULATED = {"frames": 1, "drives_per_shard": 1, "image_size": [96, 56], "top_crop": 0.25, "objects": [6, 8]}
+SIMULATED = {"frames": 1, "drives_per_shard": 2, "image_size": [96, 56], "top_crop": 0.25, "objects": [6, 8]}
 STEPS = 6
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from semlt3d_ros.commands.output import for_people, log_to_stderr, print_json
-from semlt3d_ros.commands.places import folder_to_write, refuse_losses_of, to_read
+from semlt3d_ros.commands.places import folder_to_write, to_read
 
 if TYPE_CHECKING:
     from semlt3d_ros.adaptation.status import Status, Tell
@@ -41,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
 
         log_to_stderr()
         return run_distiller((), [f"settings:={options.settings}", *options.overrides])
-    refuse_losses_of(options)
     from semlt3d_ros.adaptation.settings import load_settings
 
     settings = load_settings(options.settings)
