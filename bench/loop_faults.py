@@ -2,8 +2,8 @@
 
     python -m bench.loop_faults --kills 50
 
-A round of a small robot is begun; its process is killed (SIGKILL) at a moment drawn by chance, and begun again, until the
-round has come to its end; then the next one, over the same labels, until there were so many kills.
+A round of a small robot is begun; its process is killed (SIGKILL) at a moment drawn by chance, and begun again, until
+the round has come to its end; then another one, until there were so many kills.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -57,10 +58,8 @@ def run_and_kill(settings: LoopSettings, after: int, delay_s: float) -> bool:
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    try:
+    with suppress(OSError):
         os.killpg(child, signal.SIGKILL)  # what loads frames for it
-    except OSError:
-        pass
     if os.WIFSIGNALED(status):
         return False
     assert os.WEXITSTATUS(status) == 0, "the loop ended with an error of its own"

@@ -93,6 +93,7 @@ def write_robot(folder: Path, events: int = len(NAMES), **settings: object) -> P
         "regression": [{"first_seed": 520, "drives": 2, **SIMULATED}],
         "least_new": 4,
         "free_gib": 0.0,
+        "priority": "normal",
         "calibration": 0.0,
         "score": 0.1,
         "gate": {"resamples": 20, "pictures": 1, "slower": 1e6, "larger": 1e6},
@@ -108,5 +109,5 @@ def _sure(teacher: Teacher) -> Teacher:
     with torch.no_grad():
         for name, value in teacher.named_parameters():
             if name.endswith("heat.1.bias"):
-                value += 4.0
+                value.add_(4.0)
     return teacher

@@ -78,7 +78,10 @@ def fitted_threshold(sightings: Sequence[Sighting], settings: NamingSettings) ->
     known.sort(key=lambda each: -each.confidence)
     right = np.cumsum([each.name == each.known for each in known])
     precision = right / np.arange(1, len(known) + 1)
-    good = np.flatnonzero((precision >= settings.precision) & (np.arange(len(known)) + 1 >= _LEAST_ACCEPTED))
+    confidences = np.array([each.confidence for each in known])
+    last_of_equals = np.append(confidences[1:] < confidences[:-1], True)
+    enough = np.arange(1, len(known) + 1) >= _LEAST_ACCEPTED
+    good = np.flatnonzero((precision >= settings.precision) & enough & last_of_equals)
     if not len(good):
         told = (
             f"of {len(known)} objects of known classes {right[-1]} are named right, never {settings.precision:g} of "

@@ -64,7 +64,9 @@ def is_held_back(name: str, share: float) -> bool:
 
 def basis_of(settings: LoopSettings) -> str:
     """Digest of what decides a round besides its events: what it may take of the machine does not."""
-    decides = replace(settings, least_new=1, most_events=1, device="", threads=1, gpu_share=1.0, free_gib=0.0)
+    decides = replace(
+        settings, least_new=1, most_events=1, device="", threads=1, priority="idle", gpu_share=1.0, free_gib=0.0
+    )
     return hashlib.sha256(repr(decides).encode() + settings.recipe.read_bytes()).hexdigest()[:16]
 
 

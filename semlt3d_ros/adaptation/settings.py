@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from semlt3d_ros.adaptation.gate import GateSettings
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
@@ -103,6 +103,8 @@ class LoopSettings(Checked):
         gate: what is asked of a candidate.
         device: where teacher and student are trained and run, ``cpu`` or ``cuda``.
         threads: of the processor.
+        priority: ``idle`` takes what of the processor nobody else wants, ``low`` a small share of what others want too,
+            ``normal`` as much as everybody.
         gpu_share: at most this share of a GPU's memory.
         free_gib: nothing begins while less of the disk of ``work`` is free.
         cache_gib: at most so much of what the teacher says is kept.
@@ -142,6 +144,7 @@ class LoopSettings(Checked):
     gate: GateSettings = field(default_factory=GateSettings)
     device: str = "cpu"
     threads: int = 1
+    priority: Literal["idle", "low", "normal"] = "idle"
     gpu_share: float = 0.3
     free_gib: float = 2.0
     cache_gib: float = 5.0

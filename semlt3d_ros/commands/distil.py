@@ -59,10 +59,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
 
     from semlt3d_ros.adaptation.loop import run_round
-    from semlt3d_ros.core.processes import stand_back
     from semlt3d_ros.nodes.distiller_child import keep_within
 
-    stand_back()
     keep_within(settings)
     with _shown(for_people(options)) as tell:
         status = run_round(settings, tell)

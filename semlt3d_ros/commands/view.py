@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bags to show on one time line (none: live), or the folder of a verdict",
     )
     parser.add_argument(
+        "--loop",
+        type=to_read,
+        metavar="FOLDER",
+        help="show the loop on the robot instead: the work folder of `semlt3d distil`",
+    )
+    parser.add_argument(
         "--save",
         type=file_to_write,
         metavar="FILE.rrd",
@@ -40,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or save."""
+    if options.loop is not None:
+        if options.bags:
+            raise ConfigurationError("--loop shows a work folder, not bags; leave one of them out")
+        from semlt3d_ros.viewing.loop import view_loop
+
+        view_loop(options.loop, options.save)
+        return 0
     if len(options.bags) == 1 and (options.bags[0] / "verdict.json").is_file():
         return _view_verdict(options)
     from semlt3d_ros.sensing.rig import default_rig, load_rig

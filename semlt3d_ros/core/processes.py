@@ -24,14 +24,19 @@ def deaf_to_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def stand_back() -> None:
-    """From now on this process, and all that it starts, gets what of the processor nobody else wants.
+def stand_back(idle: bool = True) -> None:
+    """From now on this process, and all that it starts, comes after the others.
 
     Where the kernel groups processes by session, niceness counts within a session alone; the group's counts then.
+
+    Args:
+        idle: it gets only what nobody else wants; else a small share of a processor that others want too.
     """
+    niceness = 19 if idle else 10
     with suppress(OSError):
-        os.nice(19)
-    with suppress(OSError, AttributeError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.nice(niceness)
     with suppress(OSError):
-        Path("/proc/self/autogroup").write_text("19")
+        Path("/proc/self/autogroup").write_text(str(niceness))
+    if idle:
+        with suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -51,7 +51,7 @@ class DistillerNode:
         self._worker: Worker | None = None
         self._stopping: int | None = None  # steps since the worker was told to stop
         self._rest = 0  # steps until the next look
-        self._why_not = ""
+        self._fault = ""
         self._told: Status | None = None
         self._status = middleware.create_publisher(parameters.status_topic, STATUS_TYPE, LATCHED)
         self._diagnostics = middleware.create_publisher(topics.DIAGNOSTICS, topics.DIAGNOSTIC_TYPE)
@@ -88,8 +88,7 @@ class DistillerNode:
 
     def report(self) -> None:
         """Publish diagnostics."""
-        why_not = self._why_not or self._forbidden()
-        entry = loop_entry(self._told or Status(), self.working, why_not)
+        entry = loop_entry(self._told or Status(), self.working, self._fault, self._forbidden())
         self._diagnostics.publish(encode_diagnostics([entry], self._middleware.stamp(), types=self._middleware.types))
 
     def close(self) -> None:
@@ -117,9 +116,9 @@ class DistillerNode:
         try:
             self._worker, self._stopping = self._start(self._file), None
         except OSError as error:
-            self._why_not = f"the worker cannot be started: {error}"
+            self._fault = f"the worker cannot be started: {error}"
             self._rest = self._steps_of_rest
-            self._middleware.logger.error("%s", self._why_not)
+            self._middleware.logger.error("%s", self._fault)
 
     def _stop(self) -> None:
         if self._worker is not None and self._stopping is None:
@@ -134,7 +133,7 @@ class DistillerNode:
         # What was stopped goes on as soon as it may.
         self._rest = 0 if stopped else self._steps_of_rest
         failed = status in (BUSY, REFUSED) or (status not in (0, WAITING) and not stopped)
-        self._why_not = (said or f"the worker ended with status {status}") if failed else ""
+        self._fault = (said or f"the worker ended with status {status}") if failed else ""
         if said:
             (self._middleware.logger.warning if failed else self._middleware.logger.info)("%s", said)
 

@@ -28,7 +28,6 @@ distiller is at work; it was told to stop."""
 def main(arguments: Sequence[str]) -> int:
     """Go on with one round."""
     end_at_once_by_signals()
-    stand_back()
     from semlt3d_ros.adaptation.alone import Busy
     from semlt3d_ros.adaptation.loop import run_round
     from semlt3d_ros.adaptation.settings import load_settings
@@ -57,6 +56,8 @@ def keep_within(settings: LoopSettings) -> None:
     """Take no more of the machine than the settings allow."""
     import torch
 
+    if settings.priority != "normal":
+        stand_back(settings.priority == "idle")
     torch.set_num_threads(settings.threads)
     if settings.device.startswith("cuda") and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(settings.gpu_share)

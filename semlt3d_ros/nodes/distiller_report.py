@@ -40,17 +40,20 @@ def encode_status(status: Status, stamp: int, types: MessageTypes) -> Any:
     )
 
 
-def loop_entry(status: Status, working: bool, why_not: str) -> Entry:
+def loop_entry(status: Status, working: bool, fault: str, forbidden: str) -> Entry:
     """The diagnostics of the loop: ERROR where a round failed, WARN where nothing can be begun.
 
     Args:
         status: where the loop stands.
         working: whether it is being worked on.
-        why_not: why not; empty where nothing is wrong with that.
+        fault: what keeps it from that; empty for nothing.
+        forbidden: why it may not be now, as on most of a vehicle's ways; empty where it may.
     """
     values = {name: value for name, value in vars(status).items() if name not in ("message", "at_ns")}
     if working:
         return LOOP, OK, f"{status.state}: {status.message}", values
     if status.state == "failed":
         return LOOP, ERROR, f"failed: {status.message}", values
-    return LOOP, WARN if why_not else OK, why_not or f"{status.state}: {status.message}", values
+    if fault:
+        return LOOP, WARN, fault, values
+    return LOOP, OK, forbidden or f"{status.state}: {status.message}", values

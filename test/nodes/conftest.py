@@ -295,3 +295,9 @@ def versions(tmp_path: Path, small_student: Callable[[int], Path]) -> SimpleName
 
     kinds()
     return SimpleNamespace(store=store, old=old, new=new, newer=newer, kinds=kinds)
+
+
+@pytest.fixture
+def memory(recording: Any) -> Callable[..., MemoryMiddleware]:
+    """Makes middlewares without a network, of parameters as ``name:=value``."""
+    return lambda *overrides: MemoryMiddleware(recording.start, *overrides)
