@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import random
 import shutil
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from bench.small_robot import write_robot
+from bench.small_robot import SETTINGS, write_robot
 from semlt3d_ros.adaptation.loop import run_round
 from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.plan import Rounds
@@ -131,7 +132,11 @@ def main() -> int:
     torch.set_num_threads(1)
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings(write_robot(Path(folder)))
+        # What renders has threads, which a fork of it would wait for in vain: it is done in a process of its own.
+        making = multiprocessing.get_context("spawn").Process(target=write_robot, args=(Path(folder),))
+        making.start()
+        making.join()
+        settings = load_settings(Path(folder) / SETTINGS)
         round_ = 0
         while total.total() < options.kills:
             # Labels are made anew each time, frames are kept: what is to be killed is what is made.

@@ -50,6 +50,7 @@ NAMES = tuple(f"20260101T00000{number}-always" for number in range(6))
 """Of the events; by their names two of the six are held back."""
 SIMULATED = {"frames": 1, "drives_per_shard": 2, "image_size": [96, 56], "top_crop": 0.25, "objects": [6, 8]}
 STEPS = 6
+SETTINGS = "adaptation.yaml"
 
 
 def write_event(folder: Path, seed: int, frames: int = 3) -> None:
@@ -99,7 +100,7 @@ def write_robot(folder: Path, events: int = len(NAMES), **settings: object) -> P
         "gate": {"resamples": 20, "pictures": 1, "slower": 1e6, "larger": 1e6},
         **settings,
     }
-    path = folder / "adaptation.yaml"
+    path = folder / SETTINGS
     path.write_text(yaml.safe_dump(json.loads(json.dumps(values))))
     return path
 
