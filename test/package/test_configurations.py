@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semlt3d_ros.adaptation.gate_file import load_gate
+from semlt3d_ros.adaptation.settings import LoopSettings
 from semlt3d_ros.cli import main
 from semlt3d_ros.commands.model import read_config
 from semlt3d_ros.core.classes import load_class_list
+from semlt3d_ros.core.config import load
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.label_map import load_label_map
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
@@ -42,7 +44,13 @@ def load_objects(path):
     return load_object_options(str(path), CLASS_NAMES)
 
 
+def load_adaptation(path):
+    """As ``load_settings``, which also looks for the recipe beside the file."""
+    return load(LoopSettings, path, "adaptation")
+
+
 LOADERS = {
+    "adaptation.yaml": load_adaptation,
     "autoware/classes.yaml": load_objects,
     "recipes/demo.yaml": load_recipe,
     "recipes/teacher.yaml": load_any_recipe,
