@@ -17,7 +17,7 @@ from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE
 from semlt3d_ros.adaptation.loop import run_round
 from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.plan import Rounds, is_held_back
-from semlt3d_ros.adaptation.settings import LoopSettings, load_settings
+from semlt3d_ros.adaptation.settings import LoopSettings, NamingSettings, load_settings
 from semlt3d_ros.adaptation.status import Status, read_status
 from semlt3d_ros.adaptation.verdict import Verdict
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
@@ -96,7 +96,7 @@ def test_no_room_is_waited_for(robot) -> None:
 def test_a_second_distiller_refuses_and_changes_nothing(robot) -> None:
     with alone(robot.work):
         before = sorted(robot.work.rglob("*"))
-        with pytest.raises(Busy, match="another distiller is at work in .* wait for its end"):
+        with pytest.raises(Busy, match=r"another distiller is at work in .* wait for its end"):
             run_round(robot)
         assert sorted(robot.work.rglob("*")) == before
 
@@ -223,6 +223,32 @@ def test_without_a_teacher_nothing_is_done_and_it_is_told(robot) -> None:
     status = run_round(replace(robot, teacher=robot.work / "none.safetensors"))
     assert status.state == "failed" and "none.safetensors" in status.message
     assert ModelStore(robot.models).current() == status.running_version
+
+
+def test_objects_are_named_and_a_class_added_by_prompt_is_learnt(robot) -> None:
+    naming = NamingSettings(
+        classes=("snow_plough=a plough for snow",), image_width=192, image_height=108, least_views=1, threshold=0.0
+    )
+    named = replace(robot, naming=naming)
+    with pytest.raises(Stopped):
+        run_round(named, stop_when("training", step=1))
+    folder = Rounds(robot.work).folder(1)
+    labelled = read_labelled(folder)
+    assert sorted(labelled.bags) == sorted(NAMES) and not list(robot.work.glob("labels/*/unnamed/*"))
+    assert "objects got their names from tiny@" in labelled.told[-1]
+    recipe = load_recipe(folder / RECIPE)
+    assert recipe.class_list.names[-1] == "snow_plough" and recipe.class_list.classes[-1].words == "a plough for snow"
+    with pytest.raises(Stopped):
+        run_round(named, stop_when("training", step=2))
+    assert len(Rounds(robot.work).all()) == 1
+
+
+def test_without_a_clip_it_is_done_without_names_and_told(robot) -> None:
+    with pytest.raises(Stopped):
+        run_round(replace(robot, naming=NamingSettings(model="no-such-clip")), stop_when("training"))
+    labelled = read_labelled(Rounds(robot.work).folder(1))
+    assert len(labelled.bags) == len(NAMES)
+    assert any(text.startswith("done without names by language: ") for text in labelled.told)
 
 
 def test_a_round_that_is_killed_at_any_moment_loses_nothing(robot) -> None:
