@@ -190,6 +190,20 @@ def saved_verdict(out: Path) -> None:
     write_page(Verdict(False, "new@1", "old@1", ("it is worse",) * 1000), out)
 
 
+def begun_round(work: Path) -> None:
+    """As ``distil`` writes down what it is about to do."""
+    from semlt3d_ros.adaptation.plan import Plan, Rounds
+
+    Rounds(work).begin(Plan(1, "", "old@1", tuple(f"event {number}" for number in range(99)), ()))
+
+
+def added_version(models: Path, checkpoint: Path) -> None:
+    """As ``distil`` promotes what it has learnt."""
+    from semlt3d_ros.adaptation.models import ModelStore
+
+    ModelStore(models).add(checkpoint, {})
+
+
 def labelled_into(cache: Path, drive: Path) -> int:
     """As ``label`` does that keeps what students learn from."""
     out = cache.parent.parent / f"{cache.parent.name}.labels.mcap"
@@ -255,6 +269,8 @@ class Inputs:
             ("opinion", "out"): lambda out: main(["opinion", "--drives", "1", "-o", str(out)]),
             ("train-clip", "out"): saved_clip,
             ("models judge", "out"): saved_verdict,
+            ("distil", "work"): begun_round,
+            ("distil", "models"): lambda out: added_version(out, checkpoint),
             ("experiment", "out"): saved_experiment,
             ("experiment", "folder"): lambda out: saved_checkpoint(out / "row-0.safetensors", checkpoint),
         }
