@@ -128,6 +128,14 @@ class BagSink:
             self._keep()
             raise
 
+    def discard(self) -> None:
+        """Give up a bag that is not finished: what was written of it is removed."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):
+                self._writer.close()
+        self._draft.discard()
+
     def __enter__(self) -> BagSink:
         return self
 
