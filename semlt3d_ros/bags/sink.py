@@ -77,6 +77,9 @@ class BagSink:
         except OSError as error:
             self._draft.discard()
             raise ConfigurationError(f"cannot write the bag {path}: {error.strerror or error}") from error
+        except ConfigurationError:
+            self._draft.discard()
+            raise
 
     def write(self, topic: str, type_name: str, message: object, stamp: int) -> None:
         """Append a message.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ class EventDraft:
         self._record = EventRecord(tuple(triggers), 0, 0, files, worth=worth)
         self._span: tuple[int, int] | None = None
         self._detections = b""
+        self._topics: set[str] = set()
         try:
             self._note()
         except OSError:
@@ -49,8 +51,11 @@ class EventDraft:
         """Append a message; arguments as of ``BagSink.write``.
 
         Raises:
-            OSError: the disk is full.
+            OSError: the disk is full, or what was written has vanished.
         """
+        if topic not in self._topics:
+            self._require()
+            self._topics.add(topic)
         self._sink.write(topic, type_name, data, stamp)
         self.byte_count += len(data)
         first, last = self._span or (stamp, stamp)
@@ -79,9 +84,10 @@ class EventDraft:
             cut: why it ends before its time.
 
         Raises:
-            OSError: the disk is full.
+            OSError: the disk is full, or what was written has vanished.
             ConfigurationError: the name has been taken meanwhile.
         """
+        self._require()
         first, last = self._span or (0, 0)
         version = _model_version(self._detections)
         self._record = replace(self._record, first_ns=first, last_ns=last, model_version=version, lost=lost, cut=cut)
@@ -91,6 +97,11 @@ class EventDraft:
     def discard(self) -> None:
         """Give the event up; what was written is removed."""
         self._sink.discard()
+
+    def _require(self) -> None:
+        """A bag notes its topics beside its file, and would make a folder that has vanished anew for it."""
+        for name in self._record.files:
+            os.stat(self._sink.draft / name)
 
     def _note(self) -> None:
         (self._sink.draft / EVENT_FILE).write_text(self._record.to_json(), encoding="utf-8")

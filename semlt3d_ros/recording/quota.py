@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -109,8 +110,6 @@ def _least(events: Iterable[Event], quota: Quota, now: int, excess: int) -> list
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # it has just been given its name, or was deleted
-            continue
+        with suppress(OSError):  # it has just been given its name, or was deleted
+            total += path.stat().st_size if path.is_file() else 0
     return total

@@ -95,6 +95,7 @@ class Recorder:
         )
         self._open: _Open | None = None
         self._last: tuple[int, int] | None = None
+        self._taken = -1  # by ``at``, the last message that is in an event
         self.lost = 0
         self.jumps = 0
 
@@ -118,7 +119,8 @@ class Recorder:
             return
         if self._open is None:
             fired = {firing.name: firing.worth for firing in firings}
-            if not self._begin(fired, stamp, at - self._pre, self._ring.since(at - self._pre)):
+            start = max(at - self._pre, self._taken + 1)
+            if not self._begin(fired, stamp, start, self._ring.since(start)):
                 return
         elif at > self._open.end:
             between = self._ring.since(self._open.end + 1)
@@ -156,7 +158,7 @@ class Recorder:
             self._end()
         elif event is not None and at - event.start > self._longest:
             self._end()
-            going_on = {name: event.fired[name] for name, until in event.until.items() if until > at}
+            going_on = {name: event.fired[name] for name, until in event.until.items() if until >= at}
             if going_on and self._begin(going_on, stamp, at, ()):
                 self._open.end = event.end  # type: ignore[union-attr]
                 self._open.until = {name: event.until[name] for name in going_on}  # type: ignore[union-attr]
@@ -170,9 +172,11 @@ class Recorder:
         if not self._writer.begin(name, tuple(fired), max(fired.values()), [*latched, *before]):
             return False
         self._open = _Open(start, start, dict(fired))
+        self._taken = before[-1].at if before else self._taken
         return True
 
     def _hand_over(self, entry: Entry) -> None:
+        self._taken = entry.at
         if not self._writer.write(entry):
             self.lost += 1
             if self._open is not None:

@@ -216,9 +216,9 @@ class EventWriter:
         try:
             step()
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in NO_ROOM
-            remedy = "; make room on the disk" if full else ""
-            text = f"{error}{remedy}"
+            causes = (error, error.__cause__)
+            full = any(isinstance(cause, OSError) and cause.errno in NO_ROOM for cause in causes)
+            text = f"{error}; make room on the disk" if full else str(error)
             self._tell("disk_full" if full else "write_failed", text)
             self._give_up(text, begins)
 
