@@ -55,6 +55,7 @@ MAY_IMPORT = {
         "inference",
         "labelling",
         "messages",
+        "recording",
         "semantics",
         "sensing",
         "training",

@@ -166,6 +166,8 @@ def _frame_of(
         boxes=boxes.moved(rigid.inverse(T_fixed_ego)),
         confidences=np.array([item.confidences[place] for _, place, item in there], np.float32),
         expert_weights=np.zeros((len(there), 0), np.float32),
+        classifier_confidences=np.zeros((len(there), 0), np.float32),
+        second_opinion=np.zeros((len(there), 0), np.float32),
         depth_uncertainty=deviations.astype(np.float32),
     )
     return result, tuple(name for name, _, _ in there)

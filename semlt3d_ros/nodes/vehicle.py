@@ -15,7 +15,10 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.yaml_file import read_yaml, unknown
 from semlt3d_ros.middleware.names import resolve_name
 
-MODEL_PARAMETERS = ("checkpoint", "model_folder", "vocabulary_file", "device", "threads")
+MODEL_PARAMETERS = (
+    "checkpoint", "model_folder", "follow_promotions", "watch_sets", "watch_error_share", "watch_latency_factor",
+    "watch_score_drift", "watch_crashes", "vocabulary_file", "second_opinion", "device", "threads",
+)  # fmt: skip
 """What ``config/model.yaml`` holds."""
 _FILES = ("checkpoint", "vocabulary_file", "objects_classes_file")
 _TOKEN = r"[A-Za-z_][A-Za-z0-9_]*"

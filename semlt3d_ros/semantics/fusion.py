@@ -17,7 +17,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 
@@ -72,6 +71,8 @@ class Fusion(Checked):
         offset = np.array([self.offsets.get(name, self.offset) for name in names])
         own = logit(confidences)
         fused = own + sureness(log_shares) * ((self.own - 1.0) * own + weight * log_shares + offset)
+        from scipy.special import expit  # not before it is needed: commands read settings first
+
         return np.where(np.asarray(confidences) > 0, expit(fused), 0.0).astype(np.float32)
 
 

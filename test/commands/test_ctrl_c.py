@@ -16,6 +16,8 @@ from semlt3d_ros.core.outputs import unfinished
 from semlt3d_ros.messages import topics
 
 LIMIT_S = 120
+INTERRUPTED = (130, -signal.SIGINT)
+"""Shells see 130 in both. Python itself ends by the signal where it met a class in the making, which runs as text."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -106,7 +108,7 @@ def test_view_of_bags_ends_and_takes_its_server_along(terminal, drive):
     view = terminal("view", drive)
     view.wait_for(lambda: "Ctrl-C ends the viewer" in view.text)
     page = view.text.split("viewer: ")[1].split("?")[0]
-    assert view.ctrl_c() in (0, 130)
+    assert view.ctrl_c() in (0, *INTERRUPTED)
     assert clean(view.text), view.text
     import urllib.request
 
@@ -120,7 +122,7 @@ def test_live_view_shows_what_was_received_without_a_detector(terminal, drive, t
     play = terminal("play", drive, "--rate", "0.3")
     assert play.process.wait(LIMIT_S) == 0
     time.sleep(1.0)
-    assert view.ctrl_c() in (0, 130)
+    assert view.ctrl_c() in (0, *INTERRUPTED)
     assert "\n4 frames" in view.text and clean(view.text), view.text
     assert (tmp_path / "live.rrd").stat().st_size > 10_000
 
@@ -128,7 +130,7 @@ def test_live_view_shows_what_was_received_without_a_detector(terminal, drive, t
 def test_live_view_of_nothing_ends_and_says_so(terminal, tmp_path):
     view = terminal("view", "--save", tmp_path / "live.rrd")
     view.wait_for(lambda: "viewer: " in view.text)
-    assert view.ctrl_c() in (0, 130)
+    assert view.ctrl_c() in (0, *INTERRUPTED)
     assert "0 frames" in view.text and "nothing was received on" in view.text and clean(view.text), view.text
 
 
@@ -136,7 +138,7 @@ def test_detect_ends(terminal, long_drive, checkpoint, tmp_path):
     detect = terminal("detect", long_drive, "-o", tmp_path / "made" / "out.mcap", "--checkpoint", checkpoint)
     detect.wait_for(lambda: any((tmp_path / "made").glob("*")))
     time.sleep(1)
-    assert detect.ctrl_c() in (0, 130)
+    assert detect.ctrl_c() in (0, *INTERRUPTED), detect.text
     assert clean(detect.text), detect.text
 
 
@@ -149,14 +151,14 @@ def test_evaluate_ends(terminal, long_drive, tmp_path):
     time.sleep(1.5)
     # A quick machine is done by then, and its figures speak of errors.
     assert evaluate.ctrl_c() == 0 or clean(evaluate.text), evaluate.text
-    assert evaluate.process.returncode in (0, 130) and "Traceback" not in evaluate.text
+    assert evaluate.process.returncode in (0, *INTERRUPTED) and "Traceback" not in evaluate.text
 
 
 def test_play_ends(terminal, drive):
     play = terminal("play", drive, "--loop", "--rate", "0.5")
     play.wait_for(lambda: len(play.group()) > 0)
     time.sleep(2)
-    assert play.ctrl_c() in (0, 130)
+    assert play.ctrl_c() in (0, *INTERRUPTED)
     assert clean(play.text), play.text
 
 
@@ -165,7 +167,7 @@ def test_simulate_ends(terminal, tmp_path):
     simulate = terminal("simulate", out, "--frames", "400", "--size", "112x64")
     simulate.wait_for(lambda: any((tmp_path / "made").glob("*")))
     time.sleep(1)
-    assert simulate.ctrl_c() == 130
+    assert simulate.ctrl_c() in INTERRUPTED
     assert simulate.text == f"{out} is not finished; what was written so far is in {unfinished(out)}\n"
 
 
@@ -173,7 +175,7 @@ def test_train_ends_with_what_it_renders(terminal, tmp_path):
     train = terminal("train", ROOT / "config" / "recipes" / "demo_single.yaml", folder=tmp_path)
     train.wait_for(lambda: len(train.group()) >= 3)  # itself, the renderer, and multiprocessing's tracker
     time.sleep(3)
-    assert (train.ctrl_c(), train.text) == (130, "")
+    assert train.ctrl_c() in INTERRUPTED and train.text == ""
     end = time.monotonic() + LIMIT_S
     while train.group():
         assert time.monotonic() < end

@@ -468,6 +468,10 @@ ELSEWHERE = {
     "viewing/server.py",  # its own temporary folder
     "commands/live_run.py",  # logs of child processes
     "training/record.py",  # a log that grows
+    "adaptation/models.py",  # a link that is replaced in one step
+    "recording/event.py",  # gives what is deleted another name first
+    "recording/places.py",  # a list that grows
+    "core/processes.py",  # asks the kernel
 }
 
 
