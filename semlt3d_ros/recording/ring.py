@@ -45,6 +45,7 @@ class Ring:
 
     Attributes:
         byte_count: what its messages take.
+        is_full: whether the last message pushed out one that was young enough.
         too_large: messages that alone are larger than the whole ring, and are not in it.
     """
 
@@ -61,6 +62,7 @@ class Ring:
         self._entries: deque[Entry] = deque()
         self._latched: dict[str, dict[bytes, Entry]] = {}
         self.byte_count = 0
+        self.is_full = False
         self.too_large = 0
 
     def add(self, entry: Entry) -> None:
@@ -71,9 +73,10 @@ class Ring:
             return
         self._entries.append(entry)
         self.byte_count += entry.size
+        self.forget_before(entry.at - self._window)
+        self.is_full = self.byte_count > self._max_bytes
         while self.byte_count > self._max_bytes:
             self._drop_oldest()
-        self.forget_before(entry.at - self._window)
 
     def forget_before(self, at: int) -> None:
         """Let go of what was received before; latched messages stay."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from semlt3d_ros.core.yaml_file import read_yaml, unknown
 from semlt3d_ros.recording.trigger import Trigger
 from semlt3d_ros.recording.triggers import KINDS, AllOf
 
+_SHIPPED = "recording.yaml"
 _NAME = re.compile(r"[a-z0-9_]{1,40}")
 _HOOK = re.compile(r"[\w.]+:\w+")
 
@@ -84,6 +86,12 @@ def load_recording(path: Path) -> Recording:
         return Recording(triggers, plain.topics, plain.blur)
     except ConfigurationError as error:
         raise ConfigurationError(f"{place}: {error}") from error
+
+
+def default_recording() -> Path:
+    """The file that comes with the package."""
+    installed = Path(str(resources.files("semlt3d_ros"))) / "config" / _SHIPPED
+    return installed if installed.is_file() else Path(__file__).resolve().parents[2] / "config" / _SHIPPED
 
 
 @dataclass(frozen=True)

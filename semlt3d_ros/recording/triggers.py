@@ -121,7 +121,7 @@ class RareClass(Trigger):
 
 @dataclass(frozen=True)
 class Disagree(Trigger):
-    """Fires when two that look at the same see different things: student and teacher, or student and language.
+    """Fires when two that look at the same see different things, such as student and teacher.
 
     Attributes:
         first, second: topics of both, as ``LongTailDetectionArray``.
@@ -184,6 +184,41 @@ class Disagree(Trigger):
             belief = other.confidences[:, other.class_names.index(name)] if known else other.scores
             alone += not (close[row] & (belief >= self.score / 2)).any()
         return alone
+
+
+@dataclass(frozen=True)
+class Opinion(Trigger):
+    """Fires when language calls something by another name than the student (``docs/second_opinion.md``).
+
+    Attributes:
+        topic: detections as ``LongTailDetectionArray``, of a detector that asks for second opinions.
+        score: what the student's own confidence must be at least.
+        share: what the CLIP gives another class must be at least.
+    """
+
+    CHECKS: ClassVar[Checks] = (*Trigger.CHECKS, *topic_entry("topic"), *share("score", "share"))
+
+    topic: str = LONG_TAIL
+    score: float = 0.2
+    share: float = 0.6
+    worth: float = 2.0
+
+    def topics(self) -> dict[str, str]:
+        """See ``Trigger``."""
+        return {self.topic: names.LONG_TAIL_TYPE}
+
+    def watch(self, places: Places) -> Watch:
+        """See ``Trigger``."""
+
+        def fires(sight: Sight) -> bool:
+            found = sight.detections
+            if sight.topic != self.topic or found is None or not found.second_opinion.size:
+                return False
+            own, other = found.classifier_confidences, found.second_opinion
+            doubted = (own.max(axis=1) >= self.score) & (other.max(axis=1) >= self.share)
+            return bool((doubted & (own.argmax(axis=1) != other.argmax(axis=1))).any())
+
+        return fires
 
 
 @dataclass(frozen=True)
@@ -346,6 +381,7 @@ KINDS: dict[str, type[Trigger]] = {
     "always": Always,
     "rare_class": RareClass,
     "disagree": Disagree,
+    "opinion": Opinion,
     "flicker": Flicker,
     "new_place": NewPlace,
     "service": Service,

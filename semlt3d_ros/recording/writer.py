@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from semlt3d_ros.core.errors import InputRejected
+from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.faults import Fault, FaultLog
 from semlt3d_ros.core.outputs import NO_ROOM
 from semlt3d_ros.recording.blurring import Blur, blurred
@@ -26,6 +27,8 @@ from semlt3d_ros.recording.salvage import salvage
 _LOOK_BYTES = 32 << 20
 """After so many bytes the writer looks whether there is room for as many more."""
 _FLUSH_S = 1.0
+LOCK = ".recorder"
+"""The file that says that a recorder writes here."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class EventWriter:
         niceness: of the thread, added to the process' own: who detects goes first.
 
     Raises:
-        ConfigurationError: the folder cannot be made.
+        ConfigurationError: the folder cannot be made or written to, or another recorder writes there.
     """
 
     def __init__(
@@ -119,7 +122,15 @@ class EventWriter:
         now: Callable[[], int] = time.time_ns,
         niceness: int = 5,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"another recorder writes to {folder}; end it, or name another folder") from error
+        except OSError as error:
+            raise ConfigurationError(f"events cannot be written to {folder}: {error.strerror}") from error
+        self._lock: int | None = lock
         self._folder, self._quota, self._queue_bytes = folder, quota, queue_bytes
         self._device = folder.stat().st_dev
         self._blur, self._now, self._niceness = blur, now, niceness
@@ -185,7 +196,12 @@ class EventWriter:
             self._queue.closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            return False
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+        return True
 
     def _put(self, item: _Item) -> None:
         self._queue.items.append(item)

@@ -23,6 +23,7 @@ from semlt3d_ros.recording.triggers import (
     Disagree,
     Flicker,
     NewPlace,
+    Opinion,
     RareClass,
     Service,
     Topic,
@@ -119,6 +120,22 @@ def test_a_class_that_the_other_does_not_know_is_found_under_another_name() -> N
     assert drive.shows(other, TEACHER) == ["it"], "it believes in a car that the first does not see"
     other.detections = []
     assert Drive(Disagree()).shows(other, TEACHER) == []
+
+
+def test_language_that_calls_it_by_another_name() -> None:
+    def told(own: list[float], share: list[float]) -> Any:
+        message = found(SECOND, ("car", 0.5, 5.0, 0.0))
+        (item,) = message.detections
+        item.classifier_confidences = np.array(own, np.float32)
+        item.second_opinion = np.array(share, np.float32)
+        return Drive(Opinion()).shows(message) == ["it"]
+
+    assert told([0.5, 0.1, 0.1], [0.1, 0.1, 0.8])
+    assert not told([0.5, 0.1, 0.1], [0.8, 0.1, 0.1]), "the same name"
+    assert not told([0.1, 0.1, 0.1], [0.1, 0.1, 0.8]), "hardly anything"
+    assert not told([0.5, 0.1, 0.1], [0.3, 0.3, 0.4]), "not sure"
+    assert not told([0.5, 0.1, 0.1], [0.0, 0.0, 0.0]), "was not asked about"
+    assert Drive(Opinion()).shows(found(SECOND, ("car", 0.5, 5.0, 0.0))) == []
 
 
 def test_what_comes_and_goes_flickers_and_what_drives_by_does_not() -> None:
@@ -248,7 +265,9 @@ def test_a_trigger_that_fails_is_told_and_the_others_go_on() -> None:
     assert fault.place == "trigger broken" and "ZeroDivisionError" in fault.text
 
 
-@pytest.mark.parametrize(("kind", "name"), [(RareClass, "low"), (Flicker, "score"), (Disagree, "score")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [(RareClass, "low"), (Flicker, "score"), (Opinion, "share"), (Disagree, "score")]
+)
 def test_confidences_lie_in_their_range(kind: Any, name: str) -> None:
     with pytest.raises(Exception, match=f"{name} must lie in"):
         kind(**{name: 1.5})

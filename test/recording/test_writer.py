@@ -16,6 +16,7 @@ import pytest
 
 from semlt3d_ros.bags import mcap_writer
 from semlt3d_ros.bags.source import BagSource
+from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import decode_compressed_image
 from semlt3d_ros.messages.typestore import deserialize, serialize
@@ -319,7 +320,7 @@ def test_a_disk_that_is_full_at_any_write_costs_one_event_and_nothing_that_was_f
                 shutil.rmtree(event.folder)
         if report.lost_events:
             assert "make room on the disk" in report.problem
-        assert [path.name for path in (tmp_path / "events").iterdir()] == ["finished"]
+        assert [path.name for path in (tmp_path / "events").glob("[!.]*")] == ["finished"]
 
 
 @pytest.mark.parametrize("size", [0, 100, 3000, 20_000, 30_000])
@@ -399,3 +400,17 @@ def test_the_hook_is_found_by_name() -> None:
     ):
         with pytest.raises(Exception, match=says):
             load_blur(name)
+
+
+def test_two_recorders_do_not_share_a_folder(make_writer: Any, tmp_path: Path) -> None:
+    first = make_writer()
+    with pytest.raises(ConfigurationError, match="another recorder writes to"):
+        make_writer()
+    assert first.close(20)
+    make_writer()
+
+
+def test_a_folder_that_cannot_be_made_is_told(make_writer: Any, tmp_path: Path) -> None:
+    (tmp_path / "events").write_text("a file")
+    with pytest.raises(ConfigurationError, match="events cannot be written to"):
+        make_writer()
