@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 _PACKAGE = Path("semlt3d_ros")
 _CARRIED = {
     Path("msg"): ("*.msg", _PACKAGE / "messages" / "definitions"),
+    Path("config"): ("recording.yaml", _PACKAGE / "config"),
     Path("config", "classes"): ("*.yaml", _PACKAGE / "config" / "classes"),
     Path("config", "label_maps"): ("*.yaml", _PACKAGE / "config" / "label_maps"),
     Path("config", "second_opinion"): ("*.yaml", _PACKAGE / "config" / "second_opinion"),

@@ -29,6 +29,8 @@ COMMANDS = {
     "detect": "detect",
     "label": "label",
     "distil": "distil",
+    "record": "record",
+    "events": "events",
     "node": "node",
     "set": "set_parameter",
     "call": "call",

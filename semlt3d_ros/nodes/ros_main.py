@@ -17,6 +17,7 @@ from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_main import open_detector
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
 from semlt3d_ros.nodes.distiller_parameters import DISTILLER_NAME
+from semlt3d_ros.nodes.event_recorder_parameters import RECORDER_NAME
 from semlt3d_ros.nodes.model_loader import OpenDetector
 from semlt3d_ros.nodes.player import Player, PlayerOptions
 from semlt3d_ros.nodes.signals import Ending, ended_by_signals
@@ -109,6 +110,35 @@ def distiller_main(arguments: Sequence[str] | None = None) -> int:
             node = DistillerNode(middleware)
             ending.stop(middleware)
             middleware.spin()
+            node.close()
+        except Semlt3dError as error:
+            middleware.logger.error("%s", error)
+            return 2
+        finally:
+            ending.ignore()
+            middleware.shutdown()
+    return 0
+
+
+def event_recorder_main(arguments: Sequence[str] | None = None) -> int:
+    """Record events until SIGINT or SIGTERM; see ``EventRecorderParameters``.
+
+    Returns:
+        0, or 2 when it cannot be started.
+    """
+    from semlt3d_ros.middleware.ros import RosMiddleware
+    from semlt3d_ros.nodes.event_recorder import EventRecorder
+
+    with ended_by_signals() as ending:
+        try:
+            middleware = RosMiddleware(RECORDER_NAME, sys.argv if arguments is None else arguments)
+        except ConfigurationError as error:
+            return _refuse(error)
+        try:
+            node = EventRecorder(middleware)
+            ending.stop(middleware)
+            middleware.spin()
+            ending.ignore()
             node.close()
         except Semlt3dError as error:
             middleware.logger.error("%s", error)

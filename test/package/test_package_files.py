@@ -21,7 +21,7 @@ from semlt3d_ros.messages.typestore import OWN_MESSAGES
 ROOT = Path(__file__).resolve().parents[2]
 CMAKE = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
-PROGRAMS = ("detector", "distiller", "player", "semlt3d")
+PROGRAMS = ("detector", "distiller", "event_recorder", "player", "semlt3d")
 
 
 def depends(*kinds: str) -> set[str]:
@@ -93,7 +93,7 @@ def test_launch_files_need_nothing_but_ros(path: Path):
             assert {package, module} & known or package in sys.stdlib_module_names, module
 
 
-@pytest.mark.parametrize("name", ["detector.yaml", "model.yaml"])
+@pytest.mark.parametrize("name", ["detector.yaml", "event_recorder.yaml", "model.yaml"])
 def test_ros_can_read_the_parameter_files(name: str):
     """rcl gives an empty list no type, and the node could then not be made."""
     for section in yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")).values():
