@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,25 +122,14 @@ def small_student(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], P
     def made(seed: int) -> Path:
         import torch
 
+        from bench.small_robot import STUDENT
         from semlt3d_ros.checkpoints.checkpoint import save_checkpoint
-        from semlt3d_ros.student.config import StudentConfig
         from semlt3d_ros.student.student import Student
 
         path = folder / f"small{seed}.safetensors"
         if not path.exists():
-            small = StudentConfig(
-                image_width=64,
-                image_height=32,
-                backbone_args={"channels": [4, 8, 8, 8], "stem_width": 4},
-                width=16,
-                heads=2,
-                feed_forward=16,
-                anchors=8,
-                proposals=4,
-                depth_bins=4,
-                layers=1,
-            )
             torch.manual_seed(seed)
+            small = replace(STUDENT, image_width=64, image_height=32, top_crop=0.0)
             save_checkpoint(path, Student(small), f"small{seed}", {})
         return path
 

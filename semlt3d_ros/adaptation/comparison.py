@@ -15,11 +15,8 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.datasets.opening import Frames, Progress
-from semlt3d_ros.inference.detector import Detector
-from semlt3d_ros.inference.published import PublishedDetector
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.training.validation import judged
-
-AnyDetector = Detector | PublishedDetector
 
 _WARM_UP = 2
 """First frames whose times do not count."""
@@ -65,8 +62,8 @@ class Compared:
 
 
 def compare(
-    running: AnyDetector,
-    candidate: AnyDetector,
+    running: FrameDetector,
+    candidate: FrameDetector,
     frames: Frames,
     least_drives: int,
     clip_frames: int,
@@ -117,7 +114,7 @@ def _units(drives: Sequence[range], least_drives: int, clip_frames: int) -> dict
     return units
 
 
-def _look(detector: AnyDetector, side: Side, frame: Frame, unit: int | None) -> None:
+def _look(detector: FrameDetector, side: Side, frame: Frame, unit: int | None) -> None:
     start = time.perf_counter()
     try:
         answer = detector.detect(frame)

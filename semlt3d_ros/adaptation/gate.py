@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from semlt3d_ros.adaptation.bootstrap import Change, changes, drawn_drives, matched
-from semlt3d_ros.adaptation.comparison import AnyDetector, Compared, compare
+from semlt3d_ros.adaptation.comparison import Compared, compare
 from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict, points
 from semlt3d_ros.adaptation.verdict_pictures import differences
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
@@ -26,6 +26,7 @@ from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.inference.footprint import peak_memory_mib
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.inference.opening import load_detector
 
 ALL = "all"
@@ -155,7 +156,7 @@ def judge(
     )
 
 
-def _usable(path: Path, running: AnyDetector, settings: GateSettings) -> AnyDetector:
+def _usable(path: Path, running: FrameDetector, settings: GateSettings) -> FrameDetector:
     """The candidate's detector; raises ``ConfigurationError`` where it could not take the running's place."""
     checkpoint = read_checkpoint(path)
     broken = [
@@ -202,7 +203,7 @@ def groups_of(classes: ClassList) -> dict[str, Sequence[int]]:
     return {ALL: range(len(classes)), **found}
 
 
-def _cost(found: Compared, old: AnyDetector, new: AnyDetector, paths: tuple[Path, Path], frames: Frames) -> Cost:
+def _cost(found: Compared, old: FrameDetector, new: FrameDetector, paths: tuple[Path, Path], frames: Frames) -> Cost:
     frame = frames.frame(found.frames[0])
     sizes = [path.stat().st_size / 2**20 for path in paths]
     if not found.candidate.failures:

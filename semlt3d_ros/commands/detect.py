@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource
     from semlt3d_ros.core.frame import Frame
-    from semlt3d_ros.nodes.pipeline import FrameDetector
+    from semlt3d_ros.inference.frame_detector import FrameDetector
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
     from semlt3d_ros.sensing.rig import Rig
 

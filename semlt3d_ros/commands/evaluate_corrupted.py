@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from semlt3d_ros.commands.corrupt_messages import MessageCorruptor
     from semlt3d_ros.evaluation import Report
     from semlt3d_ros.evaluation.robustness import Robustness
-    from semlt3d_ros.inference.detector import Detector
-    from semlt3d_ros.inference.published import PublishedDetector
+    from semlt3d_ros.inference.frame_detector import FrameDetector
 
 FIGURES, PICTURE, BAGS, MADE_OF = "robustness.json", "robustness.png", "detections", "made_of.json"
 """What is in the folder: figures, their picture, a bag for each corruption and severity, what those were made of."""
@@ -108,9 +107,7 @@ def _require_same_origin(folder: Path, origin: dict[str, str]) -> None:
         raise ConfigurationError(f"--out {folder} holds detections of {made}; give another folder, or remove it")
 
 
-def _detect(
-    options: argparse.Namespace, detector: Detector | PublishedDetector, name: str, severity: int, out: Path
-) -> None:
+def _detect(options: argparse.Namespace, detector: FrameDetector, name: str, severity: int, out: Path) -> None:
     """Write the detections of a drive; of the drive as it is with severity 0."""
     from semlt3d_ros.bags.sink import BagSink
     from semlt3d_ros.bags.source import BagSource

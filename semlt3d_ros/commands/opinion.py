@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from semlt3d_ros.core.detections import Detections
     from semlt3d_ros.core.frame import Frame
-    from semlt3d_ros.inference.advised import AnyDetector
+    from semlt3d_ros.inference.frame_detector import FrameDetector
     from semlt3d_ros.sensing.frame_builder import FrameBuilder
 
 FIRST_SEED = 90_001
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _simulated(drives: int, detector: AnyDetector, progress: Progress) -> Iterator[tuple[Frame, Detections]]:
+def _simulated(drives: int, detector: FrameDetector, progress: Progress) -> Iterator[tuple[Frame, Detections]]:
     from semlt3d_ros.sensing.preparation import ImagePreparation
     from semlt3d_ros.simulation.drive import Drive, DriveConfig
 
@@ -112,7 +112,7 @@ def _simulated(drives: int, detector: AnyDetector, progress: Progress) -> Iterat
 
 
 def _recorded(
-    bags: list[Path], detector: AnyDetector, width: int, progress: Progress
+    bags: list[Path], detector: FrameDetector, width: int, progress: Progress
 ) -> Iterator[tuple[Frame, Detections]]:
     from semlt3d_ros.bags.message import decoded
     from semlt3d_ros.bags.source import BagSource

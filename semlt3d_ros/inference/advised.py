@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Protocol
 
 from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.opinion_settings import OpinionSettings, load_opinion_settings
 from semlt3d_ros.semantics.second_opinion import SecondOpinion
 
 _MODEL_DEVICES = ("cpu", "cuda")
-
-
-class AnyDetector(Protocol):
-    """What can be advised; ``Detector`` and ``PublishedDetector`` are."""
-
-    image_spec: ImageSpec
-    model_version: str
-    last_timings: dict[str, float]
-    memory_resets: Counter[str]
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the confidences' columns."""
-
-    @property
-    def classes(self) -> ClassList:
-        """The same with what is known of them."""
-
-    def detect(self, frame: Frame) -> Detections:
-        """Detections of one frame."""
-
-    def reset(self) -> None:
-        """Forget past frames."""
-
-    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
-        """Add and replace classes by language."""
-
-    def move_to(self, device: str) -> None:
-        """Move weights and memory to a device."""
-
-    def accelerator_memory(self) -> dict[str, float]:
-        """MiB of GPU memory by kind."""
 
 
 class AdvisedDetector:
@@ -62,7 +29,7 @@ class AdvisedDetector:
         last_timings: milliseconds of the last call by stage: the detector's own and ``opinion``.
     """
 
-    def __init__(self, detector: AnyDetector, encoder: ClipEncoder, settings: OpinionSettings) -> None:
+    def __init__(self, detector: FrameDetector, encoder: ClipEncoder, settings: OpinionSettings) -> None:
         """Put a second opinion behind a detector.
 
         Raises:
@@ -120,7 +87,7 @@ def clip_device(device: str) -> str:
     return device if device.startswith(_MODEL_DEVICES) else "cpu"
 
 
-def advised(detector: AnyDetector, second_opinion: str | Path, device: str = "cpu") -> AdvisedDetector:
+def advised(detector: FrameDetector, second_opinion: str | Path, device: str = "cpu") -> AdvisedDetector:
     """A detector with a second opinion.
 
     Args:

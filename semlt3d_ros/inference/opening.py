@@ -8,10 +8,11 @@ from semlt3d_ros.checkpoints.checkpoint import read_config
 from semlt3d_ros.checkpoints.file import family_of
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.inference.published import PublishedDetector
 
 
-def load_detector(path: Path, device: str = "cpu") -> Detector | PublishedDetector:
+def load_detector(path: Path, device: str = "cpu") -> FrameDetector:
     """A student of this package, or a published model, that looks at images of cameras.
 
     Raises:

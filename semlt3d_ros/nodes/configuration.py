@@ -7,10 +7,10 @@ from pathlib import Path
 import cv2
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.middleware.port import LATCHED, QoS
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
-from semlt3d_ros.nodes.pipeline import FrameDetector
 from semlt3d_ros.sensing.assembler import AssemblerConfig
 from semlt3d_ros.sensing.frame_builder import BuilderConfig, FrameBuilder
 from semlt3d_ros.sensing.rig import CameraConfig, Rig, load_rig

@@ -8,6 +8,7 @@ from functools import partial
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError, InputRejected
 from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.messages import topics as names
 from semlt3d_ros.messages.encode import encode_diagnostics
 from semlt3d_ros.messages.typestore import deserialize
@@ -23,7 +24,7 @@ from semlt3d_ros.nodes.lockstep import ProgressReport
 from semlt3d_ros.nodes.model_keeper import ModelKeeper, Place
 from semlt3d_ros.nodes.model_loader import OpenDetector, set_vocabulary
 from semlt3d_ros.nodes.outputs import Outputs
-from semlt3d_ros.nodes.pipeline import DetectionJob, DetectionPipeline, FrameDetector
+from semlt3d_ros.nodes.pipeline import DetectionJob, DetectionPipeline
 from semlt3d_ros.nodes.statistics import NOBODY_LISTENS, SetCounters, StageLatencies
 from semlt3d_ros.nodes.watchdog import Watchdog
 from semlt3d_ros.sensing.frame_builder import Completeness

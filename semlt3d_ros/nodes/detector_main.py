@@ -7,9 +7,9 @@ import gc
 from collections.abc import Iterable
 from pathlib import Path
 
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.nodes.detector import DetectorNode
 from semlt3d_ros.nodes.detector_parameters import NODE_NAME
-from semlt3d_ros.nodes.pipeline import FrameDetector
 from semlt3d_ros.nodes.signals import ended_by_signals
 
 _FEW_COLLECTIONS = 20_000

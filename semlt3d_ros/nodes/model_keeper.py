@@ -10,13 +10,14 @@ from pathlib import Path
 
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.middleware.port import Answer, Middleware
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
 from semlt3d_ros.nodes.detector_report import Entry, promotion_entry
 from semlt3d_ros.nodes.model_loader import OpenDetector, load_detector
 from semlt3d_ros.nodes.model_reload import ModelReload, require_same_images
 from semlt3d_ros.nodes.model_watch import Behaviour, ModelWatch, WatchLimits
-from semlt3d_ros.nodes.pipeline import DetectionJob, FrameDetector
+from semlt3d_ros.nodes.pipeline import DetectionJob
 from semlt3d_ros.nodes.promotions import Promotions
 
 _LOOK_EVERY = 10

@@ -12,8 +12,8 @@ from semlt3d_ros.core.cameras import CameraModel
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import CameraView, Frame
 from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
-from semlt3d_ros.nodes.pipeline import FrameDetector
 from semlt3d_ros.semantics.anchors import load_anchors
 
 OpenDetector = Callable[[Path | None, str], FrameDetector]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.middleware.port import Answer, Middleware
-from semlt3d_ros.nodes.pipeline import FrameDetector
 
 
 class ModelReload:

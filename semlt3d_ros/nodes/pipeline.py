@@ -6,49 +6,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
 
-from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Frame
-from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.language import LanguageAnchors
+from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.middleware.port import Middleware
 from semlt3d_ros.nodes.worker import LatestWorker
-
-
-class FrameDetector(Protocol):
-    """What the node needs of a detector; ``student.detector.Detector`` is one."""
-
-    image_spec: ImageSpec
-    model_version: str
-    last_timings: dict[str, float]
-    memory_resets: Counter[str]
-    whole_width: int | None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the confidences' columns."""
-
-    @property
-    def classes(self) -> ClassList:
-        """The same with what is known of them."""
-
-    def detect(self, frame: Frame) -> Detections:
-        """Detections of one frame; raises ``InputRejected`` where there is no answer that could be published."""
-
-    def reset(self) -> None:
-        """Forget past frames."""
-
-    def set_vocabulary(self, anchors: LanguageAnchors | None) -> None:
-        """Add and replace classes by language, from any thread; raises ``ConfigurationError`` and changes nothing."""
-
-    def move_to(self, device: str) -> None:
-        """Move weights and memory to a device, ``"cpu"`` or ``"cuda[:N]"``; raises ``ConfigurationError``."""
-
-    def accelerator_memory(self) -> dict[str, float]:
-        """MiB of GPU memory by kind; empty on the CPU."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
 from semlt3d_ros.middleware.parameters import parameter
@@ -98,26 +98,9 @@ def distiller_main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 when it cannot be started.
     """
-    from semlt3d_ros.middleware.ros import RosMiddleware
     from semlt3d_ros.nodes.distiller import DistillerNode
 
-    with ended_by_signals() as ending:
-        try:
-            middleware = RosMiddleware(DISTILLER_NAME, sys.argv if arguments is None else arguments)
-        except ConfigurationError as error:
-            return _refuse(error)
-        try:
-            node = DistillerNode(middleware)
-            ending.stop(middleware)
-            middleware.spin()
-            node.close()
-        except Semlt3dError as error:
-            middleware.logger.error("%s", error)
-            return 2
-        finally:
-            ending.ignore()
-            middleware.shutdown()
-    return 0
+    return _run(DISTILLER_NAME, arguments, DistillerNode)
 
 
 def event_recorder_main(arguments: Sequence[str] | None = None) -> int:
@@ -126,16 +109,27 @@ def event_recorder_main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 when it cannot be started.
     """
-    from semlt3d_ros.middleware.ros import RosMiddleware
     from semlt3d_ros.nodes.event_recorder import EventRecorder
+
+    return _run(RECORDER_NAME, arguments, EventRecorder)
+
+
+class _Closed(Protocol):
+    def close(self) -> object:
+        """End in order."""
+
+
+def _run(name: str, arguments: Sequence[str] | None, make: Callable[[Middleware], _Closed]) -> int:
+    """Run a node until a signal."""
+    from semlt3d_ros.middleware.ros import RosMiddleware
 
     with ended_by_signals() as ending:
         try:
-            middleware = RosMiddleware(RECORDER_NAME, sys.argv if arguments is None else arguments)
+            middleware = RosMiddleware(name, sys.argv if arguments is None else arguments)
         except ConfigurationError as error:
             return _refuse(error)
         try:
-            node = EventRecorder(middleware)
+            node = make(middleware)
             ending.stop(middleware)
             middleware.spin()
             ending.ignore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -44,7 +45,7 @@ def topic_entry(entry: str) -> Checks:
 
 
 @dataclass(frozen=True)
-class Trigger(Checked):
+class Trigger(Checked, ABC):
     """What all triggers have.
 
     Attributes:
@@ -69,6 +70,6 @@ class Trigger(Checked):
         """What it looks at: topics with their types; nothing where it looks at the time alone."""
         return {}
 
+    @abstractmethod
     def watch(self, places: Places) -> Watch:
         """Begin a drive. ``places`` are those that were visited so far."""
-        raise NotImplementedError

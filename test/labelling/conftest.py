@@ -1,12 +1,13 @@
 """Drives past objects whose places are known, and what a teacher that errs would say of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
+from bench.small_robot import TEACHER
 from semlt3d_ros.checkpoints.teacher import save_teacher
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
@@ -15,7 +16,6 @@ from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.point_classes import point_class_names
 from semlt3d_ros.messages import encode, topics
 from semlt3d_ros.messages.decode import StampedTransform
-from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.teacher import Teacher
 
 Message = tuple[str, str, object, int]
@@ -123,18 +123,13 @@ def messages():
 def teachers(tmp_path_factory):
     """Two checkpoints of small teachers that have learnt nothing."""
     names = ("car", "truck", "adult", "debris")
-    config = TeacherConfig(
+    config = replace(
+        TEACHER,
         class_names=names,
+        tasks=(),
         point_range=(-12.8, -12.8, -3.0, 12.8, 12.8, 5.0),
-        pillar_layers=(8,),
-        block_layers=(1, 1, 1),
-        block_widths=(8, 8, 8),
-        up_widths=(4, 4, 4),
-        shared_width=8,
-        head_width=4,
+        pillar_m=0.32,
         point_classes=point_class_names(names),
-        score=0.0,
-        detections=6,
     )
     paths = []
     for seed in range(2):

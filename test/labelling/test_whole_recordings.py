@@ -1,12 +1,14 @@
 """semlt3d label on simulated recordings: what it writes, and who reads it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from bench.small_robot import TEACHER
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
@@ -17,8 +19,7 @@ from semlt3d_ros.core.classes import ABSENT
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import PointCloud
 from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.point_classes import point_class_names
-from semlt3d_ros.core.taxonomy import CLASS_NAMES, LT3D
+from semlt3d_ros.core.taxonomy import LT3D
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.inference.teacher import TeacherDetector
@@ -29,7 +30,6 @@ from semlt3d_ros.messages.decode_detections import decode_labels, decode_long_ta
 from semlt3d_ros.messages.encode import encode_point_cloud, encode_transforms
 from semlt3d_ros.simulation.drive import DriveConfig
 from semlt3d_ros.simulation.simulate import simulate
-from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.teacher import Teacher
 from semlt3d_ros.training.clouds import CloudFrames
 
@@ -52,20 +52,8 @@ def bag(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    config = TeacherConfig(
-        pillar_m=0.64,
-        pillar_layers=(8,),
-        block_layers=(1, 1, 1),
-        block_widths=(8, 8, 8),
-        up_widths=(4, 4, 4),
-        shared_width=8,
-        head_width=4,
-        detections=12,
-        score=0.0,
-        point_classes=point_class_names(CLASS_NAMES),
-    )
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    network = Teacher(config)
+    network = Teacher(replace(TEACHER, detections=12))
     with torch.no_grad():  # so that it believes something
         for name, values in network.named_parameters():
             if "heat" in name and name.endswith("bias") and values.numel() < 18:

@@ -24,6 +24,7 @@ from semlt3d_ros.core.label_map import load_label_map
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.middleware.parameters import load_parameters
 from semlt3d_ros.nodes.detector_parameters import DetectorParameters
+from semlt3d_ros.nodes.event_recorder_parameters import RECORDER_NAME, EventRecorderParameters
 from semlt3d_ros.nodes.objects_file import load_object_options
 from semlt3d_ros.recording.settings import load_recording
 from semlt3d_ros.semantics.opinion_settings import load_opinion_settings
@@ -38,6 +39,10 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 def load_detector_parameters(path):
     return load_parameters(DetectorParameters, "semlt3d", [path])
+
+
+def load_recorder_parameters(path):
+    return load_parameters(EventRecorderParameters, RECORDER_NAME, [path])
 
 
 def load_objects(path):
@@ -60,6 +65,7 @@ LOADERS = {
     "second_opinion/tiny.yaml": load_opinion_settings,
     "models/semlt3d_r50.yaml": read_config,
     "detector.yaml": load_detector_parameters,
+    "event_recorder.yaml": load_recorder_parameters,
     "gate.yaml": load_gate,
     "recording.yaml": load_recording,
 }

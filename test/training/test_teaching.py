@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.small_robot import TEACHER
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
 from semlt3d_ros.checkpoints.teacher import save_teacher
 from semlt3d_ros.core.classes import ClassInfo, ClassList
@@ -14,7 +15,6 @@ from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.distillation.settings import Cmkd, Distillation, PseudoLabels
 from semlt3d_ros.inference.teacher_cache import Taught
 from semlt3d_ros.student.batch import collate
-from semlt3d_ros.teacher.config import TeacherConfig
 from semlt3d_ros.teacher.teacher import Teacher
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.recipe import load_recipe
@@ -32,17 +32,12 @@ distillation:
 @pytest.fixture
 def teacher_path(tmp_path):
     torch.manual_seed(0)
-    config = TeacherConfig(
+    config = replace(
+        TEACHER,
         class_names=("car", "adult", "wheelbarrow"),
+        tasks=(),
         point_range=(-25.6, -25.6, -3.0, 25.6, 25.6, 5.0),
-        pillar_m=0.64,
-        pillar_layers=(8,),
-        block_layers=(1, 1, 1),
-        block_widths=(8, 8, 8),
-        up_widths=(4, 4, 4),
-        shared_width=8,
-        head_width=4,
-        score=0.0,
+        point_classes=(),
         detections=5,
     )
     path = tmp_path / "teacher.safetensors"
