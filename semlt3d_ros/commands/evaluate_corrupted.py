@@ -47,7 +47,7 @@ def evaluate_corrupted(options: argparse.Namespace, measure: Measure) -> int:
     from semlt3d_ros.inference.opening import load_detector
 
     detector = load_detector(checkpoint, options.device)
-    _require_same_origin(options.out, {"model": detector.model_version, "recording": options.truth.name})
+    _require_same_origin(options.out, {"model": detector.model_version, "recording": _recording(options.truth)})
     found: dict[str, list[Any]] = {}
     with progress_bar("corrupting and detecting", for_people(options)) as progress:
         for number, (name, severity) in enumerate(bags):
@@ -93,6 +93,14 @@ def _read_baseline(path: Path) -> Robustness:
         raise ConfigurationError(
             f"--baseline {path} is no {FIGURES} of semlt3d evaluate --corrupt ({type(error).__name__}: {error})"
         ) from error
+
+
+def _recording(bag: Path) -> str:
+    """A recording's name and span: as much as tells it from others."""
+    from semlt3d_ros.bags.source import BagSource
+
+    with BagSource(bag) as source:
+        return f"{bag.name} ({source.start}-{source.end})"
 
 
 def _require_same_origin(folder: Path, origin: dict[str, str]) -> None:

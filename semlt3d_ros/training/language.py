@@ -22,7 +22,8 @@ from semlt3d_ros.training.recipe import Recipe
 
 _WARMER = 1.5
 """The temperature of distillation over the CLIP's own."""
-_LEAST_CUT_PX = 8.0
+LEAST_CUT_PX = 8.0
+"""Width and height of what is cut out of images; stored regions of labels are sharper, and may be of less."""
 
 
 def regions_of(frame: Frame, min_visible_pixels: int, min_pixels: float) -> dict[int, Region]:
@@ -91,7 +92,7 @@ class Semantics:
 
     def _look(self, frame: Frame, stored: FrameRegions) -> SeenRegions:
         cut = self._language.crop_images and not len(stored.labels)
-        least = _LEAST_CUT_PX if cut else LEAST_SHOWN_PX
+        least = LEAST_CUT_PX if cut else LEAST_SHOWN_PX
         found = regions_of(frame, self._language.min_visible_pixels, least)
         if cut:
             images = [view.image for view in frame.views]

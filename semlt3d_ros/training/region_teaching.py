@@ -23,12 +23,9 @@ from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.losses.signal import RegionSignal
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.training.frames import image_spec_of
-from semlt3d_ros.training.language import regions_of
+from semlt3d_ros.training.language import LEAST_CUT_PX, regions_of
 from semlt3d_ros.training.recipe import Recipe
 
-_REGION_SIZE = 64
-_LEAST_CUT_PX = 8.0
-"""Width and height of what is cut out of images; stored regions of labels are sharper, and may be of less."""
 _SAME_M = 1.0
 """A detection so near a label is of the same object, of which the label's region is the better one."""
 _KEYS = ("boxes", "embeddings", "views")
@@ -108,7 +105,7 @@ class RegionTeaching:
         return RegionSignal(boxes, embeddings, views, self._clip.logit_scale)
 
     def _look(self, frame: Frame, stored: FrameRegions) -> SeenBoxes:
-        found = _of_labels(frame, stored, self._least)
+        found = _of_labels(frame, stored, self._least, self._clip.image_size)
         if self._detector is not None:
             self._detector.reset()
             detections = self._detector.detect(frame)
@@ -119,7 +116,7 @@ class RegionTeaching:
                 labelled = frame.labels.boxes.centers[None, :, :2]
                 away = np.linalg.norm(others.centers[:, None, :2] - labelled, axis=-1).min(axis=1)
                 others = others[away > _SAME_M]
-            found += _of_boxes(frame, others)
+            found += _of_boxes(frame, others, self._clip.image_size)
         boxes = np.array([row for row, _, _ in found], np.float32).reshape(-1, 9)
         views = np.array([view for _, view, _ in found], np.int64)
         return SeenBoxes(boxes, self._clip.encode_images([crop for _, _, crop in found]), views)
@@ -129,27 +126,27 @@ _Cut = tuple[NDArray[np.float64], int, NDArray[np.uint8]]
 """A box x y z l w h yaw vx vy, the view that shows it, and the crop of that."""
 
 
-def _of_labels(frame: Frame, stored: FrameRegions, min_visible_pixels: int) -> list[_Cut]:
+def _of_labels(frame: Frame, stored: FrameRegions, min_visible_pixels: int, size: int) -> list[_Cut]:
     """The regions of labels: as they were kept with the frame, or cut out of its images."""
     if frame.labels is None:
         return []
-    regions = regions_of(frame, min_visible_pixels, LEAST_SHOWN_PX if len(stored.labels) else _LEAST_CUT_PX)
+    regions = regions_of(frame, min_visible_pixels, LEAST_SHOWN_PX if len(stored.labels) else LEAST_CUT_PX)
     rows = _rows(frame.labels.boxes)
     if len(stored.labels):
         kept = dict(zip(stored.labels.tolist(), stored.crops, strict=True))
         return [(rows[each], region.view, kept[each]) for each, region in regions.items() if each in kept]
-    return [(rows[each], region.view, _cut(frame, region)) for each, region in regions.items()]
+    return [(rows[each], region.view, _cut(frame, region, size)) for each, region in regions.items()]
 
 
-def _of_boxes(frame: Frame, boxes: Boxes3D) -> list[_Cut]:
+def _of_boxes(frame: Frame, boxes: Boxes3D, size: int) -> list[_Cut]:
     cameras = [(view.camera, view.T_ego_camera) for view in frame.views]
-    found = best_regions(boxes, cameras, min_pixels=_LEAST_CUT_PX)
+    found = best_regions(boxes, cameras, min_pixels=LEAST_CUT_PX)
     shown = [(row, region) for row, region in zip(_rows(boxes), found, strict=True) if region is not None]
-    return [(row, region.view, _cut(frame, region)) for row, region in shown]
+    return [(row, region.view, _cut(frame, region, size)) for row, region in shown]
 
 
-def _cut(frame: Frame, region: Region) -> NDArray[np.uint8]:
-    return crop_region(frame.views[region.view].image, region.window, _REGION_SIZE)
+def _cut(frame: Frame, region: Region, size: int) -> NDArray[np.uint8]:
+    return crop_region(frame.views[region.view].image, region.window, size)
 
 
 def _rows(boxes: Boxes3D) -> NDArray[np.float64]:

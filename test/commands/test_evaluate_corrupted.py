@@ -95,8 +95,8 @@ def test_options_that_do_not_go_together(bag, words, text, tmp_path, monkeypatch
 
 
 def test_detections_of_another_drive_are_not_taken_for_these(bag, tmp_path, capsys) -> None:
-    other = tmp_path / "other.mcap"
-    other.write_bytes(bag.read_bytes())
+    other = tmp_path / "drive.mcap"
+    simulate(other, DriveConfig(6, frames=3, image_size=(224, 128), objects=(16, 20)), progress=False)
     assert evaluate(bag, "--corrupt", "brightness", "--out", tmp_path / "robust") == 0
     assert evaluate(other, "--corrupt", "brightness", "--out", tmp_path / "robust") != 0
-    assert re.search(r"holds detections of .* on drive\.mcap; give another folder", capsys.readouterr().err)
+    assert re.search(r"holds detections of .* on drive\.mcap \(\d+-\d+\); give another folder", capsys.readouterr().err)

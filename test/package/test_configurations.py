@@ -191,7 +191,7 @@ def test_every_wrong_type_is_named_at_once(tmp_path_factory, name, data) -> None
     misspelt = data.draw(st.sampled_from(sorted(field.name for field in dataclasses.fields(loaded))))
     values[f"{misspelt}_x"] = 1
     file = tmp_path_factory.mktemp("wrong") / "wrong.yaml"
-    ros = isinstance(loaded, DetectorParameters)
+    ros = isinstance(loaded, DetectorParameters | EventRecorderParameters)
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}} if ros else values))
     with pytest.raises(ConfigurationError) as caught:
         LOADERS[name](file)
