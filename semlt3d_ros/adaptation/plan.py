@@ -58,8 +58,12 @@ class Result:
 
 def is_held_back(name: str, share: float) -> bool:
     """Whether an event is judged by instead of learnt from: its name decides, so that this never changes."""
-    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+    return _lot(name) < share
+
+
+def _lot(name: str) -> float:
+    """A number in [0, 1) that a name has drawn once and for all."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def basis_of(settings: LoopSettings) -> str:
@@ -116,12 +120,19 @@ def next_plan(
     new = [name for name in events if name not in seen]
     if len(new) < settings.least_new:
         return f"{len(new)} new events, {settings.least_new} are asked for (least_new): waiting for more"
-    # What was ever learnt from cannot judge, also where the share was another one then.
-    learnt_before = {name for plan, _ in rounds for name in plan.learnt}
     chosen = list(events)[-settings.most_events :]
-    back = [name for name in chosen if is_held_back(name, settings.held_back) and name not in learnt_before]
+    # What was ever learnt from cannot judge, and the other way round, also where the share was another one then.
+    learnt_before = {name for plan, _ in rounds for name in plan.learnt}
     held_before = {name for plan, _ in rounds for name in plan.held_back}
-    learnt = [name for name in chosen if name not in back and name not in held_before]
+    undecided = {name for name in chosen if name not in learnt_before | held_before}
+    held = {name for name in undecided if is_held_back(name, settings.held_back)} | held_before
+    # Of few events all may have drawn the same: then the one that was nearest to the other side goes there.
+    if len(undecided) > 1 and not held & set(chosen):
+        held.add(min(undecided, key=_lot))
+    elif len(undecided) > 1 and set(chosen) <= held:
+        held.remove(max(undecided, key=_lot))
+    back = [name for name in chosen if name in held]
+    learnt = [name for name in chosen if name not in held]
     if not back or not learnt:
         lacking = "learn from" if back else "hold back"
         return f"of {len(chosen)} events there is none to {lacking} (held_back): waiting for more"

@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="nominal",
         help="varied: another LiDAR for every seed, over uneven and cluttered streets (default: nominal)",
     )
+    parser.add_argument(
+        "--city", choices=("home", "winter"), default="home", help="winter: snow, dusk and mist (default: home)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing bag")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
 
@@ -42,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         image_size=parse_size(options.size),
         lidar=lidar_of(options.lidar, options.seed),
         rough=options.lidar == "varied",
+        city=options.city,
     )
     frames = simulate(options.out, config, progress=for_people(options), overwrite=options.overwrite)
     if options.json:

@@ -15,6 +15,7 @@ from semlt3d_ros.core.point_classes import BACKGROUND
 from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.simulation.actors import EGO_CENTER_X, EGO_SIZE, Actor, Track, make_actors, pose_at
+from semlt3d_ros.simulation.city import CityName, in_city
 from semlt3d_ros.simulation.clutter import make_clutter, with_leaves
 from semlt3d_ros.simulation.crowding import crowd
 from semlt3d_ros.simulation.ground import make_palette
@@ -55,6 +56,7 @@ class DriveConfig:
         rough: whether the world is one for LiDARs: with uneven ground, leaves that light passes, clutter that is no
             object, and objects close to each other.
         cameras: whether there are images; without, frames take a fraction of the time.
+        city: what it looks like there.
     """
 
     seed: int
@@ -70,6 +72,7 @@ class DriveConfig:
     lidar: LidarConfig | None = field(default_factory=LidarConfig)
     rough: bool = False
     cameras: bool = True
+    city: CityName = "home"
 
     def __post_init__(self) -> None:
         shortest, longest = self.interval_range_s
@@ -119,6 +122,7 @@ class Drive:
             scenery = [replace(part, z=self._on_ground(part)) for part in scenery]
             wishes = crowd(chance, self._road, (self._start, -self._start))
         palette, light = make_palette(rng, self._road), make_daylight(rng)
+        palette, light = in_city(config.city, palette, light, np.random.default_rng([config.seed, 6]))
         self.surroundings = Surroundings(self._road, palette, light)
         self.cameras = make_rig(config.image_size, config.top_crop, config.rig_jitter, rng)
         times = self.times_s

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.simulation.city import CityName
 from semlt3d_ros.simulation.drive import DriveConfig
 from semlt3d_ros.simulation.lidar_models import LidarKind, lidar_of
 
@@ -33,7 +34,7 @@ class GenerationRecipe(Checked):
         cameras: whether there are images; without, there are only points to learn from, and far sooner.
         point_limit: points kept of a frame, with intensity, time and class; None keeps positions alone, of a few, as
             the student needs them.
-        image_size, top_crop, objects, class_exponent, rig_jitter: see ``DriveConfig``.
+        image_size, top_crop, objects, class_exponent, rig_jitter, city: see ``DriveConfig``.
     """
 
     TITLE: ClassVar[str] = "generation recipe"
@@ -60,6 +61,7 @@ class GenerationRecipe(Checked):
     lidar: LidarKind = "nominal"
     cameras: bool = True
     point_limit: int | None = None
+    city: CityName = "home"
 
     @property
     def cropped_size(self) -> tuple[int, int]:
@@ -95,4 +97,5 @@ class GenerationRecipe(Checked):
             lidar=lidar_of(self.lidar, seed),
             rough=self.lidar == "varied",
             cameras=self.cameras,
+            city=self.city,
         )
