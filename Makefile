@@ -4,7 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint bench clean
+.PHONY: help setup setup-test demo loop test lint bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,9 +26,12 @@ lint: setup-test ## ruff and mypy
 test: lint ## lint, then all tests (ARGS="-k name" chooses some)
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: setup-test ## every benchmark, one table each
+loop: setup ## the loop on the robot: drive, record, label, distil, promote, drive again (ARGS=--no-view: just end)
+	@$(BIN)/python -m bench.loop $(ARGS)
+
+bench: setup-test ## every benchmark, one table each (but the loop and the hour of bench.soak)
 	@set -e; for file in bench/*.py bench/*/__main__.py; do \
-		name=$$(basename $${file%/__main__.py} .py); [ $$name = __init__ ] || $(BIN)/python -m bench.$$name $(ARGS); done
+		name=$$(basename $${file%/__main__.py} .py); case $$name in __init__|loop|soak) continue;; esac; $(BIN)/python -m bench.$$name $(ARGS); done
 
 clean: ## remove what runs leave behind, .venv included
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The loop on the robot, whole: drive, record, label, distil, judge, promote, drive again."""
