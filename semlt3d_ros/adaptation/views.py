@@ -18,12 +18,13 @@ from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.classes import ClassList
+from semlt3d_ros.core.crops import crop_region
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.label_map import columns_for
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.regions import best_regions, crop_region
+from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.decode_detections import decode_labels
 from semlt3d_ros.messages.encode_detections import encode_labels

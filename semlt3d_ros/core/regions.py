@@ -101,29 +101,3 @@ def _extents(
     high = np.where(usable[..., None], pixels, -np.inf).max(axis=1)
     front = np.any(usable, axis=1)
     return np.where(front[:, None], np.concatenate([low, high], axis=1), 0.0), front
-
-
-def crop_region(image: NDArray[np.uint8], window: tuple[float, float, float, float], size: int) -> NDArray[np.uint8]:
-    """The square window of an image (H, W, 3), scaled to (size, size, 3) with linear interpolation and area averaging.
-
-    What lies beyond the border repeats the border.
-    """
-    left, top, right, bottom = window
-    # Enough samples per output pixel that nothing of a large window is skipped.
-    oversampling = max(1, int(np.ceil((right - left) / size)))
-    steps = (np.arange(size * oversampling) + 0.5) / (size * oversampling)
-    # Only the columns that the window reaches: a crop must not cost what the whole image does.
-    first, last = np.clip((np.floor(left), np.ceil(right)), 0, image.shape[1] - 1).astype(int)
-    reached = image[:, first : last + 1].astype(np.float32)
-    rows = _sampled(reached, top + steps * (bottom - top), axis=0)
-    grid = _sampled(rows, left - first + steps * (right - left), axis=1)
-    averaged = grid.reshape(size, oversampling, size, oversampling, 3).mean(axis=(1, 3))
-    return np.clip(np.rint(averaged), 0, 255).astype(np.uint8)
-
-
-def _sampled(image: NDArray[np.float32], positions: NDArray[np.float64], axis: int) -> NDArray[np.float32]:
-    positions = np.clip(positions, 0, image.shape[axis] - 1)
-    low = np.floor(positions).astype(np.int64)
-    high = np.minimum(low + 1, image.shape[axis] - 1)
-    share = (positions - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-    return np.take(image, low, axis) * (1 - share) + np.take(image, high, axis) * share

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.crops import crop_region
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.regions import Region, best_regions
+from semlt3d_ros.core.regions import best_regions
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.fusion import ambiguity
 from semlt3d_ros.semantics.opinion_settings import OpinionSettings
 
 _NONE = 1e-9
+_MOST_SAMPLES = 2
+"""Each way for a pixel of a crop, each from four pixels: more look no different and take longer."""
 """Less ambiguous than this is a box without any confidence."""
 
 
@@ -141,7 +143,7 @@ class SecondOpinion:
         if not seen:
             return Look(np.zeros(0, np.int64), np.zeros((0, len(anchors)), np.float32))
         size = self._encoder.image_size
-        crops = np.stack([cut(images[region.view], region, size) for _, region in seen])
+        crops = np.stack([crop_region(images[region.view], region.window, size, _MOST_SAMPLES) for _, region in seen])
         self.asked += len(crops)
         cosines = anchors.similarity(self._encoder.encode_crops(crops))
         usable = np.isfinite(cosines).all(axis=1)
@@ -154,18 +156,3 @@ class SecondOpinion:
         return (
             self._encoder.encode_text(vocabulary.prompts).reshape(len(vocabulary), -1, self._encoder.dimension).mean(1)
         )
-
-
-def cut(image: NDArray[np.uint8], region: Region, size: int) -> NDArray[np.uint8]:
-    """The window of a region (size, size, 3), as ``core.regions.crop_region`` cuts it, in a fraction of the time.
-
-    What lies beyond the border of the image repeats it.
-    """
-    left, top, _, _ = region.window
-    # Two samples each way for a pixel of the crop, each from four pixels: more look no different and take far longer.
-    samples = size * min(max(1, int(np.ceil(region.side / size))), 2)
-    step = region.side / samples
-    to_image = np.array([[step, 0.0, left + 0.5 * step], [0.0, step, top + 0.5 * step]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    window = cv2.warpAffine(image, to_image, (samples, samples), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return window if samples == size else cv2.resize(window, (size, size), interpolation=cv2.INTER_AREA)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from semlt3d_ros.core.crops import crop_region
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.language import LanguageAnchors
-from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions, crop_region
+from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions
 from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.losses.targets import SeenRegions

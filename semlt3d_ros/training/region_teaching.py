@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from semlt3d_ros.checkpoints.shipped import chosen_student
 from semlt3d_ros.core.boxes import Boxes3D
+from semlt3d_ros.core.crops import crop_region
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.core.kept_arrays import KeptArrays
-from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions, crop_region
+from semlt3d_ros.core.regions import LEAST_SHOWN_PX, Region, best_regions
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.distillation.settings import Regions
 from semlt3d_ros.inference.detector import Detector

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.core.regions import best_regions, crop_region
+from semlt3d_ros.core.crops import crop_region
+from semlt3d_ros.core.regions import best_regions
 
 K = np.array([[300.0, 0, 199.5], [0, 300.0, 119.5], [0, 0, 1]])
 CAMERA = CameraModel(400, 240, K)
@@ -112,3 +113,21 @@ def test_crops_scale_and_repeat_the_border() -> None:
     beyond = crop_region(image, (49.5, -10.5, 69.5, 9.5), 20)
     assert (beyond[:, 10:, 0] == 118).all() and (beyond[:10, :, 1] == 0).all()
     assert crop_region(image, (20.2, 20.2, 22.2, 22.2), 12).shape == (12, 12, 3)
+
+
+@pytest.mark.parametrize("side", [20.0, 64.0, 100.0, 200.0])
+def test_a_bound_on_samples_changes_little(side: float) -> None:
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 256, (18, 16, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    window = (37.3, -5.6, 37.3 + side, -5.6 + side)
+    difference = np.abs(crop_region(image, window, 64, 2).astype(int) - crop_region(image, window, 64).astype(int))
+    assert difference.mean() < 3 and np.percentile(difference, 95) < 25
+    assert difference.any() == (side > 128)
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_large_windows_are_not_sampled_here_and_there(most: int | None) -> None:
+    """A fine pattern becomes grey in a small crop, as averaging makes it."""
+    image = np.indices((300, 300)).sum(axis=0)[..., None] % 2 * np.uint8(255) * np.ones(3, np.uint8)
+    crop = crop_region(image.astype(np.uint8), (20.0, 20.0, 270.0, 270.0), 64, most)
+    assert np.abs(crop.astype(int) - 128).mean() < (15 if most is None else 45)

@@ -10,13 +10,12 @@ from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.frame import Frame, WholeImage
 from semlt3d_ros.core.imaging import ImageSpec
-from semlt3d_ros.core.regions import Region, crop_region
 from semlt3d_ros.core.taxonomy import CLASS_INDEX, CLASS_NAMES
 from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import ClipEncoder
 from semlt3d_ros.semantics.fusion import Fusion
 from semlt3d_ros.semantics.opinion_settings import Fitted, OpinionSettings, load_opinion_settings
-from semlt3d_ros.semantics.second_opinion import SecondOpinion, cut
+from semlt3d_ros.semantics.second_opinion import SecondOpinion
 from semlt3d_ros.sensing.preparation import ImagePreparation
 from semlt3d_ros.simulation.drive import Drive, DriveConfig
 
@@ -182,24 +181,6 @@ def test_settings_that_are_not_there_are_named():
         load_opinion_settings("huge")
     with pytest.raises(ConfigurationError, match=r"absent\.yaml"):
         load_opinion_settings("absent.yaml")
-
-
-@pytest.mark.parametrize("side", [20.0, 64.0, 100.0])
-def test_crops_are_those_that_training_cuts(side):
-    rng = np.random.default_rng(0)
-    image = np.kron(rng.integers(0, 256, (9, 16, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    window = (37.3, -5.6, 37.3 + side, -5.6 + side)
-    ours, theirs = cut(image, Region(0, window, 1.0), 64), crop_region(image, window, 64)
-    assert ours.shape == theirs.shape
-    difference = np.abs(ours.astype(int) - theirs.astype(int))
-    assert difference.mean() < 3 and np.percentile(difference, 95) < 25
-
-
-def test_large_windows_are_not_sampled_here_and_there(frame):
-    """A fine pattern becomes grey in a small crop, as averaging makes it."""
-    image = np.indices((300, 300)).sum(axis=0)[..., None] % 2 * np.uint8(255) * np.ones(3, np.uint8)
-    crop = cut(image.astype(np.uint8), Region(0, (20.0, 20.0, 270.0, 270.0), 1.0), 64)
-    assert np.abs(crop.astype(int) - 128).mean() < 45
 
 
 def test_crops_and_images_embed_alike(tiny_encoder, small_encoder):
