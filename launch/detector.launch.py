@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -19,8 +20,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
 from launch import LaunchContext, LaunchDescription
-from semlt3d_ros.core.errors import ConfigurationError
-from semlt3d_ros.nodes.vehicle import Vehicle, name_faults, read_vehicle, rig_on_screen
+from semlt3d_ros.nodes.launch_arguments import Arguments, known
+from semlt3d_ros.nodes.vehicle import name_faults, rig_on_screen
 
 SHARE = Path(__file__).parents[1]
 NAME = "semlt3d"
@@ -35,7 +36,7 @@ FAULTS = "semlt3d_faults"
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what they mean is worked out when they are known."""
-    rigs, vehicles = ", ".join(known("rigs")), ", ".join(known("vehicles"))
+    rigs, vehicles = (", ".join(known(SHARE, kind)) for kind in ("rigs", "vehicles"))
     arguments = {
         "vehicle": (
             "",
@@ -62,6 +63,10 @@ def generate_launch_description() -> LaunchDescription:
             "true: configure and activate the node; false leaves that to `ros2 lifecycle` or a manager; empty: as "
             "'vehicle' or 'params' says",
         ),
+        "recording": ("false", "record events that are worth learning from too, see record.launch.py"),
+        "events": ("", "folder of the events, with recording:=true"),
+        "triggers": (str(SHARE / "config" / "recording.yaml"), "what makes an event, with recording:=true"),
+        "recorder_params": (str(SHARE / "config" / "event_recorder.yaml"), "parameters of the event recorder, as YAML"),
         "use_sim_time": ("false", "take the time from /clock"),
         "rviz": ("false", "start RViz too"),
         "rviz_config": (RVIZ_CONFIG, "what RViz shows"),
@@ -74,13 +79,17 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
 
 
-def start(context: LaunchContext) -> list[Node]:
+def start(context: LaunchContext) -> list[Node | GroupAction]:
     """The nodes, once every argument has been checked.
 
     Raises:
         RuntimeError: lists all that does not fit; `ros2 launch` prints it as one line, and nothing has been started.
     """
-    given = Arguments(context)
+
+    def read(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
+
+    given = Arguments(read, SHARE, context.launch_configurations.get(FAULTS))
     vehicle = given.vehicle()
     sim_time = {"use_sim_time": given.truth("use_sim_time")}
     overrides: dict[str, Any] = {name: as_parameter(value) for name, value in vehicle.parameters.items()} | sim_time
@@ -107,9 +116,10 @@ def start(context: LaunchContext) -> list[Node]:
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
     )
+    nodes = [node, *recorder(given, namespace, name, rig)]
     if not given.truth("rviz"):
         given.refuse()
-        return [node]
+        return nodes
     need_rviz(given.faults)
     config = given.file("rviz_config")
     given.refuse()
@@ -134,68 +144,29 @@ def start(context: LaunchContext) -> list[Node]:
         remappings=[(topic, place) for topic, place in remaps.items() if topic != place],
         output="log",
     )
-    return [node, screen]
+    return [*nodes, screen]
 
 
-class Arguments:
-    """The launch arguments as they were given, and everything that is wrong with them."""
-
-    def __init__(self, context: LaunchContext) -> None:
-        self._context = context
-        of_another = context.launch_configurations.get(FAULTS)
-        self.faults: list[str] = [of_another] if of_another else []
-
-    def __getitem__(self, name: str) -> str:
-        """The text of an argument."""
-        return LaunchConfiguration(name).perform(self._context).strip()
-
-    def truth(self, name: str) -> bool:
-        """The boolean that an argument spells."""
-        text = self[name].lower()
-        if text not in ("true", "false"):
-            self.faults.append(f"{name}:={self[name]} is neither true nor false")
-        return text == "true"
-
-    def file(self, name: str) -> str:
-        """The absolute path of a file that is there."""
-        path = Path(self[name]).expanduser().absolute()
-        if not path.is_file():
-            self.faults.append(f"{name}:={self[name]} is not a file")
-        return str(path)
-
-    def known_or_file(self, name: str, kind: str) -> Path:
-        """The path of one of ``config/<kind>``, given by name or path."""
-        there = known(kind)
-        path = there.get(self[name], Path(self[name]).expanduser().absolute())
-        if not path.is_file():
-            self.faults.append(f"{name}:={self[name]} is neither a file nor one of {', '.join(there)}")
-        return path
-
-    def vehicle(self) -> Vehicle:
-        """What the vehicle file says; an empty one without a file, or where it does not fit."""
-        if not self["vehicle"]:
-            return Vehicle()
-        path = self.known_or_file("vehicle", "vehicles")
-        if path.is_file():
-            try:
-                return read_vehicle(path, known("rigs"))
-            except ConfigurationError as error:
-                self.faults.append(str(error))
-        return Vehicle()
-
-    def refuse(self) -> None:
-        """End here if anything is wrong.
-
-        Raises:
-            RuntimeError: all that is.
-        """
-        if self.faults:
-            raise RuntimeError("; ".join(self.faults))
-
-
-def known(kind: str) -> dict[str, Path]:
-    """What comes with the package in ``config/<kind>``, by name."""
-    return {path.stem: path for path in sorted((SHARE / "config" / kind).glob("*.yaml"))}
+def recorder(given: Arguments, namespace: str, name: str, rig: str) -> list[GroupAction]:
+    """The event recorder, where it is asked for: in the detector's namespace, on its rig, of its detections."""
+    if not given.truth("recording"):
+        return []
+    if not given["events"]:
+        given.faults.append("recording:=true needs the folder of the events, such as events:=/data/events")
+    arguments = {
+        "events": given.path("events"),
+        "recording": given.file("triggers"),
+        "params": given.file("recorder_params"),
+        "vehicle": given["vehicle"],
+        "rig": rig,
+        "namespace": namespace,
+        "name": name,
+        "use_sim_time": given["use_sim_time"],
+        "log_level": given["log_level"],
+    }
+    # A scope of its own: the arguments of both launch files share names.
+    source = PythonLaunchDescriptionSource(str(Path(__file__).parent / "record.launch.py"))
+    return [GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())], scoped=True)]
 
 
 def as_parameter(value: Any) -> Any:

@@ -41,7 +41,7 @@ def look(place: Place, models: Path, out: Path, sets: int, progress: Progress) -
         progress: told how many are answered.
     """
     node = [word for each in (f"model_folder:={models}", *place.node) for word in ("-p", each)]
-    return record_live_run(place.watched, out, 1.0, node, sets, progress)
+    return record_live_run(place.watched, out, place.rate, node, sets, progress)
 
 
 def record_events(place: Place, models: Path, events: Path, logs: Path, progress: Progress) -> int:
@@ -86,7 +86,7 @@ def record_events(place: Place, models: Path, events: Path, logs: Path, progress
         if not middleware.spin(lambda: len(seen) >= len(running), _READY_S):
             raise Semlt3dError(f"detector and recorder were not there after {_READY_S:.0f} s; see {logs}")
         for done, drive in enumerate(place.drives, 1):
-            with child("player", ["play", str(drive)], logs / "player.log") as player:
+            with child("player", ["play", str(drive), "--rate", str(place.rate)], logs / "player.log") as player:
                 if not middleware.spin(lambda player=player: not player.running, _LONGEST_DRIVE_S):  # type: ignore[misc]
                     raise player.failure(f"has not ended within {_LONGEST_DRIVE_S:.0f} s")
                 player.check()

@@ -46,6 +46,7 @@ class Place:
         loop: entries of the loop's settings in place of those of ``config/adaptation.yaml``.
         gate: how before and after are compared on ``judged``.
         groups: of classes that are asked to grow.
+        rate: speed at which drives are played, relative to the recording's.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Place:
     loop: dict[str, Any] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
     groups: tuple[str, ...] = ("all", "few")
+    rate: float = 1.0
 
 
 def winter(folder: Path, drives: int, workers: int, progress: Progress) -> Place:
@@ -142,12 +144,12 @@ def pandaset(folder: Path, source: Path) -> Place:
         (paths["drive_00"],),
         paths["drive"],
         DataSpec(bags=(str(paths["judged"]),)),
-        recorder=(f"rig_file:={_RIGS / 'pandaset.yaml'}", "longest_s:=0.3", "pre_roll_s:=0.0", "post_roll_s:=0.1"),
+        recorder=(f"rig_file:={_RIGS / 'pandaset.yaml'}", "longest_s:=1.0", "pre_roll_s:=0.0", "post_roll_s:=0.5"),
         node=(f"rig_file:={_RIGS / 'pandaset.yaml'}",),
-        # A second of driving: whatever there is is learnt from. The tiny CLIP has never seen a real image.
+        # A second of driving: three events, one of which judges. The tiny CLIP has never seen a real image.
         loop={
             "rig": str(_RIGS / "pandaset.yaml"),
-            "least_new": 3,
+            "least_new": 2,
             "held_back": 0.25,
             "calibration": 0.0,
             "naming": None,
@@ -155,4 +157,5 @@ def pandaset(folder: Path, source: Path) -> Place:
         },
         gate=GateSettings(range_limit_m=_RANGE_M, least_drives=4, clip_frames=2),
         groups=("car",),
+        rate=0.5,
     )

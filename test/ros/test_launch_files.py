@@ -66,6 +66,9 @@ def test_replay_shows_its_arguments_and_the_detectors(launched: Ros2) -> None:
         ("bag:={bag} autostart:=1", "autostart:=1 is neither true nor false"),
         ("bag:={bag} vehicle:=submarine", "vehicle:=submarine is neither a file nor one of autoware_sample"),
         ("bag:={bag} name:=two_eyes!", "name: 'two_eyes!' is none of a node"),
+        ("bag:={bag} recording:=perhaps", "recording:=perhaps is neither true nor false"),
+        ("bag:={bag} recording:=true", "recording:=true needs the folder of the events"),
+        ("bag:={bag} recording:=true events:=e triggers:=/nowhere.yaml", "triggers:=/nowhere.yaml is not a file"),
     ],
 )
 def test_what_does_not_fit_is_one_line_before_anything_starts(
@@ -107,7 +110,8 @@ def test_the_launch_file_of_autowares_sample_vehicle_shows_its_arguments(launche
 
 def test_programs_are_found(ros2: Ros2) -> None:
     found = ros2("pkg", "executables", "semlt3d_ros").stdout.splitlines()
-    assert found == ["semlt3d_ros detector", "semlt3d_ros distiller", "semlt3d_ros player", "semlt3d_ros semlt3d"]
+    programs = ("detector", "distiller", "event_recorder", "player", "semlt3d")
+    assert found == [f"semlt3d_ros {name}" for name in programs]
 
 
 def test_programs_run_on_the_active_python(ros2: Ros2) -> None:
