@@ -27,6 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bags to show on one time line (none: live), or the folder of a verdict",
     )
     parser.add_argument(
+        "--beside",
+        type=to_read,
+        nargs="+",
+        default=[],
+        metavar="BAG",
+        help="bags to show in a second column, such as the same drive with the detections of another model; another drive "
+        "is moved in time, so that both begin together",
+    )
+    parser.add_argument(
         "--loop",
         type=to_read,
         metavar="FOLDER",
@@ -46,6 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show until Ctrl-C, or save."""
+    if options.beside and (options.loop is not None or not options.bags):
+        raise ConfigurationError(
+            "--beside shows bags beside others; name those first: semlt3d view BAG... --beside BAG..."
+        )
     if options.loop is not None:
         if options.bags:
             raise ConfigurationError("--loop shows a work folder, not bags; leave one of them out")
@@ -62,7 +75,14 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--min-score {options.min_score:g}: confidences lie in [0, 1]")
     rig = load_rig(options.rig) if options.rig else None
     if options.bags:
-        view_bags(options.bags, save=options.save, score_threshold=options.min_score, rig=rig, tell=print_faults)
+        view_bags(
+            options.bags,
+            save=options.save,
+            score_threshold=options.min_score,
+            rig=rig,
+            tell=print_faults,
+            beside=options.beside,
+        )
     else:
         _view_live(rig or default_rig(), options)
     return 0

@@ -37,6 +37,9 @@ from semlt3d_ros.viewing.rerun_sink import RerunSink
 from semlt3d_ros.viewing.server import ViewerServer
 from semlt3d_ros.viewing.shown import Shown, Tell, interruptible, tell_nothing
 
+_ANOTHER_DRIVE_NS = 60_000_000_000
+"""Drives that begin farther apart are others."""
+
 
 class BagFrames:
     """The frames of several bags on one timeline: sensors from any of them, detections and ground truth by stamp.
@@ -184,6 +187,7 @@ def view_bags(
     rig: Rig | None = None,
     open_browser: bool = True,
     tell: Tell = tell_nothing,
+    beside: Sequence[Path] = (),
 ) -> int:
     """Show bags in the browser until Ctrl-C, write them to a recording, or both.
 
@@ -196,6 +200,8 @@ def view_bags(
         rig: cameras and topics; by default found from the topics' names.
         open_browser: open the user's browser; the address is printed in any case.
         tell: called with what was wrong with messages and what is missing of the bags, once all is read.
+        beside: bags to show in a second column, on the same time line, such as the same drive with other detections.
+            Each column has the name of its last bag. Another drive is moved in time, so that both begin together.
 
     Returns:
         The number of frames shown.
@@ -205,28 +211,22 @@ def view_bags(
         KeyboardInterrupt: only a file is written, and Ctrl-C came before its end: it stays unfinished.
     """
     serve = save is None if serve is None else serve
-    frames = BagFrames(bags, rig)
-    shown = frames.frames()
+    columns = [BagFrames(each, rig) for each in (bags, beside) if each]
+    names = _names(bags, beside) if beside else ("",)
     # Before anything is opened or written: bags that cannot be shown must not cost an earlier recording.
-    first = next(shown, None)
-    if first is None:
-        why = FaultLog([*frames.incomplete, *frames.faults]).reasons()
-        raise ConfigurationError(
-            f"no frame could be made of {', '.join(map(str, bags))}: {why + '; ' if why else ''}"
-            f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
-        )
+    shown = [_begun(frames, each) for frames, each in zip(columns, (bags, beside), strict=False)]
     with ExitStack() as stack, interruptible() as stop:
         server = stack.enter_context(ViewerServer()) if serve else None
-        sink = stack.enter_context(RerunSink(save, server.data_url if server else None, score_threshold))
+        sink = stack.enter_context(RerunSink(save, server.data_url if server else None, score_threshold, columns=names))
         if server:
             print(f"viewer: {server.page_url}", flush=True)
             if open_browser:
                 server.open_browser()
         count, terminal = 0, Console(stderr=True)
-        everything = itertools.chain([first], shown)
+        everything = _merged(shown)
         quiet = not terminal.is_terminal
         for each in track(everything, "reading bags", limit, console=terminal, transient=True, disable=quiet):
-            sink.add(*each)
+            sink.add(*each[1:], column=each[0])
             count += 1
             if stop.is_set() and server is None:
                 raise KeyboardInterrupt  # half a recording must not take the place of a whole one
@@ -234,9 +234,52 @@ def view_bags(
                 break
         sink.flush() if server else sink.close()
         print(f"{count} frames" + (f" in {save}" if save else ""), flush=True)
-        shown.close()
-        tell(frames.faults, frames.incomplete)
+        for _, frames_of in shown:
+            frames_of.close()
+        faults, incomplete = (
+            [fault for each in columns for fault in getattr(each, kind)] for kind in ("faults", "incomplete")
+        )
+        tell(faults, incomplete)
         if server:
             print("Ctrl-C ends the viewer", flush=True)
             stop.wait()
     return count
+
+
+def _names(bags: Sequence[Path], beside: Sequence[Path]) -> tuple[str, str]:
+    first, second = Path(bags[-1]).stem, Path(beside[-1]).stem
+    return (first, second) if first != second else (f"{first}_left", f"{second}_right")
+
+
+def _begun(frames: BagFrames, bags: Sequence[Path]) -> tuple[Shown, Generator[Shown, None, None]]:
+    """The first frame of bags, and those after it.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    shown = frames.frames()
+    first = next(shown, None)
+    if first is None:
+        why = FaultLog([*frames.incomplete, *frames.faults]).reasons()
+        raise ConfigurationError(
+            f"no frame could be made of {', '.join(map(str, bags))}: {why + '; ' if why else ''}"
+            f"dropped: {', '.join(f'{reason} {n}' for reason, n in frames.drops.items()) or 'nothing'}"
+        )
+    return first, shown
+
+
+_Placed = tuple[int, Frame, Detections | None, Labels | None]
+
+
+def _merged(columns: Sequence[tuple[Shown, Generator[Shown, None, None]]]) -> Iterator[_Placed]:
+    """The frames of all columns in the order of their stamps, each with the number of its column."""
+    start = columns[0][0][0].stamp
+
+    def placed(number: int) -> Iterator[_Placed]:
+        first, others = columns[number]
+        late = first[0].stamp - start
+        move = late if abs(late) > _ANOTHER_DRIVE_NS else 0
+        for frame, found, labels in itertools.chain([first], others):
+            yield number, replace(frame, stamp=frame.stamp - move) if move else frame, found, labels
+
+    return heapq.merge(*map(placed, range(len(columns))), key=lambda each: each[1].stamp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_sample
 from semlt3d_ros.viewing import view_bags
-from semlt3d_ros.viewing.bags import BagFrames
+from semlt3d_ros.viewing.bags import BagFrames, _merged
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 
 
@@ -80,13 +81,13 @@ def test_an_earlier_recording_outlives_ctrl_c_and_a_failure(tmp_path, drive_bag,
     path.write_bytes(b"earlier")
     real, calls = RerunSink.add, []
 
-    def interrupted_at_the_second(self, *shown):
+    def interrupted_at_the_second(self, *shown, **column):
         calls.append(shown)
         if len(calls) == 2:
             signal.raise_signal(signal.SIGINT)
         if len(calls) == 4:
             raise ZeroDivisionError
-        real(self, *shown)
+        real(self, *shown, **column)
 
     monkeypatch.setattr(RerunSink, "add", interrupted_at_the_second)
     for error, frames in ((KeyboardInterrupt, 2), (ZeroDivisionError, 1)):
@@ -131,3 +132,33 @@ def test_a_bag_that_is_given_twice_is_shown_once(drive_bag, tmp_path):
     (tmp_path / "same.mcap").symlink_to(drive_bag)
     once = [frame.stamp for frame, _, _ in BagFrames([drive_bag])]
     assert [frame.stamp for frame, _, _ in BagFrames([drive_bag, tmp_path / "same.mcap", drive_bag])] == once
+
+
+def test_two_drives_side_by_side(tmp_path, drive_bag, detections_bag, logged, frame):
+    path = tmp_path / "both.rrd"
+    assert view_bags([drive_bag, detections_bag], save=path, beside=[drive_bag]) == 6
+    rows = logged(path)
+    left, right = detections_bag.stem, drive_bag.stem
+    for name in (left, right):
+        assert len(rows[f"/{name}/cameras/CAM_BACK"]) == 3 and f"/{name}/world/ego/points" in rows
+        assert rows[f"/{name}/name"][0]["TextDocument:text"] == [f"## {name}"]
+    assert "Boxes3D:centers" in rows[f"/{left}/world/ego/detections"][0]
+    assert not any("Boxes3D:centers" in row for row in rows[f"/{right}/world/ego/detections"])
+
+
+def test_another_drive_is_moved_so_that_both_begin_together(frame):
+    def drive(start):
+        shown = ((replace(frame, stamp=start + k * 100), None, None) for k in range(3))
+        return next(shown), shown
+
+    for late, moved in ((3_600_000_000_000, 0), (50, 50)):
+        merged = list(_merged([drive(frame.stamp), drive(frame.stamp + late)]))
+        assert [(number, each.stamp - frame.stamp) for number, each, _, _ in merged] == sorted(
+            [(number, k * 100 + number * moved) for number in range(2) for k in range(3)], key=lambda each: each[1]
+        )
+
+
+def test_the_same_bags_twice_are_told_apart(tmp_path, drive_bag, logged):
+    view_bags([drive_bag], save=tmp_path / "both.rrd", beside=[drive_bag])
+    names = {entity.split("/")[1] for entity in logged(tmp_path / "both.rrd")}
+    assert {f"{drive_bag.stem}_left", f"{drive_bag.stem}_right"} <= names

@@ -52,3 +52,4 @@ def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigurationError, match="no work folder of a loop"):
         status_page(tmp_path)
     assert main(["view", "bag.mcap", "--loop", str(tmp_path)]) == 2
+    assert main(["view", "--beside", str(tmp_path)]) == 2
