@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="BAG",
-        help="bags to show in a second column, such as the same drive with the detections of another model; another drive "
-        "is moved in time, so that both begin together",
+        help="bags to show in a second column, such as the same drive with what another model found; another drive is "
+        "moved in time, so that both begin together",
     )
     parser.add_argument(
         "--loop",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from semlt3d_ros.checkpoints.shipped import SHIPPED, default_checkpoint
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
@@ -26,6 +26,7 @@ from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.training.given import Given
+from semlt3d_ros.training.precision import Precision
 from semlt3d_ros.training.samplers import Sampling
 
 _MOST_WORKERS = 8
@@ -52,7 +53,7 @@ class Schedule(Checked):
         evaluate_every: steps between evaluations on validation frames; 0 evaluates only at the end.
         save_every: steps between saved training states.
         log_every: steps between two lines of losses in the log.
-        precision: ``"float32"`` or ``"bfloat16"`` (autocast).
+        precision: ``"float32"`` or ``"bfloat16"`` (autocast, where the device has arithmetic for it).
         workers: processes that load frames ahead; None takes some beside a GPU and none on the CPU, where they would
             take its time from the learning.
     """
@@ -85,7 +86,7 @@ class Schedule(Checked):
     evaluate_every: int = 500
     save_every: int = 200
     log_every: int = 50
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     workers: int | None = None
 
     def workers_for(self, device: str) -> int:

@@ -35,6 +35,7 @@ from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.image_teaching import ImageTeaching, KnownImages
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.pictures import drawn
+from semlt3d_ros.training.precision import autocast
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.recipe import Recipe, settings_of
 from semlt3d_ros.training.samplers import classes_in, weighted
@@ -232,8 +233,7 @@ class StudentTask(Task[StudentSample]):
         batch, targets = batch.to(device), targets.to(device)
         if recipe.student.input == "depth":
             batch = seeing_depth(batch, targets.points)
-        precision = recipe.schedule.precision
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with autocast(device, recipe.schedule.precision):
             noised = self.denoiser(targets) if recipe.loss_weights.denoising else None
             output = self.student(batch, noised, carried)
         if recipe.frozen_images:

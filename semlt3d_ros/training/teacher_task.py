@@ -32,6 +32,7 @@ from semlt3d_ros.teacher.teacher import Teacher
 from semlt3d_ros.training.cloud_augmentation import random_change, with_noise
 from semlt3d_ros.training.clouds import CloudFrames
 from semlt3d_ros.training.cross_modal import contrast, divided, fusion_encoder, labelled_part, views_of, with_own_labels
+from semlt3d_ros.training.precision import autocast
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
@@ -170,8 +171,8 @@ class TeacherTask(Task[TeacherSample]):
         targets = targets.transformed(torch.from_numpy(sample.T_new_ego))
         T_model_ego = torch.from_numpy(self._T_model_ego.astype(np.float32)).expand(len(sample.frames), 4, 4)
         targets = targets.transformed(T_model_ego).to(device)
-        precision, total = recipe.schedule.precision, self.ranks.total
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+        total = self.ranks.total
+        with autocast(device, recipe.schedule.precision):
             output = self.teacher([torch.from_numpy(points).to(device) for points in sample.clouds], config)
             contrasted = {}
             if self._fusion is not None and sample.views is not None:
