@@ -159,3 +159,32 @@ def detector(ros_environment: dict[str, str], recording: Any, tmp_path: Path) ->
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture
+def launch(ros_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Launches something and gives its log; at the end all of it is gone."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **environment: str) -> Path:
+        log = tmp_path / "launch.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                ["ros2", "launch", *arguments],
+                env={**ros_environment, "ROS_LOG_DIR": str(tmp_path / "log"), **environment},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        processes.append(process)
+        return log
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

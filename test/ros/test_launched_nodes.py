@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,35 +20,6 @@ printf '%s\\n' "$@" > "{file}.part"
 mv "{file}.part" "{file}"
 exec sleep 600
 """
-
-
-@pytest.fixture
-def launch(ros_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Launches something and gives its log; at the end all of it is gone."""
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str, **environment: str) -> Path:
-        log = tmp_path / "launch.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                ["ros2", "launch", *arguments],
-                env={**ros_environment, "ROS_LOG_DIR": str(tmp_path / "log"), **environment},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        processes.append(process)
-        return log
-
-    yield start
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture
