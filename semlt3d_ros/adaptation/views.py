@@ -18,7 +18,7 @@ from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.core.classes import ClassList
-from semlt3d_ros.core.crops import crop_region
+from semlt3d_ros.core.crops import crop_region, with_full_contrast
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.imaging import ImageSpec
@@ -87,6 +87,7 @@ class Namer:
                 size = region.side * region.shown
                 if len(kept) < self.settings.views or size > kept[0][0]:
                     crop = crop_region(frame.views[region.view].image, region.window, self.settings.crop)
+                    crop = with_full_contrast(crop) if self.settings.contrast else crop
                     heapq.heappush(kept, (size, next(order), crop))
                     if len(kept) > self.settings.views:
                         heapq.heappop(kept)

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+_LEAST_CONTRAST = 6.0
+_DARK, _BRIGHT = 10.0, 245.0
+
 
 def crop_region(
     image: NDArray[np.uint8], window: tuple[float, float, float, float], size: int, most_samples: int | None = None
@@ -36,3 +39,16 @@ def crop_region(
     cut = cv2.warpAffine(reached, to_image, (samples, samples), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     scaled = cut if samples == size else cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA)
     return scaled.astype(np.uint8, copy=False)
+
+
+def with_full_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image (H, W, 3) whose darkest and brightest hundredth lie at the ends of the range, its colours as they are.
+
+    In dusk and mist all values lie close together, which a CLIP that has seen daylight does not read. An image of one
+    colour stays as it is.
+    """
+    low, high = np.percentile(image, (1, 99))
+    if high - low < _LEAST_CONTRAST:
+        return image
+    stretched = (image.astype(np.float32) - low) * ((_BRIGHT - _DARK) / (high - low)) + _DARK
+    return np.clip(np.rint(stretched), 0, 255).astype(np.uint8)

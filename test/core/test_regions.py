@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from semlt3d_ros.core import rigid
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.cameras import CameraModel
-from semlt3d_ros.core.crops import crop_region
+from semlt3d_ros.core.crops import crop_region, with_full_contrast
 from semlt3d_ros.core.regions import best_regions
 
 K = np.array([[300.0, 0, 199.5], [0, 300.0, 119.5], [0, 0, 1]])
@@ -131,3 +131,14 @@ def test_large_windows_are_not_sampled_here_and_there(most: int | None) -> None:
     image = np.indices((300, 300)).sum(axis=0)[..., None] % 2 * np.uint8(255) * np.ones(3, np.uint8)
     crop = crop_region(image.astype(np.uint8), (20.0, 20.0, 270.0, 270.0), 64, most)
     assert np.abs(crop.astype(int) - 128).mean() < (15 if most is None else 45)
+
+
+def test_full_contrast_undoes_dusk_and_mist_and_keeps_colours() -> None:
+    rng = np.random.default_rng(0)
+    day = np.kron(rng.integers(10, 246, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    day[:8, :8], day[8:16, :8] = 10, 245
+    dusk = np.rint(40 + day * 0.1).astype(np.uint8)
+    restored = with_full_contrast(dusk).astype(int)
+    assert np.abs(restored - day).max() <= 8, "as far as the digits go that are left"
+    one = np.full((8, 8, 3), 90, np.uint8)
+    assert np.array_equal(with_full_contrast(one), one)
