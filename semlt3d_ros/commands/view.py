@@ -66,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
 
         view_loop(options.loop, options.save)
         return 0
-    if len(options.bags) == 1 and (options.bags[0] / "verdict.json").is_file():
+    verdict = next((bag for bag in (*options.bags, *options.beside) if (bag / "verdict.json").is_file()), None)
+    if verdict is not None and (len(options.bags) > 1 or options.beside):
+        raise ConfigurationError(f"'{verdict}' is a verdict, which is shown alone: semlt3d view {verdict}")
+    if verdict is not None:
         return _view_verdict(options)
     from semlt3d_ros.sensing.rig import default_rig, load_rig
     from semlt3d_ros.viewing import view_bags

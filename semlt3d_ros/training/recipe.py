@@ -235,6 +235,8 @@ class Recipe(Checked):
         initial: a checkpoint to start from, ``shipped`` for the one that comes with the package; tensors are taken over
             where name and shape fit, heads by the names of their classes (``checkpoints.adoption``).
         initial_parts: what to take over of it, as beginnings of tensor names; nothing given takes everything.
+        initial_share: of the weights that are taken over in those of the checkpoint: a half forgets little of what
+            ``initial`` knew and keeps most of what was learnt (WiSE-FT, ``training.blending``).
         frozen_images: keep backbone, pyramid and 2D head of ``initial`` as they are and learn the rest, on feature maps
             that are computed once and stored; goes with an augmentation that leaves the pixels alone.
         sampling: how often the clips of ``train`` are played.
@@ -255,6 +257,8 @@ class Recipe(Checked):
         _listed,
         lambda r: shared_seeds((*r.train, *r.validation)),
         rule(lambda r: not r.frozen_images or r.initial is not None, "frozen_images needs an initial checkpoint"),
+        rule(lambda r: 0 <= r.initial_share < 1, "initial_share must be 0 or more and below 1, not {0.initial_share}"),
+        rule(lambda r: not r.initial_share or r.initial is not None, "initial_share needs an initial checkpoint"),
         rule(
             lambda r: not (r.frozen_images and r.augmentation.corrupt),
             "augmentation.corrupt changes images, of which frozen_images stores the features; leave one of them out",
@@ -289,6 +293,7 @@ class Recipe(Checked):
     language: Language = field(default_factory=Language)
     initial: Path | None = None
     initial_parts: tuple[str, ...] = ()
+    initial_share: float = 0.0
     frozen_images: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     schedule: Schedule = field(default_factory=Schedule)

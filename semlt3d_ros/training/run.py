@@ -25,6 +25,7 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.student.student import Student
+from semlt3d_ros.training.blending import blend, weights_of_start
 from semlt3d_ros.training.calibrate import calibrate
 from semlt3d_ros.training.engine import Engine
 from semlt3d_ros.training.engine import Progress as StepProgress
@@ -165,6 +166,7 @@ def train_recipe(
         frames = opened(recipe.train)
         task = StudentTask(recipe, frames, validation, semantics, ranks)
         engine = Engine(task, recipe.schedule, folder, ranks, recipe.validation_frames)
+        start = weights_of_start(task.student, recipe.start) if recipe.start and recipe.initial_share else {}
         if resume:
             engine.resume()
         record = record_of(folder, console if progress else None) if ranks.leads else None
@@ -182,6 +184,7 @@ def train_recipe(
             return None
         student = engine.averaged.module
         assert isinstance(student, Student)
+        blend(student, start, recipe.initial_share)
         fitted = None if validation is None else calibrate(student, validation, settings_of(recipe), ranks.device)
         if fitted is not None:
             student.config = fitted.config

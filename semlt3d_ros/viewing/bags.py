@@ -247,8 +247,14 @@ def view_bags(
 
 
 def _names(bags: Sequence[Path], beside: Sequence[Path]) -> tuple[str, str]:
-    first, second = Path(bags[-1]).stem, Path(beside[-1]).stem
-    return (first, second) if first != second else (f"{first}_left", f"{second}_right")
+    """Of the last bag of each side, with as many folders as it takes to tell them apart."""
+    sides = [resolved(Path(side[-1])) for side in (bags, beside)]
+    parts = [[*side.parts[1:-1], side.name.removesuffix(".mcap")] for side in sides]
+    for depth in range(1, max(map(len, parts)) + 1):
+        first, second = ("_".join(part[-depth:]) for part in parts)
+        if first != second:
+            return first, second
+    return f"{parts[0][-1]}_left", f"{parts[1][-1]}_right"
 
 
 def _begun(frames: BagFrames, bags: Sequence[Path]) -> tuple[Shown, Generator[Shown, None, None]]:

@@ -99,7 +99,8 @@ class VehicleLog:
         )
         parts, shares = [*rows, space], [*(1.0 for _ in rows), 2.0]
         if name:
-            self._log("name", self._rr.TextDocument(f"## {name}", media_type="text/markdown"))
+            heading = self._rr.TextDocument(f"## {name}", media_type="text/markdown")
+            self._recording.log(f"{self._prefix}name", heading, static=True)
             parts.insert(0, blueprint.TextDocumentView(origin=f"{self._prefix}name", name=name))
             shares.insert(0, _HEADING_SHARE)
         return blueprint.Vertical(*parts, row_shares=shares)

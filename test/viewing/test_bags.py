@@ -16,7 +16,7 @@ from semlt3d_ros.core.labelled_region import LabelledRegion, ViewWindow
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.encode import encode_sample
 from semlt3d_ros.viewing import view_bags
-from semlt3d_ros.viewing.bags import BagFrames, _merged
+from semlt3d_ros.viewing.bags import BagFrames, _merged, _names
 from semlt3d_ros.viewing.rerun_sink import RerunSink
 
 
@@ -162,3 +162,13 @@ def test_the_same_bags_twice_are_told_apart(tmp_path, drive_bag, logged):
     view_bags([drive_bag], save=tmp_path / "both.rrd", beside=[drive_bag])
     names = {entity.split("/")[1] for entity in logged(tmp_path / "both.rrd")}
     assert {f"{drive_bag.stem}_left", f"{drive_bag.stem}_right"} <= names
+
+
+def test_columns_are_named_by_what_tells_them_apart(tmp_path):
+    def named(left, right):
+        return _names([tmp_path / left], [tmp_path / right])
+
+    assert named("drive/before.mcap", "drive/after.mcap") == ("before", "after")
+    assert named("before/found.mcap", "after/found.mcap") == ("before_found", "after_found")
+    assert named("run.1", "run.2") == ("run.1", "run.2")
+    assert named("run", "run") == ("run_left", "run_right")
