@@ -40,7 +40,7 @@ class Node:
     def end(self) -> None:
         """End it in order, as an operator does."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
 
 

@@ -36,7 +36,7 @@ _SHARED = Path("/dev/shm")
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run both nodes for so long; samples of what they hold and do, and the slopes."""
     domain_id = 1 + os.getpid() % 100
-    bag = simulated(options.drive or folder)
+    bag = simulated(options.drive or folder, options.image_width, options.beams)
     nodes = {"detector": detector(domain_id, options.checkpoint, options.threads)}
     middleware = DdsMiddleware("bench", domain_id)
     samples: list[dict[str, Any]] = []
@@ -83,7 +83,9 @@ def _shared_mib() -> float:
 
 def _tell(sample: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
     memory = ", ".join(f"{name} {whole[name]['rss_mib']:.1f} MiB" for name in ("detector", "recorder"))
-    print(f"{60 * sample['hours']:.1f} min: {memory}; {sample['sets']}; {sample['events']}", file=sys.stderr, flush=True)
+    print(
+        f"{60 * sample['hours']:.1f} min: {memory}; {sample['sets']}; {sample['events']}", file=sys.stderr, flush=True
+    )
 
 
 def _slopes(samples: list[dict[str, Any]], nodes: tuple[str, ...]) -> dict[str, tuple[float, float]]:
@@ -158,6 +160,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the student")
     parser.add_argument("--quota-gb", type=float, default=0.1, help="disk that events may take")
     parser.add_argument("--limit", type=float, default=10.0, help="MiB in an hour that still count as flat")
+    parser.add_argument("--image-width", type=int, default=448, help="pixels of the images, which are 7 to 4")
+    parser.add_argument("--beams", type=int, default=32, help="of the LiDAR")
     parser.add_argument("--drive", type=Path, help="folder that keeps the simulated drive for the next time")
     parser.add_argument("-o", "--picture", type=Path, help="picture of memory over time")
     parser.add_argument("--json", type=Path, help="file for all samples, written while it runs")

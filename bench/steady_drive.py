@@ -16,6 +16,7 @@ from semlt3d_ros.messages.building import build_time
 from semlt3d_ros.messages.typestore import MessageTypes, Serialized, deserialize, serialize
 from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS
 from semlt3d_ros.simulation.drive import DriveConfig
+from semlt3d_ros.simulation.lidar import LidarConfig
 from semlt3d_ros.simulation.simulate import simulate
 
 _TRUTH = (topics.TRUTH_LONG_TAIL, topics.TRUTH_OBJECTS, topics.TRUTH_SAMPLE)
@@ -24,11 +25,19 @@ _STAMP_AT = 4
 """Of a message that begins with a header, after the encapsulation's four bytes."""
 
 
-def simulated(folder: Path, frames: int = 40) -> Path:
-    """A drive of six cameras and a LiDAR in ``folder``; simulated where it is not there yet."""
-    bag = folder / "drive.mcap"
+def simulated(folder: Path, image_width: int, beams: int, frames: int = 20) -> Path:
+    """A drive of six cameras and a LiDAR in ``folder``; simulated where it is not there yet.
+
+    Args:
+        folder: where it is kept.
+        image_width: pixels; images are 7 to 4, as the demo's.
+        beams: of the LiDAR; a set is about as large as its cloud.
+        frames: before the drive turns round.
+    """
+    bag = folder / f"drive_{image_width}_{beams}.mcap"
     if not bag.is_file():
-        simulate(bag, DriveConfig(7, frames=frames))
+        size = (image_width, round(image_width * 4 / 7))
+        simulate(bag, DriveConfig(7, frames=frames, image_size=size, lidar=LidarConfig(beams=beams)))
     return bag
 
 
@@ -64,9 +73,7 @@ class SteadyDrive:
         self._types: MessageTypes = middleware.types
         self._sets, latched, kinds = _read(bag)
         self._publishers: dict[str, Publisher] = {
-            topic: middleware.create_publisher(
-                topic, kind, LATCHED if topic == topics.TF_STATIC else QoS(depth=50)
-            )
+            topic: middleware.create_publisher(topic, kind, LATCHED if topic == topics.TF_STATIC else QoS(depth=50))
             for topic, kind in kinds.items()
         }
         for topic, data in latched:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.loop_faults import kill_and_finish
+from bench.faults.rounds import kill_and_finish
 from bench.small_robot import NAMES, STEPS, write_robot
 from semlt3d_ros.adaptation import loop
 from semlt3d_ros.adaptation.alone import Busy, alone

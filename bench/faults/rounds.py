@@ -1,14 +1,7 @@
-"""Kills the loop at random moments, again and again, and looks whether anything was lost.
-
-    python -m bench.loop_faults --kills 50
-
-A round of a small robot is begun; its process is killed (SIGKILL) at a moment drawn by chance, and begun again, until
-the round has come to its end; then another one, until there were so many kills.
-"""
+"""Kills a round of the loop at random moments, and looks whether anything was lost."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import multiprocessing
 import os
@@ -16,13 +9,11 @@ import random
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import torch
 
 from bench.small_robot import SETTINGS, write_robot
 from semlt3d_ros.adaptation.loop import run_round
@@ -31,24 +22,31 @@ from semlt3d_ros.adaptation.plan import Rounds
 from semlt3d_ros.adaptation.settings import LoopSettings, load_settings
 from semlt3d_ros.adaptation.status import Status, read_status
 
+STATES = {"labelling": "replaying", "training": "training", "judging": "evaluating"}
+"""Stages of a round, and what the status calls them."""
 _LONGEST_DELAY_S = 0.3
+_MOST_CHANGES = {"labelling": 12, "training": 7, "judging": 6}
+"""Changes of the status within a stage that are waited for at most: about as many as there are."""
+_KILLS_OF_A_ROUND = 12
 
 
-def run_and_kill(settings: LoopSettings, after: int, delay_s: float) -> bool:
+def run_and_kill(settings: LoopSettings, after: int, delay_s: float, state: str = "") -> bool:
     """Go on with a round in a process that is killed; returns whether it came to its end before.
 
     Args:
         settings: of the loop.
         after: changes of the status after which it is killed; 0 lets it live.
         delay_s: so much later, so that it may be anywhere.
+        state: count only changes while it is in this state; empty: all.
     """
     child = os.fork()
     if child == 0:
         seen = Counter[str]()
 
-        def tell(_: Status) -> None:
-            seen["told"] += 1
-            if seen["told"] == after:
+        def tell(status: Status) -> None:
+            seen["told"] += not state or status.state == state
+            if seen["told"] == after and not seen["set"]:
+                seen["set"] = 1
                 threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
         try:
@@ -88,7 +86,7 @@ def check_models(settings: LoopSettings, running: str) -> None:
     assert current in known or any(current in path.read_text() for path in verdicts), f"{current} came from nowhere"
 
 
-def kill_and_finish(settings: LoopSettings, kills: int, seed: int, most: int = 30) -> Counter[str]:
+def kill_and_finish(settings: LoopSettings, kills: int, seed: int, most: int = 30, state: str = "") -> Counter[str]:
     """Kill a round so many times, then let it finish.
 
     Args:
@@ -96,6 +94,7 @@ def kill_and_finish(settings: LoopSettings, kills: int, seed: int, most: int = 3
         kills: at most so many; a round that has come to its end is not killed any more.
         seed: decides the moments.
         most: changes of the status that are waited for at most.
+        state: of the status, in which it is to be killed; empty: any.
 
     Returns:
         In which states it was killed, and how often.
@@ -107,13 +106,14 @@ def kill_and_finish(settings: LoopSettings, kills: int, seed: int, most: int = 3
     running = ModelStore(settings.models).current() or ""
     events = fingerprint(settings.events)
     killed: Counter[str] = Counter()
+    ended = False
     for _ in range(kills):
-        if run_and_kill(settings, random_.randint(1, most), random_.uniform(0, _LONGEST_DELAY_S)):
+        ended = run_and_kill(settings, random_.randint(1, most), random_.uniform(0, _LONGEST_DELAY_S), state)
+        if ended:
             break
         killed[(read_status(settings.work) or Status()).state] += 1
         check_models(settings, running)
-    else:
-        assert run_and_kill(settings, 0, 0.0)
+    assert ended or run_and_kill(settings, 0, 0.0)
     rounds = Rounds(settings.work).all()
     plan, result = rounds[-1]
     assert result is not None and result.outcome in ("promoted", "rejected"), result
@@ -123,32 +123,29 @@ def kill_and_finish(settings: LoopSettings, kills: int, seed: int, most: int = 3
     return killed
 
 
-def main() -> int:
-    """Kill, and tell in which states."""
-    parser = argparse.ArgumentParser(prog="python -m bench.loop_faults", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    total: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
-        # What renders has threads, which a fork of it would wait for in vain: it is done in a process of its own.
-        making = multiprocessing.get_context("spawn").Process(target=write_robot, args=(Path(folder),))
-        making.start()
-        making.join()
-        settings = load_settings(Path(folder) / SETTINGS)
-        round_ = 0
-        while total.total() < options.kills:
-            # Labels are made anew each time, frames are kept: what is to be killed is what is made.
-            for name in ("rounds", "labels"):
-                shutil.rmtree(settings.work / name, ignore_errors=True)
-            left = options.kills - total.total()
-            total += kill_and_finish(settings, min(left, 12), options.seed + round_)
-            round_ += 1
-            print(f"{total.total()} kills: {dict(total)}", flush=True)
-    print("nothing was lost")
-    return 0
+def robot(folder: Path) -> LoopSettings:
+    """A small robot's loop, in a folder that is made.
+
+    What renders has threads, which a fork of it would wait for in vain: it is made by a process of its own.
+    """
+    making = multiprocessing.get_context("spawn").Process(target=write_robot, args=(folder,))
+    making.start()
+    making.join()
+    return load_settings(folder / SETTINGS)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def kill_stage(settings: LoopSettings, stage: str, kills: int, seed: int) -> Iterator[Counter[str]]:
+    """Kill rounds in one stage until so many kills fell in it; yields, after each round, in which state kills fell.
+
+    Raises:
+        AssertionError: something was lost.
+    """
+    state, total, number = STATES[stage], Counter[str](), 0
+    while total[state] < kills:
+        # Labels are made anew each time, frames are kept: what is to be killed is what is made.
+        for name in ("rounds", "labels"):
+            shutil.rmtree(settings.work / name, ignore_errors=True)
+        left = min(kills - total[state], _KILLS_OF_A_ROUND)
+        total += kill_and_finish(settings, left, 1000 * seed + number, _MOST_CHANGES[stage], state)
+        number += 1
+        yield total
