@@ -2,9 +2,9 @@
 
     python -m bench.recorder [--rate 5] [--seconds 30] [--rounds 3] [--checkpoint FILE] [--json]
 
-One detector runs throughout, as it is, in a process of its own, on a simulated drive of six cameras and a LiDAR over DDS. The
-event recorder, a third process, runs in every other turn, and records everything into short events. Latency counts
-from the moment the last image of a set was given to the middleware until its detections are back.
+One detector runs throughout, as it is, in a process of its own, on a simulated drive of six cameras and a LiDAR over
+DDS. The event recorder, a third process, runs in every other turn, and records everything into short events. Latency
+counts from the moment the last image of a set was given to the middleware until its detections are back.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m bench.soak --minutes 60 [--rate 10] [--checkpoint FILE] [-o PICTURE.png] [--json FILE]
 
-Both nodes run as they are, each in a process of its own, on a simulated drive of six cameras and a LiDAR over DDS. Everything
-is recorded into short events, and the quota is small: events are written and deleted all the time. The verdict is the
-slope of memory over the last two thirds of the time.
+Both nodes run as they are, each in a process of its own, on a simulated drive of six cameras and a LiDAR over DDS.
+Everything is recorded into short events, and the quota is small: events are written and deleted all the time. The
+verdict is the slope of memory over the last two thirds of the time.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.messages import topics
 from semlt3d_ros.messages.building import build_time
-from semlt3d_ros.messages.typestore import MessageTypes, Serialized, deserialize, serialize
+from semlt3d_ros.messages.typestore import Serialized, deserialize, message_class, serialize
 from semlt3d_ros.middleware.port import LATCHED, Middleware, Publisher, QoS
 from semlt3d_ros.simulation.drive import DriveConfig
 from semlt3d_ros.simulation.lidar import LidarConfig
@@ -70,7 +70,6 @@ class SteadyDrive:
 
     def __init__(self, middleware: Middleware, bag: Path, rate_hz: float) -> None:
         self._middleware, self._period_s = middleware, 1.0 / rate_hz
-        self._types: MessageTypes = middleware.types
         self._sets, latched, kinds = _read(bag)
         self._publishers: dict[str, Publisher] = {
             topic: middleware.create_publisher(topic, kind, LATCHED if topic == topics.TF_STATIC else QoS(depth=50))
@@ -107,22 +106,30 @@ class SteadyDrive:
         turn = self._number % (2 * last) if last else 0
         self._number += 1
         for topic, kind, data in self._sets[min(turn, 2 * last - turn)]:
-            self._publishers[topic].publish(self._stamped(kind, data, stamp))
+            self._publishers[topic].publish(with_stamp(kind, data, stamp))
         self.heard.sent[stamp] = time.monotonic()
-
-    def _stamped(self, kind: str, data: bytes, stamp: int) -> Serialized:
-        if kind == topics.TF_TYPE:
-            message = deserialize(data, kind)
-            for each in message.transforms:
-                each.header.stamp = build_time(self._types, stamp)
-            return Serialized(serialize(message, kind), kind)
-        patched = bytearray(data)
-        _STAMP.pack_into(patched, _STAMP_AT, *divmod(stamp, 1_000_000_000))
-        return Serialized(bytes(patched), kind)
 
     def _on_answer(self, data: bytes, _: int) -> None:
         sec, nanosec = _STAMP.unpack_from(data, _STAMP_AT)
         self.heard.answered[sec * 1_000_000_000 + nanosec] = time.monotonic()
+
+
+def with_stamp(kind: str, data: bytes, stamp: int) -> Serialized:
+    """A message of a simulated drive with another stamp.
+
+    Args:
+        kind: type of the message, which has a header at its beginning, or is tf.
+        data: its CDR bytes.
+        stamp: nanoseconds.
+    """
+    if kind == topics.TF_TYPE:
+        message = deserialize(data, kind)
+        for each in message.transforms:
+            each.header.stamp = build_time(message_class, stamp)
+        return Serialized(serialize(message, kind), kind)
+    patched = bytearray(data)
+    _STAMP.pack_into(patched, _STAMP_AT, *divmod(stamp, 1_000_000_000))
+    return Serialized(bytes(patched), kind)
 
 
 def _read(bag: Path) -> tuple[list[list[tuple[str, str, bytes]]], list[tuple[str, bytes]], dict[str, str]]:

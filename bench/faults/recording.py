@@ -1,4 +1,4 @@
-"""Kills the event recorder while it writes; what was finished stays as it was, and the next one saves what was under way."""
+"""Kills the event recorder while it writes: what was finished stays, the next one saves what was under way."""
 
 from __future__ import annotations
 

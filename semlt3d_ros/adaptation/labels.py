@@ -27,6 +27,8 @@ from semlt3d_ros.labelling.recording import LabelJob, label_recording
 from semlt3d_ros.sensing.rig import Rig
 
 LABELS, LABELLED = "labels", "labelled.json"
+TEACHER_DATA = "teacher"
+"""Of the data folder, what the teacher says; bounded by ``cache_gib``."""
 _FIRST = "unnamed"
 
 
@@ -79,9 +81,10 @@ class Labelling:
         """Label events that are not yet; what others had is removed.
 
         Raises:
-            ConfigurationError: the disk is full.
+            ConfigurationError: the disk is full, or none of the events is there any more.
         """
         self._tidy(events)
+        self._require_some(events)
         result = LabelledEvents()
         for done, name in enumerate(events):
             told = f"labelling {name}"
@@ -94,11 +97,20 @@ class Labelling:
             result.rejected += int(counts["rejected"])
             self._report.set(pseudo_labels_kept=result.kept, pseudo_labels_rejected=result.rejected)
         there = [name for name in events if name not in result.faults]
+        if not there:
+            self._require_some(events)
         if self._namer is not None:
             self._name(there, self._namer, result)
         result.bags = {name: self._bag(name) for name in there}
         self._report.set(recordings_replayed=len(events), recordings_total=len(events))
         return result
+
+    def _require_some(self, events: Sequence[str]) -> None:
+        if events and not any((self._settings.events / name).exists() for name in events):
+            raise ConfigurationError(
+                f"none of the {len(events)} events of the round is in '{self._settings.events}' any more; bring its "
+                "disk back, or change a setting to begin another round"
+            )
 
     def _bag(self, name: str) -> Path:
         return self._folder / f"{name}.mcap"
@@ -126,6 +138,9 @@ class Labelling:
             if error.errno in NO_ROOM:
                 raise ConfigurationError(f"labelling {name}: {error.strerror}; make room and go on") from error
             values = {"fault": f"cannot be read: {error}"}
+        if "fault" in values and not (self._settings.events / name).exists():
+            # It may have been deleted, or its disk has gone for a while: what is known of it then is not kept.
+            return values
         write_whole(path, json.dumps(values) + "\n")
         return values
 
@@ -137,7 +152,7 @@ class Labelling:
             out,
             score=settings.score,
             doubt=settings.doubt,
-            cache=settings.data_folder / "teacher",
+            cache=settings.data_folder / TEACHER_DATA,
             cache_gib=settings.cache_gib,
             with_recording=True,
             overwrite=True,

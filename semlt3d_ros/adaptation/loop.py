@@ -14,7 +14,8 @@ from pathlib import Path
 import semlt3d_ros
 from semlt3d_ros.adaptation.alone import alone
 from semlt3d_ros.adaptation.gate import ALL, GateSettings, judge
-from semlt3d_ros.adaptation.labels import LabelledEvents, Labelling, read_labelled, write_labelled
+from semlt3d_ros.adaptation.kept_data import keep_within
+from semlt3d_ros.adaptation.labels import TEACHER_DATA, LabelledEvents, Labelling, read_labelled, write_labelled
 from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE, learn, tidy, write_recipe
 from semlt3d_ros.adaptation.models import CURRENT, ModelStore
 from semlt3d_ros.adaptation.plan import Plan, Result, Rounds, basis_of, next_plan
@@ -54,7 +55,9 @@ def run_round(settings: LoopSettings, tell: Tell = lambda status: None) -> Statu
     with alone(settings.work):
         report = StatusFile(settings.work, tell)
         try:
-            _Round(settings, report).run()
+            round_ = _Round(settings, report)
+            round_.run()
+            round_.tidy()
         except (Semlt3dError, OSError) as error:
             report.set(state="failed", message=str(error))
         except BaseException:
@@ -86,6 +89,14 @@ class _Round:
         self._learn(folder, learnt)
         verdict = self._judge(folder, held_back)
         self._end(plan, folder, verdict, labelled)
+
+    def tidy(self) -> None:
+        """Bound what is kept of frames, once no round is under way that needs them."""
+        if any(result is None for _, result in self._rounds.all()):
+            return
+        tidied = keep_within(self._settings.data_folder, self._settings.data_gib, apart=(TEACHER_DATA,))
+        if tidied.removed:
+            self._report.set(message=f"{self._report.status.message}; {tidied} (data_gib)")
 
     def _plan(self) -> Plan | None:
         settings, rounds = self._settings, self._rounds.all()

@@ -69,7 +69,16 @@ def _lot(name: str) -> float:
 def basis_of(settings: LoopSettings) -> str:
     """Digest of what decides a round besides its events: what it may take of the machine does not."""
     decides = replace(
-        settings, least_new=1, most_events=1, device="", threads=1, priority="idle", gpu_share=1.0, free_gib=0.0
+        settings,
+        least_new=1,
+        most_events=1,
+        device="",
+        threads=1,
+        priority="idle",
+        gpu_share=1.0,
+        free_gib=0.0,
+        cache_gib=1.0,
+        data_gib=1.0,
     )
     return hashlib.sha256(repr(decides).encode() + settings.recipe.read_bytes()).hexdigest()[:16]
 
@@ -120,7 +129,11 @@ def next_plan(
     new = [name for name in events if name not in seen]
     if len(new) < settings.least_new:
         return f"{len(new)} new events, {settings.least_new} are asked for (least_new): waiting for more"
-    chosen = list(events)[-settings.most_events :]
+    # New ones come first: where the clock was set back their names are those of old ones, and they were never taken.
+    taken = set(new[-settings.most_events :])
+    known = [name for name in events if name not in set(new)]
+    taken |= set(known[max(len(known) - settings.most_events + len(taken), 0) :])
+    chosen = [name for name in events if name in taken]
     # What was ever learnt from cannot judge, and the other way round, also where the share was another one then.
     learnt_before = {name for plan, _ in rounds for name in plan.learnt}
     held_before = {name for plan, _ in rounds for name in plan.held_back}

@@ -110,12 +110,13 @@ class LoopSettings(Checked):
         gpu_share: at most this share of a GPU's memory.
         free_gib: nothing begins while less of the disk of ``work`` is free.
         cache_gib: at most so much of what the teacher says is kept.
+        data_gib: at most so much of other data, mostly decoded and rendered frames, is kept between two rounds.
     """
 
     TITLE: ClassVar[str] = "adaptation"
     CHECKS: ClassVar[Checks] = (
         *share("replay", "held_back", "calibration", "score", "doubt", "gpu_share"),
-        *positive("least_new", "most_events", "cloud_points", "threads", "cache_gib", "gpu_share"),
+        *positive("least_new", "most_events", "cloud_points", "threads", "cache_gib", "data_gib", "gpu_share"),
         *not_negative("free_gib"),
         rule(lambda s: s.regression, "regression needs at least one source"),
         rule(lambda s: all(spec.labelled for spec in s.regression), "regression needs labelled sources"),
@@ -150,6 +151,7 @@ class LoopSettings(Checked):
     gpu_share: float = 0.3
     free_gib: float = 2.0
     cache_gib: float = 5.0
+    data_gib: float = 20.0
 
     @property
     def data_folder(self) -> Path:

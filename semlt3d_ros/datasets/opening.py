@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +23,10 @@ from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.label_map import LabelMap, columns_for, load_label_map
 from semlt3d_ros.core.point_classes import in_terms_of
 from semlt3d_ros.datasets.bag_jobs import jobs_of
+from semlt3d_ros.datasets.generate import shard_paths
 from semlt3d_ros.datasets.recorded import RecordedFrames, decode_all, wait_for
 from semlt3d_ros.datasets.shards import FrameRegions
-from semlt3d_ros.datasets.simulated import Rendering, SimulatedFrames
+from semlt3d_ros.datasets.simulated import Rendering, SimulatedFrames, digest
 from semlt3d_ros.datasets.source import Clips, FrameSource, Part
 from semlt3d_ros.datasets.specs import DataSpec
 
@@ -61,11 +64,21 @@ def _open(
     recorded = {
         number: RecordedFrames(each, specs[number].clip_frames, specs[number].part) for number, each in jobs.items()
     }
-    rendering = Rendering(folder, [spec.simulate for spec in specs if spec.simulate is not None], here=here)
+    simulated = [spec.simulate for spec in specs if spec.simulate is not None]
+    shards = [path for recipe in simulated for path in shard_paths(folder / digest(recipe), recipe)]
+    _note_use([*(job.folder for job in everything), *shards])
+    rendering = Rendering(folder, simulated, here=here)
     return [
         recorded[number] if spec.simulate is None else SimulatedFrames(folder, spec.simulate, rendering)
         for number, spec in enumerate(specs)
     ]
+
+
+def _note_use(folders: Sequence[Path]) -> None:
+    """Let folders' times say that they are in use: who bounds a data folder removes what was not used for longest."""
+    for folder in folders:
+        with suppress(OSError):  # it is not there yet, or is somebody else's
+            os.utime(folder)
 
 
 class Frames:

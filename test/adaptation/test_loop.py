@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.faults.rounds import kill_and_finish
-from bench.small_robot import NAMES, STEPS, write_robot
+from bench.small_robot import NAMES, STEPS
 from semlt3d_ros.adaptation import loop
 from semlt3d_ros.adaptation.alone import Busy, alone
 from semlt3d_ros.adaptation.labels import read_labelled
@@ -17,40 +17,14 @@ from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE
 from semlt3d_ros.adaptation.loop import run_round
 from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.plan import Rounds, is_held_back
-from semlt3d_ros.adaptation.settings import LoopSettings, NamingSettings, load_settings
+from semlt3d_ros.adaptation.settings import NamingSettings, load_settings
 from semlt3d_ros.adaptation.status import Status, read_status
-from semlt3d_ros.adaptation.verdict import Verdict
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.training.recipe import load_recipe
 
 HELD_BACK = [name for name in NAMES if is_held_back(name, 0.3)]
 LEARNT = [name for name in NAMES if name not in HELD_BACK]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def went_round(tmp_path_factory) -> tuple[LoopSettings, list[Status]]:
-    """A robot that has gone through one round, and all that it told."""
-    torch.set_num_threads(1)
-    settings = load_settings(write_robot(tmp_path_factory.mktemp("robot")))
-    told: list[Status] = []
-    run_round(settings, told.append)
-    return settings, told
-
-
-@pytest.fixture
-def robot(went_round, tmp_path) -> LoopSettings:
-    """A copy of that robot before its round; frames that were decoded then are there already."""
-    settings, _ = went_round
-    for name in ("events", "models"):
-        shutil.copytree(getattr(settings, name), tmp_path / name, symlinks=True)
-    shutil.copytree(settings.work / "data", tmp_path / "work" / "data")
-    return replace(settings, **{name: tmp_path / name for name in ("events", "models", "work")})
 
 
 def test_events_become_labels_a_candidate_and_a_verdict_and_what_is_no_better_is_not_promoted(went_round) -> None:
@@ -152,29 +126,6 @@ def test_another_recipe_begins_another_round(robot) -> None:
     assert first.learnt == second.learnt and first.basis != second.basis
 
 
-@pytest.fixture
-def judged(robot, monkeypatch):
-    """``judged(promoted)``: the round of a robot whose gate says so, of the candidate that there is."""
-
-    def run(promoted: bool) -> Status:
-        def judge(candidate: Path, running: Path, *_: object) -> Verdict:
-            names = [read_checkpoint(path).version for path in (candidate, running)]
-            return Verdict(promoted, *names, ("because",))
-
-        monkeypatch.setattr(loop, "judge", judge)
-        monkeypatch.setattr(loop, "learn", lambda folder, *_: save_small(folder / CANDIDATE, robot))
-        return run_round(robot)
-
-    return run
-
-
-def save_small(path: Path, robot: LoopSettings) -> None:
-    student = read_checkpoint(ModelStore(robot.models).path(ModelStore(robot.models).current())).student()
-    with torch.no_grad():
-        next(student.parameters()).add_(1.0)
-    save_checkpoint(path, student, "adapted", {})
-
-
 def test_what_is_better_takes_over_with_its_provenance_and_can_be_taken_back(judged, robot) -> None:
     status = judged(True)
     store = ModelStore(robot.models)
@@ -200,10 +151,12 @@ def test_a_round_that_died_after_its_promotion_ends_as_promoted(judged, robot, m
 
 
 @pytest.mark.parametrize("what", ["nan", "truncated"])
-def test_a_candidate_that_cannot_be_used_is_refused_and_the_old_model_runs(robot, monkeypatch, what) -> None:
+def test_a_candidate_that_cannot_be_used_is_refused_and_the_old_model_runs(
+    robot, monkeypatch, save_small, what
+) -> None:
     def learn(folder: Path, *_: object) -> None:
         path = folder / CANDIDATE
-        save_small(path, robot)
+        save_small(path)
         if what == "truncated":
             path.write_bytes(path.read_bytes()[:-1000])
             return
