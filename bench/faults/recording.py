@@ -70,13 +70,10 @@ class Recordings:
     def _read(self, event: Event) -> None:
         """Every message of an event; none is in another one, but what is latched."""
         with BagSource(event.folder) as source:
-            messages = [
-                (message.topic, bytes(message.data[4:12]))
-                for message in source.messages()
-                if message.topic.endswith(("/image/compressed", "/points"))
-            ]
+            everything = [(message.topic, bytes(message.data[4:12])) for message in source.messages()]
             assert not source.truncated, event.name
-        assert messages, f"{event.name} has no image"
+        assert everything, f"{event.name} is empty"
+        messages = [each for each in everything if each[0].endswith(("/image/compressed", "/points"))]
         assert len(set(messages)) == len(messages) and not self._messages & set(messages), "a message is twice there"
         self._messages |= set(messages)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semlt3d_ros.commands.output import for_people, print_faults, print_json, progress_bar
 from semlt3d_ros.commands.places import bag_to_write, folder_to_write, outputs_of, refuse_losses_of, to_read
 from semlt3d_ros.core.errors import ConfigurationError, Semlt3dError
+from semlt3d_ros.core.outputs import resolved
 from semlt3d_ros.core.places import Output
 
 if TYPE_CHECKING:
@@ -59,10 +63,10 @@ def run(options: argparse.Namespace) -> int:
     if options.cache_gib <= 0:
         raise ConfigurationError(f"--cache-gib {options.cache_gib:g} must be positive")
     several = len(options.bags) > 1
-    outs = [options.out / f"{bag.stem}.mcap" if several else options.out for bag in options.bags]
+    outs = [options.out / f"{name}.mcap" for name in _names(options.bags)] if several else [options.out]
     if len(set(outs)) < len(outs):
         raise ConfigurationError(
-            f"two of the bags would be labelled in the same file of {options.out}; rename one of them"
+            f"two of the bags would be labelled in the same file of {options.out}; name each once, or rename one"
         )
     if several and options.out.suffix == ".mcap":
         raise ConfigurationError(f"--out {options.out}: the labels of several bags go into a folder")
@@ -98,6 +102,17 @@ def run(options: argparse.Namespace) -> int:
     print(f"{summary(labelled)}, in {jobs[0].out}")
     print_faults(labelled.faults)
     return 0
+
+
+def _names(bags: Sequence[Path]) -> list[str]:
+    """A name for each bag: its own; where events of several robots have the same, with the folders that they lie in."""
+    counts = Counter(bag.stem for bag in bags)
+    places = [resolved(bag) for bag in bags]
+    shared = Path(os.path.commonpath([place.parent for place in places]))
+    return [
+        bag.stem if counts[bag.stem] == 1 else "-".join(place.relative_to(shared).with_suffix("").parts)
+        for bag, place in zip(bags, places, strict=True)
+    ]
 
 
 def _several(jobs: list[LabelJob], teacher: Path, options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import pytest
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.cli import main
+from semlt3d_ros.commands import label
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.imaging import ImageSpec
 from semlt3d_ros.core.taxonomy import LT3D
@@ -83,7 +84,7 @@ def test_several_bags_go_into_a_folder_and_one_that_fails_stops_no_other(drive, 
     [
         (["a.mcap", "-o", "o.mcap", "--score", "0.1", "--doubt", "0.2"], "give 0 <= doubt <= score <= 1"),
         (["a.mcap", "-o", "o.mcap", "--cache-gib", "0"], "must be positive"),
-        (["a.mcap", "b/a.mcap", "-o", "o"], "two of the bags"),
+        (["a.mcap", "./a.mcap", "-o", "o"], "two of the bags"),
         (["a.mcap", "b.mcap", "-o", "o.mcap"], "go into a folder"),
         (["a.mcap", "-o", "a.mcap"], "which is read"),
         (["b/a.mcap", "a/c.mcap", "-o", "b"], "which is read"),
@@ -95,3 +96,10 @@ def test_what_cannot_be_is_refused(words, text, refusal, tmp_path, monkeypatch) 
     (tmp_path / "b").mkdir()
     assert text in refusal("label", *words)
     assert [path.name for path in tmp_path.rglob("*")] == ["b"]
+
+
+def test_events_of_two_robots_that_have_one_name_are_named_after_their_folders_too(tmp_path) -> None:
+    bags = [tmp_path / robot / "events" / name for robot in ("a", "b") for name in ("1-always", "2-always")]
+    assert label._names(bags[:3]) == ["a-events-1-always", "2-always", "b-events-1-always"]
+    assert label._names(bags[:2]) == ["1-always", "2-always"]
+    assert len(set(label._names([*bags, bags[0]]))) == 4, "what is named twice stays twice"
