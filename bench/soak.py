@@ -101,7 +101,13 @@ def verdict(result: Mapping[str, Any], limit: float) -> tuple[bool, str]:
     for name, (grows, half) in result["slopes"].items():
         well = grows + half <= limit
         flat &= well
-        word = "flat" if well else "grows" if grows - half > 0 else "not told apart from flat; measure for longer"
+        word = (
+            ("within the limit, but grows" if grows > half else "flat")
+            if well
+            else "grows"
+            if grows - half > 0
+            else "not told apart from flat; measure for longer"
+        )
         lines.append(f"{name}: {grows:+.2f} ± {half:.2f} MiB/hour: {word}")
     return flat, "\n".join(lines)
 
