@@ -13,6 +13,7 @@ learnt from, there and in the city that the student knew. It goes on where it wa
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -26,6 +27,7 @@ from bench.loop import table
 from bench.loop.driving import look, record_events
 from bench.loop.place import WATCHED_FRAMES, Place, pandaset, winter
 from bench.loop.robot import Robot
+from semlt3d_ros.commands.live_run import NodeReport
 from semlt3d_ros.commands.output import progress_bar, write_json
 from semlt3d_ros.core.errors import Semlt3dError
 
@@ -37,7 +39,8 @@ def main() -> int:
     """Both robots, then the table."""
     options = _options()
     shown = not options.json
-    clock = _Clock()
+    options.out.mkdir(parents=True, exist_ok=True)
+    clock = _Clock(options.out / "seconds.json")
     try:
         with progress_bar("simulating drives", shown) as progress, clock("simulate"):
             places = [(winter(options.out / "winter", options.drives, os.cpu_count() or 1, progress), WATCHED_FRAMES)]
@@ -84,7 +87,7 @@ def run(place: Place, sets: int, robot: Robot, clock: _Clock, shown: bool) -> di
         return known
 
     folder = robot.folder
-    once("before", "driving", lambda told: asdict(look(place, robot.models, folder / "before.mcap", sets, told)))
+    once("before", "driving", lambda told: plain(look(place, robot.models, folder / "before.mcap", sets, told)))
 
     def record(told: Callable[..., None]) -> int:
         shutil.rmtree(robot.events, ignore_errors=True)  # of a run that was interrupted: half of the drives
@@ -96,16 +99,22 @@ def run(place: Place, sets: int, robot: Robot, clock: _Clock, shown: bool) -> di
         with clock("learn"):
             learnt = asdict(robot.learn(place, os.cpu_count() or 1))
         robot.remember("learnt", learnt)
-    once("after", "driving again", lambda told: asdict(look(place, robot.models, folder / "after.mcap", sets, told)))
+    once("after", "driving again", lambda told: plain(look(place, robot.models, folder / "after.mcap", sets, told)))
     figures = once("compared", "comparing", lambda told: robot.compare(place, told).to_json())
     return {"events": events, "round": learnt, "comparison": figures, "groups": place.groups}
 
 
-class _Clock:
-    """Adds up the seconds of stages by name: ``with clock("learn"): ...``."""
+def plain(report: NodeReport) -> dict[str, Any]:
+    """What a node said of itself, for a file."""
+    return {**vars(report), "drops": dict(report.drops)}
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+
+class _Clock:
+    """Adds up the seconds of stages by name, over all calls: ``with clock("learn"): ...``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
         self._running: list[tuple[str, float]] = []
 
     def __call__(self, name: str) -> _Clock:
@@ -118,6 +127,7 @@ class _Clock:
     def __exit__(self, *_: object) -> None:
         name, start = self._running.pop()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+        self._path.write_text(json.dumps(self.seconds))
 
 
 def _options() -> argparse.Namespace:
