@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from semlt3d_ros.adaptation.bootstrap import Answer
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.errors import InputRejected
 from semlt3d_ros.core.frame import Frame
 from semlt3d_ros.datasets.opening import Frames, Progress
+from semlt3d_ros.evaluation.bootstrap import Answer
 from semlt3d_ros.inference.frame_detector import FrameDetector
 from semlt3d_ros.training.validation import judged
 

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from semlt3d_ros.adaptation.bootstrap import Change, changes, drawn_drives, matched
 from semlt3d_ros.adaptation.comparison import Compared, compare
 from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict, points
 from semlt3d_ros.adaptation.verdict_pictures import differences
@@ -23,6 +22,7 @@ from semlt3d_ros.core.classes import GROUPS, ClassList
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.datasets.opening import Frames, Progress, tell_nobody
 from semlt3d_ros.datasets.specs import DataSpec
+from semlt3d_ros.evaluation.bootstrap import Change, changes, drawn_drives, matched
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.inference.footprint import peak_memory_mib

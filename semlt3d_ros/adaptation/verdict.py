@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.adaptation.bootstrap import Change
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.evaluation.bootstrap import Change
 
 FIGURES = "verdict.json"
 PAGE = "verdict.md"

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from semlt3d_ros.adaptation.bootstrap import Change
 from semlt3d_ros.adaptation.verdict import FIGURES, PAGE, Comparison, Verdict, points
 from semlt3d_ros.core.outputs import whole
+from semlt3d_ros.evaluation.bootstrap import Change
 
 CHANGES = "changes.png"
 _PICTURES = ("held_back_*.jpg", "regression_*.jpg")

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from semlt3d_ros.training.experiment_report import plot, to_markdown
     from semlt3d_ros.training.frames import open_frames
     from semlt3d_ros.training.latency import measure_latency
+    from semlt3d_ros.training.paired_report import comparison
     from semlt3d_ros.training.recipe import Recipe
     from semlt3d_ros.training.run import reads
 
@@ -67,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
             frames = [test.frame(index) for index in range(min(_LATENCY_FRAMES, len(test)))]
         latency = dict(zip(trained, measure_latency(list(trained.values()), frames), strict=True))
     plot(experiment, found, picture)
-    write_whole(out, to_markdown(experiment, found, latency, f"images/{picture.name}"))
+    compared = comparison(experiment, folder)
+    write_whole(out, to_markdown(experiment, found, latency, f"images/{picture.name}", compared))
     if options.json:
         print_json({"report": str(out), "picture": str(picture), "runs": found})
     else:

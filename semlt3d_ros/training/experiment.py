@@ -20,7 +20,7 @@ from semlt3d_ros.core.processes import deaf_to_ctrl_c
 from semlt3d_ros.corruptions.benchmarks import unknown_corruptions
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
-from semlt3d_ros.training.recipe import Recipe, unfit_images
+from semlt3d_ros.training.recipe import Recipe, start_of, unfit_images
 from semlt3d_ros.training.student_task import rehearse
 from semlt3d_ros.training.teacher_recipe import TeacherRecipe
 from semlt3d_ros.training.trial import judge_trial, steps_of, train_trial
@@ -49,12 +49,15 @@ class Row:
         trained_as: another row, whose trained weights this one evaluates with the student settings that it changes on
             top of that row's: for settings that only matter at run time.
         bases: names of the detectors that it is tried on; none means all.
+        checkpoint: a checkpoint, ``shipped`` for the one that comes with the package, that this row judges as it is,
+            once; nothing is trained.
     """
 
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     trained_as: str = ""
     bases: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
 
 Run = tuple[Row, Row, int]
@@ -62,7 +65,7 @@ Run = tuple[Row, Row, int]
 
 
 def _rows_to_borrow_from(experiment: Experiment) -> Iterator[str]:
-    trained = {row.name for row in experiment.rows if not row.trained_as}
+    trained = {row.name for row in experiment.rows if not row.trained_as and row.checkpoint is None}
     for row in experiment.rows:
         if row.trained_as and row.trained_as not in trained:
             yield (
@@ -81,6 +84,14 @@ def _bases_that_are_there(experiment: Experiment) -> Iterator[str]:
         for name in row.bases:
             if name not in names:
                 yield f"row '{row.name}': there is no base '{name}'; use some of {', '.join(names)}"
+
+
+def _something_to_compare_with(experiment: Experiment) -> Iterator[str]:
+    names = [row.name for row in experiment.rows if not row.bases]
+    if experiment.against and experiment.against not in names:
+        yield f"against is '{experiment.against}', no row that is tried on all bases; use one of {', '.join(names)}"
+    if experiment.against and "teacher" in experiment.recipe:
+        yield "against compares what students find; leave it out"
 
 
 def _names_apart(experiment: Experiment) -> Iterator[str]:
@@ -137,6 +148,7 @@ class Experiment(Checked):
         columns: of the table, about ``test``: some of mAP, NDS, Many, Medium, Few, ``mATE cm``, mRR (of students) and
             mIoU (of teachers).
         corruptions: of ``test``, by which mRR is measured; names as ``semlt3d evaluate --corrupt`` takes them.
+        against: a row that the others are compared with, drive by drive (``training.paired``); none are without.
     """
 
     TITLE: ClassVar[str] = "experiment '{0.name}'"
@@ -153,6 +165,7 @@ class Experiment(Checked):
         lambda e: unknown_corruptions(e.corruptions),
         _rows_to_borrow_from,
         _bases_that_are_there,
+        _something_to_compare_with,
         _names_apart,
         _recipes_that_fit,
     )
@@ -168,12 +181,19 @@ class Experiment(Checked):
     more_tests: dict[str, DataSpec] = field(default_factory=dict)
     columns: tuple[str, ...] = ("mAP", "NDS", "Many", "Medium", "Few")
     corruptions: tuple[str, ...] = ()
+    against: str = ""
+
+    @property
+    def tests(self) -> dict[str, DataSpec]:
+        """The test sets by name; that of ``test`` is ""."""
+        return {"": self.test, **self.more_tests}
 
     def runs(self) -> Iterator[Run]:
         """Base, row and seed of every run; the first seeds of all rows come before any second one."""
         for seed in self.seeds:
             for base, row in self.pairs():
-                yield base, row, seed
+                if row.checkpoint is None or seed == self.seeds[0]:
+                    yield base, row, seed
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
         """Base and row of what is compared."""
@@ -277,13 +297,20 @@ def results(experiment: Experiment, folder: Path) -> list[dict[str, Any]]:
 
 
 def checkpoint_path(folder: Path, run: Run) -> Path:
-    """Where the checkpoint is that a run trains or borrows."""
+    """Where the checkpoint is that a run trains, borrows or judges as it is."""
     base, row, seed = run
+    if row.checkpoint is not None:
+        return start_of(row.checkpoint)
     return folder / f"{run_name(base, replace(row, name=row.trained_as or row.name), seed)}.safetensors"
 
 
 def _result(folder: Path, run: Run) -> Path:
     return folder / f"{run_name(*run)}.json"
+
+
+def kept_path(folder: Path, run: Run, test: str) -> Path:
+    """Where what a run found in a test set is kept."""
+    return folder / f"{run_name(*run)}{test and '.'}{test}.npz"
 
 
 def _one_thread() -> None:
@@ -292,13 +319,16 @@ def _one_thread() -> None:
 
 def _tests_to_do(experiment: Experiment, folder: Path, run: Run) -> dict[str, DataSpec]:
     """Test sets that a run has no result on, by name; the first of the experiment is named ""."""
-    tests, path = {"": experiment.test, **experiment.more_tests}, _result(folder, run)
+    path = _result(folder, run)
     if not path.exists():
-        return tests
+        return experiment.tests
     known = _read(path)
-    lacks_robustness = experiment.corruptions and "robustness" not in known["test"]
-    missing = {name: test for name, test in tests.items() if name and name not in known.get("more_tests", {})}
-    return ({"": experiment.test} if lacks_robustness else {}) | missing
+    there = {"", *known.get("more_tests", {})}
+    if experiment.corruptions and "robustness" not in known["test"]:
+        there.remove("")
+    if experiment.against:
+        there = {name for name in there if kept_path(folder, run, name).exists()}
+    return {name: test for name, test in experiment.tests.items() if name not in there}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -311,7 +341,7 @@ def _run(job: _Job) -> str:
     experiment, folder, run = job
     base, row, seed = run
     recipe, path, checkpoint = experiment.recipe_of(*run), _result(folder, run), checkpoint_path(folder, run)
-    if not checkpoint.exists():
+    if not checkpoint.exists() and row.checkpoint is None:
         if row.trained_as:
             result = _result(folder, (base, replace(row, name=row.trained_as), seed))
             raise ConfigurationError(f"'{checkpoint}' is missing; remove '{result}' to have it trained again")
@@ -319,7 +349,8 @@ def _run(job: _Job) -> str:
     values: dict[str, Any] = {"base": base.name, "row": row.name, "seed": seed, "steps": steps_of(checkpoint)}
     values |= _read(path) if path.exists() else {}
     for name, test in _tests_to_do(experiment, folder, run).items():
-        report = judge_trial(recipe, checkpoint, test, () if name else experiment.corruptions)
+        kept = kept_path(folder, run, name) if experiment.against else None
+        report = judge_trial(recipe, checkpoint, test, () if name else experiment.corruptions, kept)
         if name:
             values["more_tests"] = values.get("more_tests", {}) | {name: report}
         else:

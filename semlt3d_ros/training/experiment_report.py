@@ -53,6 +53,7 @@ def to_markdown(
     results: Sequence[dict[str, Any]],
     latency: dict[tuple[str, str], float] | None,
     picture: str | None = None,
+    compared: Sequence[str] = (),
 ) -> str:
     """The report: what was compared, the table (mean and deviation over the seeds), and the truth in the test set.
 
@@ -61,6 +62,7 @@ def to_markdown(
         results: of its runs.
         latency: milliseconds per frame by base and row; what is missing shows as a dash. None leaves the column out.
         picture: path of the plot, relative to the report.
+        compared: lines about how rows differ, as of ``paired_report.comparison``.
     """
     lines = [f"# {experiment.title or experiment.name}", "", *experiment.notes.strip().splitlines(), ""]
     header = ["detector", "row", "seeds", *columns_of(experiment), *([] if latency is None else ["latency ms"])]
@@ -73,6 +75,7 @@ def to_markdown(
         seeds = str(max(len(values) for values in columns.values()))
         lines.append("| " + " | ".join([base, row, seeds, *cells]) + " |")
     lines += ["", "Percent; mean and, after the sign, standard deviation over the training seeds.", ""]
+    lines += compared
     if picture is not None:
         lines += [f"![The figures of every row]({picture})", ""]
     if results:

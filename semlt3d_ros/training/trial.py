@@ -21,6 +21,7 @@ from semlt3d_ros.training.corrupting import robustness_of
 from semlt3d_ros.training.engine import STATE_NAME
 from semlt3d_ros.training.feature_cache import FeatureCache
 from semlt3d_ros.training.frames import open_frames
+from semlt3d_ros.training.paired import Kept
 from semlt3d_ros.training.recipe import Recipe, settings_of
 from semlt3d_ros.training.run import train_recipe
 from semlt3d_ros.training.run_teacher import image_spec_of, train_teacher
@@ -45,16 +46,30 @@ def steps_of(checkpoint: Path) -> int:
 
 
 def judge_trial(
-    recipe: Recipe | TeacherRecipe, checkpoint: Path, test: DataSpec, corruptions: Sequence[str] = ()
+    recipe: Recipe | TeacherRecipe,
+    checkpoint: Path,
+    test: DataSpec,
+    corruptions: Sequence[str] = (),
+    kept: Path | None = None,
 ) -> dict[str, Any]:
-    """The figures of a checkpoint on a test set; those of a student under corruptions too, as ``robustness``."""
+    """The figures of a checkpoint on a test set; those of a student under corruptions too, as ``robustness``.
+
+    Args:
+        recipe: what was trained by.
+        checkpoint: to be judged.
+        test: the test set.
+        corruptions: by name.
+        kept: where a student's answers are kept, to be compared with those of others; None does not keep them.
+    """
     if isinstance(recipe, TeacherRecipe):
         report = _of_teacher(recipe, checkpoint, test)
         return {"nds": report.nds, **report.to_json()}
-    return _of_student(recipe, checkpoint, test, corruptions)
+    return _of_student(recipe, checkpoint, test, corruptions, kept)
 
 
-def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec, corruptions: Sequence[str]) -> dict[str, Any]:
+def _of_student(
+    recipe: Recipe, checkpoint: Path, test: DataSpec, corruptions: Sequence[str], kept: Path | None
+) -> dict[str, Any]:
     trained = read_checkpoint(checkpoint)
     student = trained.student(_device())
     student.config = recipe.student
@@ -62,9 +77,14 @@ def _of_student(recipe: Recipe, checkpoint: Path, test: DataSpec, corruptions: S
         student.features.cache = FeatureCache(recipe.data_folder / "features", student.features)
     with open_frames([test], recipe.data_folder, recipe.student) as frames:
         detector = Detector(student, trained.version, _device())
-        settings = settings_of(recipe)
-        report = evaluate(detected(detector, frames, frames.drives()), settings)
+        settings, drives = settings_of(recipe), frames.drives()
+        answers = [
+            (number, *answer) for number, drive in enumerate(drives) for answer in detected(detector, frames, [drive])
+        ]
+        report = evaluate((answer[1:] for answer in answers), settings)
         values = {"nds": report.nds, **report.to_json()}
+        if kept is not None:
+            Kept.of(answers, len(drives), settings).save(kept)
         if corruptions:
             student.features.cache = None  # nothing of it is asked for again
             values["robustness"] = robustness_of(detector, frames, settings, corruptions, report).to_json()

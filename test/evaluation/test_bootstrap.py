@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from semlt3d_ros.adaptation.bootstrap import average_precisions, changes, drawn_drives, matched
 from semlt3d_ros.core.boxes import Boxes3D
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.core.taxonomy import CLASS_NAMES
 from semlt3d_ros.evaluation import EvaluationSettings, evaluate
+from semlt3d_ros.evaluation.bootstrap import average_precisions, changes, drawn_drives, matched
 
 SETTINGS = EvaluationSettings()
 PROTOCOL = SETTINGS.protocol

@@ -9,7 +9,7 @@ farther out the fewer there are (the expanded percentile interval of Hesterberg,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +187,7 @@ def changes(
     found = []
     for name, columns in groups.items():
         truth = running.truth[:, list(columns)].sum(axis=1)
-        before, after = (_means(each[:, list(columns)]) for each in both)
+        before, after = (group_means(each[:, list(columns)]) for each in both)
         found.append(_change(name, truth, before, after, confidence))
     return found
 
@@ -202,15 +202,26 @@ def _change(
     gains = (after - before)[1:]
     gains = gains[np.isfinite(gains)]  # draws without any true box of the group say nothing
     by_chance = (1 + int((gains <= 0).sum())) / (1 + len(gains))
-    change = Change(name, objects, drives, float(before[0]), float(after[0]), by_chance=by_chance)
+    low, high = bounds(gains, drives, confidence) or (None, None)
+    return Change(name, objects, drives, float(before[0]), float(after[0]), low, high, by_chance)
+
+
+def bounds(gains: NDArray[np.float64], drives: int, confidence: float) -> tuple[float, float] | None:
+    """The least and the most that a gain may be, each with a confidence.
+
+    Args:
+        gains: (B,) of drives drawn anew.
+        drives: how many say anything; fewer than two bound nothing.
+        confidence: with which each bound holds.
+    """
     if drives < 2 or not len(gains):
-        return change
+        return None
     share = norm.cdf(np.sqrt(drives / (drives - 1)) * student.ppf(confidence, drives - 1))
     low, high = np.quantile(gains, (1.0 - share, share))
-    return replace(change, low=float(low), high=float(high))
+    return float(low), float(high)
 
 
-def _means(figures: NDArray[np.float64]) -> NDArray[np.float64]:
+def group_means(figures: NDArray[np.float64]) -> NDArray[np.float64]:
     """Means over the classes that have true boxes; NaN where none has."""
     known = np.isfinite(figures)
     count = known.sum(axis=1)
