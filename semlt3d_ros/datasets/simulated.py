@@ -144,7 +144,7 @@ class SimulatedFrames:
         return self._opened[number], index - self._ends[number] + self._sizes[number]
 
 
-_ADDED_FIELDS = {"regions": False, "lidar": "nominal", "cameras": True, "point_limit": None}
+_ADDED_FIELDS = {"regions": False, "lidar": "nominal", "cameras": True, "point_limit": None, "city": "home"}
 """Entries that recipes did not always have, with what they were before: frames of old recipes are found again."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.loop import table
 from bench.loop.robot import Robot
-from semlt3d_ros.adaptation.bootstrap import Change
+from semlt3d_ros.evaluation.bootstrap import Change
 from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.verdict import Comparison, Verdict
 
