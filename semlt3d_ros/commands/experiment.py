@@ -11,7 +11,7 @@ from semlt3d_ros.core.outputs import require_place, write_whole
 from semlt3d_ros.core.places import Output
 
 HELP = "compare variants of a recipe over several seeds; writes a table and a plot"
-EXAMPLE = "semlt3d experiment config/experiments/long_tail.yaml -o docs/long_tail.md"
+EXAMPLE = "semlt3d experiment config/experiments/long_tail.yaml -o build/long_tail.md"
 _LATENCY_FRAMES = 8
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from bench.loop import table
 from bench.loop.robot import Robot
-from semlt3d_ros.evaluation.bootstrap import Change
 from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.verdict import Comparison, Verdict
+from semlt3d_ros.evaluation.bootstrap import Change
 
 
 def result() -> dict[str, Any]:

@@ -8,8 +8,10 @@ import pytest
 from semlt3d_ros.cli import main
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.datasets.simulated import digest
-from semlt3d_ros.training.experiment import load_experiment, merged, run_all, run_name
+from semlt3d_ros.training.experiment import kept_path, load_experiment, merged, run_all, run_name
 from semlt3d_ros.training.experiment_report import summary, to_markdown
+from semlt3d_ros.training.paired import Kept
+from semlt3d_ros.training.paired_report import comparison
 from semlt3d_ros.training.run import train
 
 EXPERIMENT = """
@@ -86,6 +88,37 @@ def test_a_row_may_evaluate_the_weights_of_another_one(experiment_path, tmp_path
         run_all(experiment, folder, 1, lambda name: None)
 
 
+def test_rows_are_compared_with_one_of_them_and_with_a_checkpoint_as_it_is(experiment_path, tmp_path) -> None:
+    text = experiment_path.read_text()
+    initial = next(line for line in text.splitlines() if line.startswith("  initial:")).split()[1]
+    text = text.replace("seeds: [0, 1]", "seeds: [0, 1]\nagainst: plain", 1)
+    text = "\n".join(line for line in text.splitlines() if "feature experts" not in line)
+    experiment_path.write_text(f"{text}\n  - {{name: first, checkpoint: {initial}}}\n")
+    experiment, folder = load_experiment(experiment_path), tmp_path / "runs"
+    results = run_all(experiment, folder, 1, lambda name: None)
+    assert [(result["row"], result["seed"]) for result in results] == [
+        ("plain", 0), ("one box", 0), ("first", 0), ("plain", 1), ("one box", 1),
+    ]  # fmt: skip
+    assert len(list(folder.glob("*.safetensors"))) == 2
+    kept = {run[1].name: Kept.load(kept_path(folder, run, "flat")) for run in experiment.runs() if run[2] == 0}
+    assert kept["one box"].matches.truth.tolist() == kept["first"].matches.truth.tolist()
+    assert len(kept["one box"].matches.codes) < len(kept["plain"].matches.codes)
+    lines = comparison(experiment, folder)
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## AP, against 'plain'", "## AP given a box, against 'plain'",
+        "## AP, against 'plain', on 'flat'", "## AP given a box, against 'plain', on 'flat'",
+    ]  # fmt: skip
+    assert sum(line.startswith("| sampled | first |") for line in lines) == 4
+    report = to_markdown(experiment, results, None, compared=lines)
+    assert "| sampled | one box | 2 |" in report and "paired\nbootstrap over drives" in report
+    # What is missing of what was kept is found anew, and nothing else.
+    lost = kept_path(folder, next(experiment.runs()), "")
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.npz") if path != lost}
+    lost.unlink()
+    assert run_all(experiment, folder, 1, lambda name: None) == results and lost.exists()
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
 def test_a_test_set_added_later_is_evaluated_without_training_again(experiment_path, tmp_path) -> None:
     text = experiment_path.read_text()
     experiment_path.write_text("\n".join(line for line in text.splitlines() if not line.startswith("more_tests")))
@@ -156,6 +189,7 @@ def test_changes_are_merged_entry_by_entry() -> None:
             "columns: [AP]\nseeds: [0, 1]",
             "columns must be some of mAP, NDS, Many, Medium, Few, mATE cm",
         ),
+        ("seeds: [0, 1]", "against: plane\nseeds: [0, 1]", "against is 'plane', no row that is tried on all bases"),
         ("seeds: [0, 1]", "seeds: []", "at least one entry in each of seeds, bases and rows"),
     ],
 )
