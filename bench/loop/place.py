@@ -155,7 +155,8 @@ def pandaset(folder: Path, source: Path) -> Place:
             "held_back": 0.25,
             "calibration": 0.0,
             "naming": None,
-            "gate": {"least_drives": 3, "clip_frames": 1, "range_limit_m": _RANGE_M},
+            # It has left the simulated world for good, and need not remember it; the table tells what it forgets.
+            "gate": {"least_drives": 3, "clip_frames": 1, "range_limit_m": _RANGE_M, "forget": 1.0},
         },
         gate=GateSettings(range_limit_m=_RANGE_M, least_drives=4, clip_frames=2),
         groups=("car",),
