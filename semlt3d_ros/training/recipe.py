@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from semlt3d_ros.checkpoints.shipped import SHIPPED, default_checkpoint
 from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
@@ -26,7 +26,6 @@ from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.training.given import Given
-from semlt3d_ros.training.precision import Precision
 from semlt3d_ros.training.samplers import Sampling
 
 _MOST_WORKERS = 8
@@ -86,7 +85,7 @@ class Schedule(Checked):
     evaluate_every: int = 500
     save_every: int = 200
     log_every: int = 50
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     workers: int | None = None
 
     def workers_for(self, device: str) -> int:
