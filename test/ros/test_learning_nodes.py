@@ -104,7 +104,6 @@ def test_a_round_is_run_while_the_vehicle_is_parked(
     graph.until(lambda: graph.statuses[status]["message"].startswith("not allowed"))
     assert "success=True" in ros2("service", "call", "/semlt3d_distiller/allow", TRIGGER)
     kind = message_class(STATUS_TYPE)
-    kind = message_class(STATUS_TYPE)
     graph.until(lambda: heard and heard[-1].state in (kind.PROMOTED, kind.REJECTED), 300)
     assert {kind.REPLAYING, kind.TRAINING, kind.EVALUATING} <= {message.state for message in heard}
     store = ModelStore(tmp_path / "robot" / "models")
