@@ -69,7 +69,9 @@ def make_anchors(
                 return load_anchors(kept)
             except ConfigurationError:
                 pass  # damaged; it is made and written anew
-    rows = encoder.encode_text(texts).reshape(len(prompts), len(templates), -1).mean(axis=1)
+    once = {text: number for number, text in enumerate(dict.fromkeys(texts))}  # the same words are the same anchor
+    rows = encoder.encode_text(tuple(once))[[once[text] for text in texts]]
+    rows = rows.reshape(len(prompts), len(templates), -1).mean(axis=1)
     anchors = LanguageAnchors(tuple(names), rows, texts, encoder.identity)
     if kept is not None:
         save_anchors(kept, anchors)

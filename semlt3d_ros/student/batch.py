@@ -54,7 +54,9 @@ def collate(frames: Sequence[Frame], width: int, height: int) -> Batch:
     """
     views = max([1, *(len(frame.views) for frame in frames)])
     images = np.zeros((len(frames), views, height, width, 3), np.uint8)
-    intrinsics = np.tile(np.eye(3, dtype=np.float32), (len(frames), views, 1, 1))
+    # Of views that are missing, too, since batch norm sees them: a focal length of one pixel would be a wild one.
+    nominal = np.array([[width, 0.0, (width - 1) / 2], [0.0, width, (height - 1) / 2], [0.0, 0.0, 1.0]], np.float32)
+    intrinsics = np.tile(nominal, (len(frames), views, 1, 1))
     poses = np.tile(np.eye(4, dtype=np.float32), (len(frames), views, 1, 1))
     valid = np.zeros((len(frames), views), np.bool_)
     for i, frame in enumerate(frames):

@@ -1,5 +1,6 @@
 """The network as a whole: shapes, invariances, masking, learning."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -117,3 +118,18 @@ def test_unknown_backbone_and_missing_strides_are_named() -> None:
         Student(StudentConfig(backbone="no_such_net"))
     with pytest.raises(ConfigurationError, match=r"not \[64\]"):
         Student(StudentConfig(strides=(8, 64)))
+
+
+def test_views_that_are_missing_do_not_spoil_the_statistics_that_all_share(config, frames) -> None:
+    """Batch norm sees them in training: with a focal length of one pixel their rays made variances a hundred times."""
+    torch.manual_seed(0)
+    student = Student(config).train()
+
+    def variances(given) -> torch.Tensor:
+        fresh = copy.deepcopy(student)
+        fresh(collate(given, config.image_width, config.image_height))
+        return fresh.image_head.trunk[1].running_var
+
+    whole = variances(frames)
+    lacking = variances([replace(frames[0], views=frames[0].views[:3]), *frames[1:]])
+    assert (lacking / whole).max() < 2 and (lacking / whole).min() > 0.5
