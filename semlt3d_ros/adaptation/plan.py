@@ -139,10 +139,12 @@ def next_plan(
     held_before = {name for plan, _ in rounds for name in plan.held_back}
     undecided = {name for name in chosen if name not in learnt_before | held_before}
     held = {name for name in undecided if is_held_back(name, settings.held_back)} | held_before
-    # Of few events all may have drawn the same: then the one that was nearest to the other side goes there.
-    if len(undecided) > 1 and not held & set(chosen):
-        held.add(min(undecided, key=_lot))
-    elif len(undecided) > 1 and set(chosen) <= held:
+    # Lots vary, and of few events all may have drawn the same: those nearest to the other side go there, until the gate
+    # has as many as it asks for, or half of them all, and until there is something to learn from.
+    nearest = sorted(undecided - held, key=_lot)
+    lacking = min(settings.gate.least_drives, len(chosen) // 2) - len(held & set(chosen))
+    held |= set(nearest[: max(lacking, 0)])
+    if len(undecided) > 1 and set(chosen) <= held:
         held.remove(max(undecided, key=_lot))
     back = [name for name in chosen if name in held]
     learnt = [name for name in chosen if name not in held]

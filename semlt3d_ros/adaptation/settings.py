@@ -92,7 +92,8 @@ class LoopSettings(Checked):
             forgotten. Relative to the file of these settings.
         regression: labelled frames that are always the same, on which nothing may be forgotten.
         replay: share of the training frames that are replayed; the others are of events.
-        held_back: share of the events that are never learnt from, and judged by; which ones, their names decide.
+        held_back: share of the events that are never learnt from, and judged by; which ones, their names decide. Where
+            these are fewer than the gate's ``least_drives``, more are, up to half of a round's events.
         least_new: events that have come since the last round before another one begins.
         most_events: at most so many are taken, the latest.
         calibration: share of each learnt event, at its end, by which confidences are calibrated instead of learnt.

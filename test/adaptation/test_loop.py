@@ -23,7 +23,12 @@ from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.training.recipe import load_recipe
 
-HELD_BACK = [name for name in NAMES if is_held_back(name, 0.3)]
+# The gate asks for more than there are: then half of them, those with the lowest lots.
+HELD_BACK = next(
+    held
+    for held in ([name for name in NAMES if is_held_back(name, share / 1000)] for share in range(1001))
+    if len(held) == len(NAMES) // 2
+)
 LEARNT = [name for name in NAMES if name not in HELD_BACK]
 
 

@@ -22,6 +22,7 @@ SETTINGS = {
 }
 NAMES = st.lists(st.text("abcdef0123456789", min_size=4, max_size=8), min_size=2, max_size=12, unique=True)
 SHARES = st.floats(0.05, 0.95)
+SHARES_IN_TURN = [share / 1000 for share in range(1, 1001)]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,21 @@ def test_two_events_are_enough_for_a_round(settings: LoopSettings, names: list[s
     assert isinstance(plan, Plan)
     assert plan.learnt and plan.held_back and sorted(plan.names) == sorted(names)
     drawn = [name for name in names if is_held_back(name, share)]
-    if 0 < len(drawn) < len(names):
+    enough = min(settings.gate.least_drives, len(names) // 2)
+    if enough <= len(drawn) < len(names):
         assert list(plan.held_back) == drawn, "names alone decide where they can"
+    elif len(drawn) < enough:
+        assert len(plan.held_back) == enough and set(drawn) < set(plan.held_back), "the gate is given what it asks for"
+
+
+def test_lots_that_fall_short_are_made_up_for_by_the_next(settings: LoopSettings) -> None:
+    names = [f"event_{number:02d}" for number in range(20)]
+    by_lot = sorted(names, key=lambda name: min(share for share in SHARES_IN_TURN if is_held_back(name, share)))
+    for share in (0.05, 0.2, 0.9):
+        plan = next_plan(replace(settings, held_back=share), "model@1", names, [])
+        assert isinstance(plan, Plan)
+        drawn = sum(is_held_back(name, share) for name in names)
+        assert set(plan.held_back) == set(by_lot[: max(drawn, 8)])
 
 
 @given(NAMES, NAMES, SHARES, SHARES)

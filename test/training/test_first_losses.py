@@ -8,6 +8,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,14 +56,22 @@ loss_weights: {{alignment: 1.0, distillation: 0.5, balance: 0.01}}
 RECIPES = {"single": SINGLE, "clips": CLIPS}
 
 
-def first_losses(text: str, folder: Path) -> list[dict[str, float]]:
+def first_losses(text: str, folder: Path) -> tuple[list[float], list[dict[str, float]]]:
+    """What is learnt from, in a few numbers, and the losses of every step."""
     torch.set_num_threads(1)
     path = folder / "recipe.yaml"
     path.write_text(text.format(data=folder / "data"))
     recipe = load_recipe(path)
     semantics = Semantics(recipe, folder / "regions") if recipe.student.language_width else None
-    seen = []
     with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+        given = []
+        for index in range(len(frames)):
+            frame = frames.frame(index)
+            given += [float(view.image.astype(np.float64).mean()) for view in frame.views]
+            if semantics is not None:
+                seen = np.nan_to_num(semantics.seen(index, frames).embeddings).astype(np.float64)
+                given.append(float(np.abs(seen).sum()))
+        seen = []
         trainer = Engine(StudentTask(recipe, frames, semantics=semantics), recipe.schedule, folder)
         step = trainer.train_step
 
@@ -72,25 +81,29 @@ def first_losses(text: str, folder: Path) -> list[dict[str, float]]:
 
         trainer.train_step = watched
         trainer.run()
-    return seen
+    return given, seen
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_first_steps_give_the_losses_they_gave(name, tmp_path) -> None:
     expected = json.loads(FIGURES.read_text())[name]
-    losses = first_losses(RECIPES[name], tmp_path)
-    # Other machines round otherwise, most in what a CLIP makes of regions, and matching amplifies it from step to step.
-    assert losses[0] == pytest.approx(expected["first"], rel=1e-3)
+    given, losses = first_losses(RECIPES[name], tmp_path)
     totals = [each["total"] for each in losses]
     assert len(totals) == 20
-    assert totals[:3] == pytest.approx(expected["totals"][:3], rel=1e-3)
-    assert totals == pytest.approx(expected["totals"], rel=5e-2)
+    if given == pytest.approx(expected["given"], rel=1e-5):
+        first, held, later = 1e-4, 5, 2e-2
+    else:  # a processor on which the CLIP saw something else in the regions: matching amplifies it from step to step
+        assert given == pytest.approx(expected["given"], rel=1e-2)
+        first, held, later = 1e-3, 3, 5e-2
+    assert losses[0] == pytest.approx(expected["first"], rel=first)
+    assert totals[:held] == pytest.approx(expected["totals"][:held], rel=1e-3)
+    assert totals == pytest.approx(expected["totals"], rel=later)
 
 
 if __name__ == "__main__":
     figures = {}
     for name, text in RECIPES.items():
         with tempfile.TemporaryDirectory() as folder:
-            losses = first_losses(text, Path(folder))
-        figures[name] = {"first": losses[0], "totals": [each["total"] for each in losses]}
+            given, losses = first_losses(text, Path(folder))
+        figures[name] = {"given": given, "first": losses[0], "totals": [each["total"] for each in losses]}
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
