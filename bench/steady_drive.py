@@ -84,10 +84,6 @@ class SteadyDrive:
         self._next = time.monotonic()
         self._number = 0
 
-    def listeners(self) -> int:
-        """How many listen to the first camera."""
-        return max(publisher.matched for topic, publisher in self._publishers.items() if "CAM_FRONT/image" in topic)
-
     def run(self, seconds: float) -> int:
         """Publish for so many seconds; returns the stamp before its first set. Goes on in step with the call before."""
         begin = time.time_ns()

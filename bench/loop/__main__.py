@@ -25,14 +25,13 @@ from typing import Any
 
 from bench.loop import table
 from bench.loop.driving import look, record_events
-from bench.loop.place import WATCHED_FRAMES, Place, pandaset, winter
+from bench.loop.place import Place, pandaset, winter
 from bench.loop.robot import Robot
 from semlt3d_ros.commands.live_run import NodeReport
 from semlt3d_ros.commands.output import progress_bar, write_json
 from semlt3d_ros.core.errors import Semlt3dError
 
 _PANDASET = Path("../shared/data/pandaset/002")
-_PANDASET_FRAMES = 21
 
 
 def main() -> int:
@@ -43,17 +42,17 @@ def main() -> int:
     clock = _Clock(options.out / "seconds.json")
     try:
         with progress_bar("simulating drives", shown) as progress, clock("simulate"):
-            places = [(winter(options.out / "winter", options.drives, os.cpu_count() or 1, progress), WATCHED_FRAMES)]
+            places = [winter(options.out / "winter", options.drives, os.cpu_count() or 1, progress)]
         if options.pandaset.is_dir():
-            places.append((pandaset(options.out / "pandaset", options.pandaset), _PANDASET_FRAMES))
+            places.append(pandaset(options.out / "pandaset", options.pandaset))
         else:
             print(f"without real frames: there is no PandaSet in '{options.pandaset}' (--pandaset)", file=sys.stderr)
         results = [
             {
                 "place": place.title,
-                **run(place, sets, Robot(options.out / place.name, options.out / "data"), clock, shown),
+                **run(place, Robot(options.out / place.name, options.out / "data"), clock, shown),
             }
-            for place, sets in places
+            for place in places
         ]
     except Semlt3dError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -62,16 +61,15 @@ def main() -> int:
     write_json(options.out / "summary.json", summary)
     table.show(summary, options.out, options.json)
     if options.view:
-        table.view(places[0][0], options.out / places[0][0].name)
+        table.view(places[0], options.out / places[0].name)
     return 0
 
 
-def run(place: Place, sets: int, robot: Robot, clock: _Clock, shown: bool) -> dict[str, Any]:
+def run(place: Place, robot: Robot, clock: _Clock, shown: bool) -> dict[str, Any]:
     """The whole way in one place; stages that were done before are not done again.
 
     Args:
         place: where.
-        sets: camera sets of the drive that is looked at.
         robot: with the folders.
         clock: measures each stage.
         shown: whether progress is.
@@ -87,7 +85,7 @@ def run(place: Place, sets: int, robot: Robot, clock: _Clock, shown: bool) -> di
         return known
 
     folder = robot.folder
-    once("before", "driving", lambda told: plain(look(place, robot.models, folder / "before.mcap", sets, told)))
+    once("before", "driving", lambda told: plain(look(place, robot.models, folder / "before.mcap", told)))
 
     def record(told: Callable[..., None]) -> int:
         shutil.rmtree(robot.events, ignore_errors=True)  # of a run that was interrupted: half of the drives
@@ -99,9 +97,9 @@ def run(place: Place, sets: int, robot: Robot, clock: _Clock, shown: bool) -> di
         with clock("learn"):
             learnt = asdict(robot.learn(place, os.cpu_count() or 1))
         robot.remember("learnt", learnt)
-    once("after", "driving again", lambda told: plain(look(place, robot.models, folder / "after.mcap", sets, told)))
+    once("after", "driving again", lambda told: plain(look(place, robot.models, folder / "after.mcap", told)))
     figures = once("compared", "comparing", lambda told: robot.compare(place, told).to_json())
-    return {"events": events, "round": learnt, "comparison": figures, "groups": place.groups}
+    return {"events": events, "round": learnt, "comparison": figures}
 
 
 def plain(report: NodeReport) -> dict[str, Any]:

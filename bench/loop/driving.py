@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from bench.loop.place import Place
-from semlt3d_ros.commands.live_run import NodeReport, child, free_domain, record_live_run
+from semlt3d_ros.commands.live_run import NodeReport, child, isolate, record_live_run
 from semlt3d_ros.commands.output import Progress
 from semlt3d_ros.core.errors import Semlt3dError
 from semlt3d_ros.messages import topics
@@ -30,18 +29,17 @@ _TRIGGERS = {
 """The city is new: besides what is rare or flickers, all that the detector sees is worth keeping."""
 
 
-def look(place: Place, models: Path, out: Path, sets: int, progress: Progress) -> NodeReport:
+def look(place: Place, models: Path, out: Path, progress: Progress) -> NodeReport:
     """Drive once with the model that runs, and record what it finds.
 
     Args:
         place: where.
         models: the model folder.
         out: bag of the detections.
-        sets: camera sets of the drive.
         progress: told how many are answered.
     """
-    node = [word for each in (f"model_folder:={models}", *place.node) for word in ("-p", each)]
-    return record_live_run(place.watched, out, place.rate, node, sets, progress)
+    node = _words(f"model_folder:={models}", *place.node)
+    return record_live_run(place.watched, out, place.rate, node, place.watched_sets, progress)
 
 
 def record_events(place: Place, models: Path, events: Path, logs: Path, progress: Progress) -> int:
@@ -62,8 +60,7 @@ def record_events(place: Place, models: Path, events: Path, logs: Path, progress
     """
     from semlt3d_ros.middleware.dds import DdsMiddleware
 
-    os.environ.pop("CYCLONEDDS_URI", None)
-    os.environ.update(ROS_DOMAIN_ID=str(free_domain()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    isolate()
     logs.mkdir(parents=True, exist_ok=True)
     triggers = logs / "recording.yaml"
     triggers.write_text(yaml.safe_dump(_TRIGGERS))

@@ -14,7 +14,6 @@ import numpy as np
 from semlt3d_ros.adaptation.gate import GateSettings
 from semlt3d_ros.commands.output import Progress
 from semlt3d_ros.datasets.specs import DataSpec
-from semlt3d_ros.simulation.city import CityName
 from semlt3d_ros.simulation.drive import DriveConfig
 from semlt3d_ros.simulation.generation import GenerationRecipe
 from semlt3d_ros.simulation.lidar_models import varied_lidar
@@ -23,7 +22,8 @@ from semlt3d_ros.simulation.simulate import simulate
 FIRST_SEED, WATCHED_SEED, JUDGED_SEED = 950_000, 955_000, 956_000
 """Of the drives to learn from, the one to look at, and those with ground truth; recipes of the package have others."""
 _FRAMES, _INTERVAL_S = 16, 0.25
-WATCHED_FRAMES, _WATCHED_INTERVAL_S = 60, 0.2
+_WATCHED_FRAMES, _WATCHED_INTERVAL_S = 60, 0.2
+_PANDASET_FRAMES = 21
 _EXPONENT = 0.5
 """A flatter class mix than the real one, so that a few minutes of driving pass every class."""
 _LIDAR_SEED = 5
@@ -40,12 +40,12 @@ class Place:
         title: for people.
         drives: bags that the robot records from, in turns.
         watched: a bag to look at, before and after.
+        watched_sets: how many camera sets it holds.
         judged: frames with ground truth that nobody learnt from.
         recorder: parameters of the event recorder.
         node: parameters of the detector.
         loop: entries of the loop's settings in place of those of ``config/adaptation.yaml``.
         gate: how before and after are compared on ``judged``.
-        groups: of classes that are asked to grow.
         rate: speed at which drives are played, relative to the recording's.
     """
 
@@ -53,12 +53,12 @@ class Place:
     title: str
     drives: tuple[Path, ...]
     watched: Path
+    watched_sets: int
     judged: DataSpec
     recorder: tuple[str, ...] = ()
     node: tuple[str, ...] = ()
     loop: dict[str, Any] = field(default_factory=dict)
     gate: GateSettings = field(default_factory=GateSettings)
-    groups: tuple[str, ...] = ("all", "few")
     rate: float = 1.0
 
 
@@ -74,8 +74,8 @@ def winter(folder: Path, drives: int, workers: int, progress: Progress) -> Place
     wanted = [(folder / f"drive_{number:02d}.mcap", FIRST_SEED + number) for number in range(drives)]
     watched = folder / "drive.mcap"
     jobs = [
-        (watched, _config(WATCHED_SEED, WATCHED_FRAMES, _WATCHED_INTERVAL_S, "winter")),
-        *((path, _config(seed, _FRAMES, _INTERVAL_S, "winter")) for path, seed in wanted),
+        (watched, _config(WATCHED_SEED, _WATCHED_FRAMES, _WATCHED_INTERVAL_S)),
+        *((path, _config(seed, _FRAMES, _INTERVAL_S)) for path, seed in wanted),
     ]
     _simulate_all([job for job in jobs if not job[0].exists()], workers, progress)
     judged = GenerationRecipe(
@@ -92,15 +92,14 @@ def winter(folder: Path, drives: int, workers: int, progress: Progress) -> Place
         "a new city: snow, dusk, mist",
         tuple(path for path, _ in wanted),
         watched,
+        _WATCHED_FRAMES,
         DataSpec(simulate=judged),
-        # Names draw lots for who is held back: with these few drives, a larger share leaves enough for the gate.
-        loop={"held_back": 0.4, "gate": {"least_drives": 6}},
         gate=GateSettings(range_limit_m=_RANGE_M, min_visible_pixels=6),
     )
 
 
-def _config(seed: int, frames: int, interval_s: float, city: CityName) -> DriveConfig:
-    """A drive of the robot, which has one rig and one LiDAR wherever it is."""
+def _config(seed: int, frames: int, interval_s: float) -> DriveConfig:
+    """A drive of the robot in winter, always with the same rig and LiDAR."""
     lidar = varied_lidar(np.random.default_rng(_LIDAR_SEED), "hdl32")
     return DriveConfig(
         seed,
@@ -110,7 +109,7 @@ def _config(seed: int, frames: int, interval_s: float, city: CityName) -> DriveC
         class_exponent=_EXPONENT,
         lidar=lidar,
         rough=True,
-        city=city,
+        city="winter",
     )
 
 
@@ -135,7 +134,7 @@ def pandaset(folder: Path, source: Path) -> Place:
     """
     from semlt3d_ros.datasets.pandaset import import_pandaset
 
-    parts = {"drive": (0, 21), "drive_00": (0, 13), "judged": (13, 21)}
+    parts = {"drive": (0, _PANDASET_FRAMES), "drive_00": (0, 13), "judged": (13, _PANDASET_FRAMES)}
     paths = {name: folder / f"{name}.mcap" for name in parts}
     for name, (first, stop) in parts.items():
         if not paths[name].exists():
@@ -145,6 +144,7 @@ def pandaset(folder: Path, source: Path) -> Place:
         "real streets: PandaSet, cars",
         (paths["drive_00"],),
         paths["drive"],
+        _PANDASET_FRAMES,
         DataSpec(bags=(str(paths["judged"]),)),
         recorder=(f"rig_file:={_RIGS / 'pandaset.yaml'}", "longest_s:=1.0", "pre_roll_s:=0.0", "post_roll_s:=0.5"),
         node=(f"rig_file:={_RIGS / 'pandaset.yaml'}",),
@@ -155,10 +155,8 @@ def pandaset(folder: Path, source: Path) -> Place:
             "held_back": 0.25,
             "calibration": 0.0,
             "naming": None,
-            # It has left the simulated world for good, and need not remember it; the table tells what it forgets.
-            "gate": {"least_drives": 3, "clip_frames": 1, "range_limit_m": _RANGE_M, "forget": 1.0},
+            "gate": {"least_drives": 3, "clip_frames": 1, "range_limit_m": _RANGE_M},
         },
         gate=GateSettings(range_limit_m=_RANGE_M, least_drives=4, clip_frames=2),
-        groups=("car",),
         rate=0.5,
     )

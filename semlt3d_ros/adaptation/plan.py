@@ -142,8 +142,8 @@ def next_plan(
     # Lots vary, and of few events all may have drawn the same: those nearest to the other side go there, until the gate
     # has as many as it asks for, or half of them all, and until there is something to learn from.
     nearest = sorted(undecided - held, key=_lot)
-    lacking = min(settings.gate.least_drives, len(chosen) // 2) - len(held & set(chosen))
-    held |= set(nearest[: max(lacking, 0)])
+    short = min(settings.gate.least_drives, len(chosen) // 2) - len(held & set(chosen))
+    held |= set(nearest[: max(short, 0)])
     if len(undecided) > 1 and set(chosen) <= held:
         held.remove(max(undecided, key=_lot))
     back = [name for name in chosen if name in held]

@@ -28,7 +28,6 @@ class NamingSettings(Checked):
         templates: prompt templates with one ``{}``; none takes the default ones.
         image_width, image_height: pixels of the images that crops are cut from.
         crop: pixels of the sides of a crop.
-        contrast: whether crops are stretched to full contrast, without which a CLIP reads little in dusk and mist.
         views: at most so many views of an object are looked at, the largest.
         least_views: an object seen in fewer is not named.
         agreement: share of the views that have to say the same name.
@@ -57,7 +56,6 @@ class NamingSettings(Checked):
     image_width: int = 960
     image_height: int = 540
     crop: int = 64
-    contrast: bool = True
     views: int = 8
     least_views: int = 3
     agreement: float = 0.7

@@ -87,7 +87,7 @@ class Namer:
                 size = region.side * region.shown
                 if len(kept) < self.settings.views or size > kept[0][0]:
                     crop = crop_region(frame.views[region.view].image, region.window, self.settings.crop)
-                    crop = with_full_contrast(crop) if self.settings.contrast else crop
+                    crop = with_full_contrast(crop)
                     heapq.heappush(kept, (size, next(order), crop))
                     if len(kept) > self.settings.views:
                         heapq.heappop(kept)

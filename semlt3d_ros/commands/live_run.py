@@ -152,6 +152,12 @@ def free_domain() -> int:
     raise Semlt3dError(f"every ROS domain from 1 to {_LAST_DOMAIN} is in use here; end what is left running in them")
 
 
+def isolate() -> None:
+    """Keep this process and its children on loopback, in a domain of their own, whatever a user's settings say."""
+    os.environ.pop("CYCLONEDDS_URI", None)
+    os.environ.update(ROS_DOMAIN_ID=str(free_domain()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+
+
 def record_live_run(
     drive: Path, out: Path, rate: float, node_options: Sequence[str], sets: int, progress: Progress
 ) -> NodeReport:
@@ -178,9 +184,7 @@ def record_live_run(
     from semlt3d_ros.middleware.dds import DdsMiddleware
     from semlt3d_ros.nodes.bag_recorder import BagRecorder
 
-    # For the children and for the recorder here: a user's network settings must not let the demo out of this machine.
-    os.environ.pop("CYCLONEDDS_URI", None)
-    os.environ.update(ROS_DOMAIN_ID=str(free_domain()), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    isolate()
     recorded = (topics.DETECTIONS, topics.LONG_TAIL, topics.MARKERS, topics.LABEL_INFO, topics.DIAGNOSTICS)
     report = NodeReport()
     with ExitStack() as stack:
