@@ -2,68 +2,57 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from semlt3d_ros.commands.live_run import ChildProcess
 from semlt3d_ros.messages import topics
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.nodes.detector_report import INPUT, LIFECYCLE, SETS
 from semlt3d_ros.nodes.event_recorder_report import DISK, EVENTS
 from semlt3d_ros.nodes.event_recorder_report import INPUT as RECORDER_INPUT
 
-DETECTOR = "from semlt3d_ros.nodes.detector_main import run_detector as run"
-RECORDER = "from semlt3d_ros.nodes.event_recorder_main import run_event_recorder as run"
-_RUN = "{}; import sys; sys.exit(run((), sys.argv[2:], int(sys.argv[1])))"
 START_S = 300.0
 """A machine that is busy takes its time to load a model."""
 ALWAYS = "triggers: {always: {worth: 0.1}}\n"
 """A recording file with which everything is recorded."""
 
 
-class Node:
-    """A node in a process of its own."""
-
-    def __init__(self, program: str, overrides: Iterable[str], domain_id: int) -> None:
-        command = [sys.executable, "-c", _RUN.format(program), str(domain_id), *overrides]
-        self.process = subprocess.Popen(command, env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)})
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self.process.pid
-
-    def end(self) -> None:
-        """End it in order, as an operator does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
+def scene_options(parser: argparse.ArgumentParser, rate_hz: float) -> None:
+    """Which student sees what, how often: options that every bench of live nodes has."""
+    parser.add_argument("--rate", type=float, default=rate_hz, help="sets in a second (default: %(default)s)")
+    parser.add_argument("--checkpoint", default="", help="the student; the package's own if left out")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the student")
+    parser.add_argument("--image-width", type=int, default=448, help="pixels of the images, which are 7 to 4")
+    parser.add_argument("--beams", type=int, default=32, help="of the LiDAR")
+    parser.add_argument("--drive", type=Path, help="folder that keeps the simulated drive for the next time")
 
 
-def detector(domain_id: int, checkpoint: str = "", threads: int = 1) -> Node:
-    """The detector, on the CPU; the package's own checkpoint unless another one is named."""
-    given = [f"checkpoint:={checkpoint or repr('')}", f"threads:={threads}", "device:=cpu"]
-    return Node(DETECTOR, given, domain_id)
+def detector(folder: Path, checkpoint: str = "", threads: int = 1) -> ChildProcess:
+    """The detector, on the CPU; the package's own checkpoint unless another one is named. Its log is in ``folder``."""
+    given = (f"checkpoint:={checkpoint or repr('')}", f"threads:={threads}", "device:=cpu")
+    return ChildProcess("detector node", ["node", *_words(given)], folder / "detector.log")
 
 
-def recorder(domain_id: int, folder: Path, quota_gb: float = 0.1, event_s: float = 4.0) -> Node:
+def recorder(folder: Path, quota_gb: float = 0.1, event_s: float = 4.0) -> ChildProcess:
     """The event recorder, which records all the time, in events of a few seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder.parent / "recording.yaml"
+    file = folder / "recording.yaml"
     file.write_text(ALWAYS)
-    given = [
-        f"events:={folder / 'events'}",
-        f"recording_file:={file}",
+    given = (
         f"pre_roll_s:={event_s / 4}",
         f"post_roll_s:={event_s / 4}",
         f"longest_s:={event_s}",
         f"quota_gb:={quota_gb}",
-    ]
-    return Node(RECORDER, given, domain_id)
+    )
+    command = ["record", str(folder / "events"), "--recording", str(file), *_words(given)]
+    return ChildProcess("event recorder", command, folder / "recorder.log")
+
+
+def _words(parameters: Iterable[str]) -> list[str]:
+    return [word for each in parameters for word in ("-p", each)]
 
 
 class Diagnostics:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -21,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.live_nodes import READY, RECORDING, Diagnostics, detector, recorder
+from bench.live_nodes import READY, RECORDING, Diagnostics, detector, recorder, scene_options
 from bench.process_memory import holding
 from bench.steady_drive import SteadyDrive, simulated
+from semlt3d_ros.commands.live_run import isolate
 from semlt3d_ros.middleware.dds import DdsMiddleware
 
 WITHOUT, WITH = "without recording", "with recording"
@@ -41,10 +41,10 @@ class Turns:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self._options, self._folder = options, folder
-        self._domain_id = 1 + os.getpid() % 100
+        isolate()
         bag = simulated(options.drive or folder, options.image_width, options.beams)
-        self._detector = detector(self._domain_id, options.checkpoint, options.threads)
-        self._middleware = DdsMiddleware("bench", self._domain_id)
+        self._detector = detector(folder, options.checkpoint, options.threads)
+        self._middleware = DdsMiddleware("bench")
         self._said = Diagnostics(self._middleware)
         self._drive = SteadyDrive(self._middleware, bag, options.rate)
         self._turn = 0
@@ -64,7 +64,7 @@ class Turns:
         if recording:
             self._turn += 1
             place = self._folder / f"turn{self._turn}"
-            node = recorder(self._domain_id, place, event_s=self._options.event_s)
+            node = recorder(place, event_s=self._options.event_s)
             self._said.forget()
             self._said.wait_for(*RECORDING)
         try:
@@ -136,17 +136,10 @@ def show(results: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.recorder", description=__doc__)
-    parser.add_argument(
-        "--rate", type=float, default=5.0, help="sets in a second, so that the detector alone loses none"
-    )
+    scene_options(parser, rate_hz=5.0)  # at which the detector alone loses none
     parser.add_argument("--seconds", type=float, default=30.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns without and with recording")
     parser.add_argument("--event-s", type=float, default=4.0, help="length of the events that are written")
-    parser.add_argument("--checkpoint", default="", help="the student; the package's own if left out")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the student")
-    parser.add_argument("--image-width", type=int, default=448, help="pixels of the images, which are 7 to 4")
-    parser.add_argument("--beams", type=int, default=32, help="of the LiDAR")
-    parser.add_argument("--drive", type=Path, help="folder that keeps the simulated drive for the next time")
     parser.add_argument("--json", action="store_true", help="print figures for programs")
     options = parser.parse_args()
     turns: dict[str, list[dict[str, Any]]] = {WITHOUT: [], WITH: []}

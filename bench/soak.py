@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,9 +23,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.live_nodes import READY, RECORDING, Diagnostics, detector, recorder
+from bench.live_nodes import READY, RECORDING, Diagnostics, detector, recorder, scene_options
 from bench.process_memory import holding, slope
 from bench.steady_drive import SteadyDrive, simulated
+from semlt3d_ros.commands.live_run import isolate
 from semlt3d_ros.middleware.dds import DdsMiddleware
 
 _SETTLE_S = 10.0
@@ -35,16 +35,16 @@ _SHARED = Path("/dev/shm")
 
 def soak(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run both nodes for so long; samples of what they hold and do, and the slopes."""
-    domain_id = 1 + os.getpid() % 100
+    isolate()
     bag = simulated(options.drive or folder, options.image_width, options.beams)
-    nodes = {"detector": detector(domain_id, options.checkpoint, options.threads)}
-    middleware = DdsMiddleware("bench", domain_id)
+    nodes = {"detector": detector(folder, options.checkpoint, options.threads)}
+    middleware = DdsMiddleware("bench")
     samples: list[dict[str, Any]] = []
     try:
         said = Diagnostics(middleware)
         drive = SteadyDrive(middleware, bag, options.rate)
         said.wait_for(*READY)
-        nodes["recorder"] = recorder(domain_id, folder / "soak", options.quota_gb)
+        nodes["recorder"] = recorder(folder / "soak", options.quota_gb)
         said.wait_for(*RECORDING)
         drive.run(_SETTLE_S)
         begin, first = time.monotonic(), said.sets()
@@ -160,15 +160,10 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0, help="how long (default: 5; the proof takes 60)")
-    parser.add_argument("--rate", type=float, default=10.0, help="sets in a second")
+    scene_options(parser, rate_hz=10.0)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two samples")
-    parser.add_argument("--checkpoint", default="", help="the student; the package's own if left out")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the student")
     parser.add_argument("--quota-gb", type=float, default=0.1, help="disk that events may take")
     parser.add_argument("--limit", type=float, default=10.0, help="MiB in an hour that still count as flat")
-    parser.add_argument("--image-width", type=int, default=448, help="pixels of the images, which are 7 to 4")
-    parser.add_argument("--beams", type=int, default=32, help="of the LiDAR")
-    parser.add_argument("--drive", type=Path, help="folder that keeps the simulated drive for the next time")
     parser.add_argument("-o", "--picture", type=Path, help="picture of memory over time")
     parser.add_argument("--json", type=Path, help="file for all samples, written while it runs")
     options = parser.parse_args()

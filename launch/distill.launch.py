@@ -1,6 +1,9 @@
 """The distiller: learns from the robot's own recordings while it is parked.
 
 For example: ros2 launch semlt3d_ros distill.launch.py settings:=/etc/robot/adaptation.yaml parked_topic:=/parked
+
+`ros2 launch` runs on the system's Python, so this file imports nothing but ROS, and of this package what needs no
+more either.
 """
 
 from pathlib import Path
@@ -11,6 +14,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from semlt3d_ros.nodes.launch_arguments import Arguments
 
 SHARE = Path(__file__).parents[1]
 
@@ -41,29 +45,25 @@ def start(context: LaunchContext) -> list[Node]:
         RuntimeError: lists all that does not fit.
     """
 
-    def given(name: str) -> str:
-        return LaunchConfiguration(name).perform(context).strip()
+    def read(name: str) -> str:
+        return str(LaunchConfiguration(name).perform(context))
 
-    settings = Path(given("settings")).expanduser().absolute()
-    faults = [] if settings.is_file() else [f"settings:={given('settings')} is not a file"]
-    if given("allowed").lower() not in ("true", "false"):
-        faults.append(f"allowed:={given('allowed')} is neither true nor false")
-    if faults:
-        raise RuntimeError("; ".join(faults))
-    topic = "" if given("parked_topic") == "none" else given("parked_topic")
+    given = Arguments(read, SHARE)
+    topic = "" if given["parked_topic"] == "none" else given["parked_topic"]
     parameters = {
-        "settings": ParameterValue(str(settings), value_type=str),
+        "settings": ParameterValue(given.file("settings"), value_type=str),
         "parked_topic": ParameterValue(topic, value_type=str),
-        "allowed": given("allowed").lower() == "true",
+        "allowed": given.truth("allowed"),
     }
+    given.refuse()
     return [
         Node(
             package="semlt3d_ros",
             executable="distiller",
             name="semlt3d_distiller",
-            namespace=given("namespace"),
+            namespace=given["namespace"],
             parameters=[parameters],
-            ros_arguments=["--log-level", given("log_level")],
+            ros_arguments=["--log-level", given["log_level"]],
             output="screen",
         )
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.live_nodes import RECORDING, START_S, Diagnostics, recorder
 from bench.steady_drive import SteadyDrive, simulated
 from semlt3d_ros.bags.source import BagSource
+from semlt3d_ros.commands.live_run import isolate
 from semlt3d_ros.middleware.dds import DdsMiddleware
 from semlt3d_ros.nodes.event_recorder_report import EVENTS
 from semlt3d_ros.recording.event import Event, events_of
@@ -84,8 +85,9 @@ def kill_recorders(folder: Path, kills: int, seed: int) -> Iterator[Counter[str]
     Raises:
         AssertionError: something was lost.
     """
-    choice, domain_id = random.Random(seed), 1 + os.getpid() % 100
-    middleware = DdsMiddleware("bench", domain_id)
+    choice = random.Random(seed)
+    isolate()
+    middleware = DdsMiddleware("bench")
     total: Counter[str] = Counter()
     known = Recordings(folder / "robot" / "events")
     node = None
@@ -94,7 +96,7 @@ def kill_recorders(folder: Path, kills: int, seed: int) -> Iterator[Counter[str]
         drive = SteadyDrive(middleware, simulated(folder, 224, 8), _RATE_HZ)
         while total[WRITING] < kills:
             said.forget()
-            node = recorder(domain_id, folder / "robot", _QUOTA_GB, _EVENT_S)
+            node = recorder(folder / "robot", _QUOTA_GB, _EVENT_S)
             _until(drive, lambda: all(name in said.values for name in RECORDING))
             drive.run(choice.uniform(0.0, _LONGEST_S))
             # Half of the time right after an event was begun or ended, where most happens.
@@ -103,12 +105,12 @@ def kill_recorders(folder: Path, kills: int, seed: int) -> Iterator[Counter[str]
                 _until(drive, partial(_more, said, count))
             writing = any(path.name.endswith(".unfinished") for path in known.folder.iterdir())
             os.kill(node.pid, signal.SIGKILL)
-            node.process.wait()
+            node.end()  # waits for what is dead already
             node = None
             total[WRITING if writing else BETWEEN] += 1
             total += known.check(saved=False)
             yield total
-        node = recorder(domain_id, folder / "robot", _QUOTA_GB, _EVENT_S)
+        node = recorder(folder / "robot", _QUOTA_GB, _EVENT_S)
         said.forget()
         _until(drive, lambda: all(name in said.values for name in RECORDING))
         node.end()
