@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from semlt3d_ros.core.classes import GROUPS
+from semlt3d_ros.core.classes import frequency_groups
 from semlt3d_ros.core.detections import Detections
 from semlt3d_ros.core.frame import Frame, Labels
 
@@ -139,10 +139,10 @@ def average_precisions(judged: Judged, times: NDArray[np.int64], protocol: Any) 
 
 def groups_of(aps: NDArray[np.float64], protocol: Any) -> dict[str, float]:
     """Mean AP of all classes and of each frequency group."""
-    groups = np.array([info.group for info in protocol.classes])
+    groups = {name: aps[list(places)] for name, places in frequency_groups(protocol.classes).items()}
     return {
         "mAP": float(np.nanmean(aps)),
-        **{name: float(np.nanmean(aps[groups == name])) for name in GROUPS if np.isfinite(aps[groups == name]).any()},
+        **{name: float(np.nanmean(values)) for name, values in groups.items() if np.isfinite(values).any()},
     }
 
 

@@ -18,7 +18,7 @@ from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict, p
 from semlt3d_ros.adaptation.verdict_pictures import differences
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
 from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule
-from semlt3d_ros.core.classes import GROUPS, ClassList
+from semlt3d_ros.core.classes import GROUPS, ClassList, frequency_groups
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.datasets.opening import Frames, Progress, tell_nobody
 from semlt3d_ros.datasets.specs import DataSpec
@@ -196,8 +196,7 @@ def _comparison(found: Compared, classes: ClassList, rules: EvaluationSettings, 
 
 def groups_of(classes: ClassList) -> dict[str, Sequence[int]]:
     """All classes, each frequency group that the list has, and those of none where others are in one."""
-    found: dict[str, Sequence[int]] = {group: classes.of_group(group) for group in GROUPS}
-    found = {group: columns for group, columns in found.items() if columns}
+    found: dict[str, Sequence[int]] = dict(frequency_groups(classes.classes))
     if found and classes.of_group(""):
         found[UNGROUPED] = classes.of_group("")
     return {ALL: range(len(classes)), **found}

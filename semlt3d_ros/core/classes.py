@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -50,6 +50,12 @@ class ClassInfo(Checked):
     def family(self) -> str:
         """Its super-class, or itself where it has none."""
         return self.superclass or self.name
+
+
+def frequency_groups(classes: Sequence[ClassInfo]) -> dict[str, tuple[int, ...]]:
+    """Where the classes of each frequency group stand, of the groups that there are."""
+    columns = {group: tuple(place for place, info in enumerate(classes) if info.group == group) for group in GROUPS}
+    return {group: places for group, places in columns.items() if places}
 
 
 @dataclass(frozen=True)

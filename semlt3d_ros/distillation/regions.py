@@ -16,7 +16,7 @@ from semlt3d_ros.distillation.sampling import regions_of, sampled, spread
 from semlt3d_ros.distillation.settings import Regions
 from semlt3d_ros.losses.signal import RegionSignal
 from semlt3d_ros.losses.targets import Targets
-from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, counted_over_all, over_layers
+from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, over_layers
 from semlt3d_ros.losses.unjudged import transformed_boxes
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
@@ -24,9 +24,18 @@ from semlt3d_ros.student.decoder import LayerOutput
 _CELLS, _PARTS = 4, 2
 """Samples of a region along each axis, and parts of it that are told apart."""
 _HIDDEN = 128
+_KEEP, _MOST = 0.99, 10.0
+"""How much of the frequencies of classes is kept from step to step, and how much a rare one weighs at most."""
 
 
-def embedding_loss(said: Tensor, signal: RegionSignal, frame: Tensor, region: Tensor, total: Total = alone) -> Tensor:
+def embedding_loss(
+    said: Tensor,
+    signal: RegionSignal,
+    frame: Tensor,
+    region: Tensor,
+    total: Total = alone,
+    weights: Tensor | None = None,
+) -> Tensor:
     """() how far K embeddings are from those that a CLIP gives of regions.
 
     Half of it is 1 less the cosine. Cosines of real CLIPs lie within some tenths of each other, so that most of that is
@@ -38,16 +47,19 @@ def embedding_loss(said: Tensor, signal: RegionSignal, frame: Tensor, region: Te
         signal: what the CLIP sees.
         frame, region: (K,) which region each is about.
         total: sums over processes.
+        weights: (n,) of the classes whose names regions are likest; None where all weigh alike.
     """
-    count = counted_over_all(len(said), total, said.device)
+    each_weighs = said.new_ones(len(said)) if weights is None else weights[signal.likest[frame, region]]
+    count = total(each_weighs.sum()).clamp_min(torch.finfo(torch.float32).tiny)
     shown, others = signal.embeddings[frame, region], signal.embeddings.nan_to_num()[frame]
     unit, missing = F.normalize(said.float(), dim=-1), ~signal.real[frame]
-    away = (1.0 - (unit * shown).sum(-1)).sum()
+    away = 1.0 - (unit * shown).sum(-1)
     alike, wanted = (
         (signal.logit_scale * (others @ each[..., None])[..., 0]).masked_fill(missing, -1e4).log_softmax(-1)
         for each in (unit, shown)
     )
-    return 0.5 * (away + F.kl_div(alike, wanted, reduction="sum", log_target=True)) / count
+    diverges = F.kl_div(alike, wanted, reduction="none", log_target=True).sum(-1)
+    return 0.5 * (each_weighs * (away + diverges)).sum() / count
 
 
 def answering(layer: LayerOutput, boxes: Tensor, real: Tensor, reach_m: float, score: float) -> tuple[Tensor, ...]:
@@ -90,6 +102,8 @@ class RegionLoss(LossTerm):
         parts = len(config.strides) * _PARTS**2 * config.width
         self.of_maps = nn.Sequential(nn.Linear(parts, _HIDDEN), nn.ReLU(inplace=True), nn.Linear(_HIDDEN, width))
         self.of_queries = None if config.language_width else nn.Linear(config.width, width)
+        self.seen: Tensor
+        self.register_buffer("seen", torch.ones(len(config.class_names)))
 
     def forward(self, view: StepView) -> dict[str, Tensor]:
         """Nothing where nobody looked at regions."""
@@ -100,16 +114,29 @@ class RegionLoss(LossTerm):
         if view.targets.T_ego_recorded is not None:
             boxes = transformed_boxes(boxes, view.targets.T_ego_recorded)
         real = signal.real
+        weights = self._weights(signal, real, view.total)
         losses = {}
         if self.settings.encoder:
-            losses["regions_encoder"] = self.settings.encoder * self._encoder(view, signal, boxes, real)
+            losses["regions_encoder"] = self.settings.encoder * self._encoder(view, signal, boxes, real, weights)
         if self.settings.queries:
             losses["regions_queries"] = self.settings.queries * over_layers(
-                self._queries(view, layer, signal, boxes, real) for layer in view.layers
+                self._queries(view, layer, signal, boxes, real, weights) for layer in view.layers
             )
         return losses
 
-    def _encoder(self, view: StepView, signal: RegionSignal, boxes: Tensor, real: Tensor) -> Tensor:
+    def _weights(self, signal: RegionSignal, real: Tensor, total: Total) -> Tensor | None:
+        """(n,) of the classes, by how often each was seen of late, in all processes together."""
+        if not self.settings.rarity:
+            return None
+        now = total(torch.bincount(signal.likest[real], minlength=len(self.seen)).to(self.seen))
+        if self.training:
+            self.seen.mul_(_KEEP).add_(now)
+        rarer = (self.seen.mean() / self.seen.clamp_min(1e-3)) ** self.settings.rarity
+        return rarer.clamp_max(_MOST)
+
+    def _encoder(
+        self, view: StepView, signal: RegionSignal, boxes: Tensor, real: Tensor, weights: Tensor | None
+    ) -> Tensor:
         objects = Targets(boxes, torch.where(real, 0, -1), [])
         regions = regions_of(objects, view.batch, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
         seen = regions.seen.gather(1, signal.views[:, None])[:, 0] & real
@@ -122,16 +149,24 @@ class RegionLoss(LossTerm):
             for cells, stride in zip(view.cells, self.strides, strict=True)
         ]
         said = self.of_maps(torch.cat(parts, -1))
-        return embedding_loss(said, signal, frame, region, view.total)
+        return embedding_loss(said, signal, frame, region, view.total, weights)
 
-    def _queries(self, view: StepView, layer: LayerOutput, signal: RegionSignal, boxes: Tensor, real: Tensor) -> Tensor:
+    def _queries(
+        self,
+        view: StepView,
+        layer: LayerOutput,
+        signal: RegionSignal,
+        boxes: Tensor,
+        real: Tensor,
+        weights: Tensor | None,
+    ) -> Tensor:
         frame, query, region = answering(layer, boxes, real, self.settings.reach_m, self.settings.score)
         if self.of_queries is None:
             assert layer.projected is not None
             said = layer.projected[frame, query]
         else:
             said = self.of_queries(layer.embeddings[frame, query].float())
-        return embedding_loss(said, signal, frame, region, view.total)
+        return embedding_loss(said, signal, frame, region, view.total, weights)
 
 
 def _averaged(samples: Tensor) -> Tensor:

@@ -110,11 +110,13 @@ class Regions(Checked):
         score: least confidence of what it detects.
         most: detections of a frame that are looked at, the most confident ones.
         reach_m: how far a query lies from what it answers to, at most.
+        rarity: 0 lets all regions weigh alike, 1 all classes: a region weighs as the inverse frequency of the class
+            whose name it is likest, to this power; at most ten times as much as the average.
     """
 
     TITLE: ClassVar[str] = "regions"
     CHECKS: ClassVar[Checks] = (
-        *not_negative("encoder", "queries"), *share("score"), *positive("most", "reach_m"),
+        *not_negative("encoder", "queries"), *share("score", "rarity"), *positive("most", "reach_m"),
     )  # fmt: skip
 
     encoder: float = 1.0
@@ -123,6 +125,7 @@ class Regions(Checked):
     score: float = 0.1
     most: int = 40
     reach_m: float = 2.0
+    rarity: float = 0.0
 
 
 @dataclass(frozen=True)

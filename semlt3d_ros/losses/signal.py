@@ -156,12 +156,14 @@ class RegionSignal:
         boxes: (B, R, 9) what is in them, padded to the most of a frame: x y z l w h yaw vx vy.
         embeddings: (B, R, d) of unit length; NaN where padded.
         views: (B, R) int64 number of the view that each region is of.
+        likest: (B, R) int64 number of the class whose name each is likest; of those padded any.
         logit_scale: the CLIP's own: what it multiplies cosines with before it compares them.
     """
 
     boxes: Tensor
     embeddings: Tensor
     views: Tensor
+    likest: Tensor
     logit_scale: float
 
     @property

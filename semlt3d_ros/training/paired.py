@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.classes import GROUPS
+from semlt3d_ros.core.classes import frequency_groups
 from semlt3d_ros.core.outputs import whole
 from semlt3d_ros.evaluation.bootstrap import (
     Answer,
@@ -71,9 +71,9 @@ class Kept:
             naming_precisions(self.objects, counts),
         )
         return {
-            f"{measure}, {group}": group_means(values[:, columns])
+            f"{measure}, {group}": group_means(values[:, list(columns)])
             for measure, values in zip(MEASURES, of_classes, strict=True)
-            for group, columns in groups_of(protocol).items()
+            for group, columns in frequency_groups(protocol.classes).items()
         }
 
 
@@ -90,15 +90,6 @@ class Gain:
     values: tuple[float, ...]
     gain: float
     interval: tuple[float, float] | None
-
-
-def groups_of(protocol: Protocol) -> dict[str, list[int]]:
-    """Frequency groups to their classes."""
-    return {
-        group: columns
-        for group in GROUPS
-        if (columns := [index for index, info in enumerate(protocol.classes) if info.group == group])
-    }
 
 
 def drawn_figures(

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from semlt3d_ros.core.classes import frequency_groups
 from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.training.experiment import Experiment, Run, kept_path
-from semlt3d_ros.training.paired import MEASURES, Gain, Kept, drawn_figures, gains, groups_of
+from semlt3d_ros.training.paired import MEASURES, Gain, Kept, drawn_figures, gains
 from semlt3d_ros.training.recipe import Recipe
 
 Figures = dict[str, NDArray[np.float64]]
@@ -53,7 +54,7 @@ def _table(
 ) -> Iterator[str]:
     recipe = experiment.recipe_of(*next(experiment.runs()))
     assert isinstance(recipe, Recipe)
-    groups = list(groups_of(protocol_of(recipe.class_list)))
+    groups = list(frequency_groups(protocol_of(recipe.class_list).classes))
     once = next(row for row in experiment.rows if row.name == experiment.against).checkpoint is not None
     yield f"## {measure}, against '{experiment.against}'" + (f", on '{test}'" if test else "")
     yield ""

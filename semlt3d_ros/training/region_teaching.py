@@ -22,7 +22,9 @@ from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.distillation.settings import Regions
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.losses.signal import RegionSignal
+from semlt3d_ros.semantics.anchors import make_anchors
 from semlt3d_ros.semantics.clip import ClipEncoder
+from semlt3d_ros.semantics.prompts import DEFAULT_TEMPLATES
 from semlt3d_ros.training.frames import image_spec_of
 from semlt3d_ros.training.language import LEAST_CUT_PX, regions_of
 from semlt3d_ros.training.recipe import Recipe
@@ -66,6 +68,9 @@ class RegionTeaching:
         self._settings, self._least = settings, recipe.language.min_visible_pixels
         self._clip = ClipEncoder.load(recipe.language.model, recipe.language.pretrained)
         self.width = self._clip.dimension
+        templates = recipe.language.templates or DEFAULT_TEMPLATES
+        anchors = make_anchors(self._clip, recipe.student.class_names, templates, words=recipe.class_list.words())
+        self._anchors = torch.from_numpy(anchors.embeddings)
         language_width = recipe.student.language_width
         if language_width and language_width != self.width:
             raise ConfigurationError(
@@ -103,7 +108,8 @@ class RegionTeaching:
             boxes[row, :count] = torch.from_numpy(each.boxes)
             embeddings[row, :count] = torch.from_numpy(each.embeddings)
             views[row, :count] = torch.from_numpy(each.views)
-        return RegionSignal(boxes, embeddings, views, self._clip.logit_scale)
+        likest = (embeddings.nan_to_num() @ self._anchors.T).argmax(-1)
+        return RegionSignal(boxes, embeddings, views, likest, self._clip.logit_scale)
 
     def _look(self, frame: Frame, stored: FrameRegions) -> SeenBoxes:
         found = _of_labels(frame, stored, self._least, self._clip.image_size)

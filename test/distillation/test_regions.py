@@ -30,12 +30,14 @@ def regions(targets) -> RegionSignal:
     boxes[1, 0] = torch.tensor([11.0, 0.0, 0.8, 4.0, 2.0, 1.5, 0.0, 0.0, 0.0])
     embeddings = F.normalize(torch.randn(2, 3, WIDTH), dim=-1)
     embeddings[1, 1:] = torch.nan
-    return RegionSignal(boxes, embeddings, torch.tensor([[0, 1, 0], [0, 0, 0]]), SCALE)
+    views = torch.tensor([[0, 1, 0], [0, 0, 0]])
+    return RegionSignal(boxes, embeddings, views, torch.tensor([[0, 0, 2], [0, 0, 0]]), SCALE)
 
 
 def made(*rows: list[float]) -> RegionSignal:
     embeddings = torch.tensor([rows])
-    return RegionSignal(torch.zeros(1, len(rows), 9), embeddings, torch.zeros(1, len(rows), dtype=torch.int64), SCALE)
+    numbers = torch.zeros(1, len(rows), dtype=torch.int64)
+    return RegionSignal(torch.zeros(1, len(rows), 9), embeddings, numbers, torch.arange(len(rows))[None], SCALE)
 
 
 def test_the_loss_by_hand() -> None:
@@ -125,7 +127,8 @@ def test_without_regions_there_is_nothing_and_without_any_of_them_it_is_zero(con
     losses = loss(view_of(output, targets, batch, images=ImageSignals(regions=none)))
     assert all(value == 0 and value.requires_grad for value in losses.values())
     sum(losses.values()).backward()
-    empty = RegionSignal(torch.zeros(2, 0, 9), torch.zeros(2, 0, WIDTH), torch.zeros(2, 0, dtype=torch.int64), SCALE)
+    no = torch.zeros(2, 0, dtype=torch.int64)
+    empty = RegionSignal(torch.zeros(2, 0, 9), torch.zeros(2, 0, WIDTH), no, no, SCALE)
     assert all(
         value == 0 for value in loss(view_of(output, targets, batch, images=ImageSignals(regions=empty))).values()
     )
@@ -153,8 +156,36 @@ def test_a_mirrored_world_shows_the_same_regions(config, batch, targets, regions
     assert seen[0] == pytest.approx(seen[1], rel=1e-5) and seen[0] > 0
 
 
-def test_processes_add_up(config, batch, targets, regions, rows_of, add_up) -> None:
-    student, loss = Student(config), RegionLoss(Regions(), config, WIDTH)
+def test_weighted_regions_are_averaged_by_their_weights() -> None:
+    signal = made([1.0, 0.0], [0.6, 0.8])
+    said, zeros = torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.zeros(2, dtype=torch.int64)
+    apart = [embedding_loss(said[[k]], signal, zeros[:1], torch.tensor([k])).item() for k in range(2)]
+    weighted = embedding_loss(said, signal, zeros, torch.arange(2), weights=torch.tensor([1.0, 3.0])).item()
+    assert weighted == pytest.approx((apart[0] + 3 * apart[1]) / 4, rel=1e-5)
+
+
+def test_rare_classes_weigh_more_and_how_much_is_learnt_with_time(config, batch, targets, regions) -> None:
+    loss = RegionLoss(Regions(queries=0.0, rarity=1.0), config, WIDTH)
+    for _ in range(300):  # of four regions three are likest to the first class, none to the second
+        weights = loss._weights(regions, regions.real, lambda value: value)
+    assert weights[2] / weights[0] == pytest.approx(3.0, rel=0.05) and weights[1] == 10.0
+    seen = loss.seen.clone()
+    loss.eval()._weights(regions, regions.real, lambda value: value)
+    assert torch.equal(seen, loss.seen) and "seen" in loss.state_dict()
+    halfway = RegionLoss(Regions(rarity=0.5), config, WIDTH)
+    halfway.seen.copy_(seen)
+    half = halfway._weights(regions, regions.real, lambda value: value)
+    assert half[2] / half[0] == pytest.approx(3.0**0.5, rel=0.05)
+    student = Student(config)
+    view = view_of(output_of(student, batch), targets, batch, images=ImageSignals(regions=regions))
+    alike = RegionLoss(Regions(queries=0.0), config, WIDTH)
+    alike.of_maps.load_state_dict(loss.of_maps.state_dict())
+    assert loss(view)["regions_encoder"] != alike(view)["regions_encoder"]
+
+
+@pytest.mark.parametrize("rarity", [0.0, 1.0])
+def test_processes_add_up(config, batch, targets, regions, rows_of, add_up, rarity) -> None:
+    student, loss = Student(config), RegionLoss(Regions(rarity=rarity), config, WIDTH).eval()
     output = output_of(student, batch)
 
     def part(rows, total):

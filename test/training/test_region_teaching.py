@@ -69,6 +69,9 @@ def test_labels_and_detections_are_looked_at_and_labels_first(recipe, student) -
     assert (away > 1.0).all(), "what is labelled is not looked at twice"
     signal = teaching.signal([seen, teaching.seen(replace(frame, labels=None), NONE)])
     assert signal.real[0].all() and 0 < signal.real[1].sum() <= 12
+    names = [recipe.student.class_names[label] for label in frame.labels.class_ids[known]]
+    told = [recipe.student.class_names[number] for number in signal.likest[0, :labels]]
+    assert sum(map(str.__eq__, names, told)) > labels / 2
     assert signal.logit_scale == ClipEncoder.load("tiny").logit_scale
 
 
