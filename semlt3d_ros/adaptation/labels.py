@@ -60,6 +60,7 @@ class Labelling:
         namer: names objects; None leaves the teacher's classes.
         rig: of the events, or None.
         report: told of every event.
+        followed: whether the teacher's features are learnt from too, which are kept then.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Labelling:
         namer: Namer | None,
         rig: Rig | None,
         report: StatusFile,
+        followed: bool = True,
     ) -> None:
-        self._settings, self._detector, self._classes = settings, detector, classes
+        self._settings, self._detector, self._classes, self._followed = settings, detector, classes, followed
         self._namer, self._rig, self._report = namer, rig, report
         looker = "" if namer is None else f"{namer.encoder.identity} {settings.naming}"
         decides = f"{detector.model_version} {looker} {classes} {settings.score} {settings.doubt} {settings.rig}"
@@ -152,7 +154,7 @@ class Labelling:
             out,
             score=settings.score,
             doubt=settings.doubt,
-            cache=settings.data_folder / TEACHER_DATA,
+            cache=settings.data_folder / TEACHER_DATA if self._followed else None,
             cache_gib=settings.cache_gib,
             with_recording=True,
             overwrite=True,

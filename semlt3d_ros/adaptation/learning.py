@@ -15,10 +15,12 @@ import yaml
 
 from semlt3d_ros.adaptation.settings import SHIPPED, LoopSettings
 from semlt3d_ros.core.classes import ClassList
+from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import whole, write_whole
 from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
+from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.messages import topics
 from semlt3d_ros.training.engine import STATE_NAME, Progress
 from semlt3d_ros.training.ranks import Ranks
@@ -45,9 +47,7 @@ def write_recipe(
     Raises:
         ConfigurationError: the loop's recipe cannot be read, or is none of a student.
     """
-    values = read_yaml(settings.recipe, "recipe")
-    if not isinstance(values, dict) or "teacher" in values:
-        raise ConfigurationError(f"recipe '{settings.recipe}' is none of a student; see config/recipes/adapt.yaml")
+    values = _values(settings)
     with whole(folder / PARENT) as draft:
         shutil.copyfile(parent, draft)
     for name in ("student", "image_size", "classes", "initial_parts"):  # all of it is the running model's
@@ -71,6 +71,23 @@ def write_recipe(
     values["validation"] = [*_listed(values.get("validation")), *judged]
     write_whole(folder / RECIPE, yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False))
     return folder / RECIPE
+
+
+def follows_lidar(settings: LoopSettings) -> bool:
+    """Whether the loop's recipe learns more from the LiDAR teacher than its boxes.
+
+    Raises:
+        ConfigurationError: the recipe cannot be read, or is none of a student.
+    """
+    teaching = _values(settings).get("distillation")
+    return bool(teaching) and parse(Distillation, teaching, f"recipe '{settings.recipe}'").follows_lidar
+
+
+def _values(settings: LoopSettings) -> dict[str, Any]:
+    values = read_yaml(settings.recipe, "recipe")
+    if not isinstance(values, dict) or "teacher" in values:
+        raise ConfigurationError(f"recipe '{settings.recipe}' is none of a student; see config/recipes/adapt.yaml")
+    return values
 
 
 def learn(folder: Path, device: str, told: Progress) -> Path:

@@ -16,7 +16,7 @@ from semlt3d_ros.adaptation.alone import alone
 from semlt3d_ros.adaptation.gate import ALL, GateSettings, judge
 from semlt3d_ros.adaptation.kept_data import keep_within
 from semlt3d_ros.adaptation.labels import TEACHER_DATA, LabelledEvents, Labelling, read_labelled, write_labelled
-from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE, learn, tidy, write_recipe
+from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE, follows_lidar, learn, tidy, write_recipe
 from semlt3d_ros.adaptation.models import CURRENT, ModelStore
 from semlt3d_ros.adaptation.plan import Plan, Result, Rounds, basis_of, next_plan
 from semlt3d_ros.adaptation.settings import LoopSettings
@@ -159,7 +159,8 @@ class _Round:
             except ConfigurationError as error:
                 untold = f"done without names by language: {error}"
         rig = None if settings.rig is None else load_rig(settings.rig)
-        labelled = Labelling(settings, detector, classes, namer, rig, self._report).label(plan.names)
+        labelling = Labelling(settings, detector, classes, namer, rig, self._report, follows_lidar(settings))
+        labelled = labelling.label(plan.names)
         if untold:
             labelled.told.append(untold)
         for text in (*labelled.told, *(f"left out {name}: {why}" for name, why in labelled.faults.items())):

@@ -68,12 +68,15 @@ def test_opening_frames_counts_as_use(tmp_path: Path) -> None:
 
 def test_a_round_keeps_what_it_needs_and_leaves_no_more_than_the_bound(robot, judged) -> None:
     bounded = replace(robot, data_gib=1e-6)
+    followed = robot.data_folder / "teacher" / "clouds"  # bounded by another setting
+    followed.parent.mkdir()
+    followed.write_bytes(b"what a teacher says")
     with pytest.raises(RuntimeError):
         run_round(bounded, stop_after_labelling)
     assert any((robot.data_folder / "bags").iterdir()), "a round is under way"
     status = judged(False, bounded)
     assert status.state == "rejected" and "was not used for longest removed" in status.message
-    assert not any((robot.data_folder / "bags").iterdir()) and any((robot.data_folder / "teacher").iterdir())
+    assert not any((robot.data_folder / "bags").iterdir()) and followed.exists()
     assert len(Rounds(robot.work).all()) == 1
     with pytest.raises(ConfigurationError, match="data_gib"):
         replace(robot, data_gib=0.0)

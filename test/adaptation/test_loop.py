@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from bench.faults.rounds import kill_and_finish
 from bench.small_robot import NAMES, STEPS
@@ -119,6 +120,17 @@ def test_a_round_that_is_stopped_goes_on_where_it_was(robot) -> None:
     assert not any("labelling" in status.message for status in told)
     steps = [status.training_step for status in told if status.message == "learning"]
     assert steps[0] == 4 and steps[-1] == STEPS
+
+
+def test_what_the_teacher_says_is_kept_where_the_recipe_follows_it(robot) -> None:
+    kept = robot.data_folder / "teacher"
+    assert not kept.exists(), "the recipe learns from its boxes alone"
+    values = yaml.safe_load(robot.recipe.read_text()) | {"distillation": {"cmkd": {}}}
+    following = robot.recipe.with_name("following.yaml")
+    following.write_text(yaml.safe_dump(values))
+    with pytest.raises(Stopped):
+        run_round(replace(robot, recipe=following), stop_when("training"))
+    assert any(kept.rglob("*.safetensors"))
 
 
 def test_another_recipe_begins_another_round(robot) -> None:
