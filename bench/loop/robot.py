@@ -40,7 +40,7 @@ class Robot:
 
     Attributes:
         folder: of everything that it has.
-        data: where frames that judge are kept.
+        data: where frames are kept, of replay and of what judges: all robots share them.
     """
 
     folder: Path
@@ -63,7 +63,11 @@ class Robot:
 
     def prepare(self) -> None:
         """Give it the shipped student, if it has none."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        work = self.folder / "work"
+        for folder in (work, self.data):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not (work / "data").exists():
+            (work / "data").symlink_to(self.data, target_is_directory=True)
         if not self.before.exists():
             shutil.copyfile(default_checkpoint(), self.before)
         store = ModelStore(self.models)
