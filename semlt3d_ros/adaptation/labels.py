@@ -10,13 +10,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from semlt3d_ros.adaptation.naming import Sighting, fitted_threshold, named
 from semlt3d_ros.adaptation.settings import LoopSettings
 from semlt3d_ros.adaptation.status import StatusFile
+from semlt3d_ros.adaptation.support import Support, support_of
 from semlt3d_ros.adaptation.views import Namer, write_named
 from semlt3d_ros.core.classes import ClassList
 from semlt3d_ros.core.config import parse
@@ -76,7 +77,8 @@ class Labelling:
         self._settings, self._detector, self._classes, self._followed = settings, detector, classes, followed
         self._namer, self._rig, self._report = namer, rig, report
         looker = "" if namer is None else f"{namer.encoder.identity} {settings.naming}"
-        decides = f"{detector.model_version} {looker} {classes} {settings.score} {settings.doubt} {settings.rig}"
+        asked = (settings.score, settings.doubt, settings.support, settings.rig)
+        decides = f"{detector.model_version} {looker} {classes} {asked}"
         self._folder = settings.work.absolute() / LABELS / hashlib.sha256(decides.encode()).hexdigest()[:12]
 
     def label(self, events: Sequence[str]) -> LabelledEvents:
@@ -101,8 +103,8 @@ class Labelling:
         there = [name for name in events if name not in result.faults]
         if not there:
             self._require_some(events)
-        if self._namer is not None:
-            self._name(there, self._namer, result)
+        if self._in_two_steps:
+            self._finish(there, result)
         result.bags = {name: self._bag(name) for name in there}
         self._report.set(recordings_replayed=len(events), recordings_total=len(events))
         return result
@@ -117,9 +119,14 @@ class Labelling:
     def _bag(self, name: str) -> Path:
         return self._folder / f"{name}.mcap"
 
+    @property
+    def _in_two_steps(self) -> bool:
+        """Whether anybody besides the teacher has a say."""
+        return self._namer is not None or self._settings.support > 0
+
     def _first(self, name: str) -> Path:
-        """The labelled recording of an event before its objects are named."""
-        return self._bag(name) if self._namer is None else self._folder / _FIRST / f"{name}.mcap"
+        """The labelled recording of an event as the teacher says it."""
+        return self._folder / _FIRST / f"{name}.mcap" if self._in_two_steps else self._bag(name)
 
     def _record(self, name: str) -> Path:
         return self._folder / f"{name}.json"
@@ -161,32 +168,45 @@ class Labelling:
         )
         counts = label_recording(job, self._detector, self._rig).counts
         values: dict[str, Any] = {"kept": counts["objects"], "rejected": counts["doubted"] + counts["ghosts"]}
+        support = None
+        if settings.support > 0:
+            support = support_of(settings.events / name, out, self._classes, settings.support)
+        if support is not None:
+            values["kept"] -= support.unsupported
+            values["rejected"] += support.unsupported
+            values["support"] = asdict(support)
         if self._namer is not None:
             self._report.set(message=f"naming the objects of {name}")
-            values["sightings"] = [asdict(each) for each in self._namer.look(out, self._classes, self._rig)]
+            there = None if support is None else set(support.seen)
+            sightings = self._namer.look(out, self._classes, self._rig, there)
+            values["sightings"] = [asdict(each) for each in sightings]
         return values
 
-    def _name(self, events: Sequence[str], namer: Namer, result: LabelledEvents) -> None:
-        """Give objects the names that are believed; by what all events say of known ones."""
-        sightings: Mapping[str, list[Sighting]] = {
-            name: [
-                parse(Sighting, each, f"'{self._record(name)}'")
-                for each in (_json(self._record(name)) or {}).get("sightings", ())
-            ]
-            for name in events
-        }
-        threshold = fitted_threshold([each for found in sightings.values() for each in found], namer.settings)
-        result.told.append(threshold.told)
-        wanted = tuple(self._settings.new_classes)
-        count = 0
+    def _finish(self, events: Sequence[str], result: LabelledEvents) -> None:
+        """Write the labels with what others say of them; names are believed by what all events say of known ones."""
+        records = {name: _json(self._record(name)) or {} for name in events}
+        supports = {name: _support(record, self._record(name)) for name, record in records.items()}
+        names: dict[str, dict[str, str]] = {name: {} for name in events}
+        if self._namer is not None:
+            sightings = {
+                name: _sightings(record, supports[name], self._record(name)) for name, record in records.items()
+            }
+            threshold = fitted_threshold([each for found in sightings.values() for each in found], self._namer.settings)
+            wanted = tuple(self._settings.new_classes)
+            names = {name: named(found, threshold, self._namer.settings, wanted) for name, found in sightings.items()}
+            count = sum(map(len, names.values()))
+            result.told += [threshold.told, f"{count} objects got their names from {self._namer.encoder.identity}"]
         for name in events:
-            names = named(sightings[name], threshold, namer.settings, wanted)
-            count += len(names)
             if not self._bag(name).exists():
                 self._report.set(message=f"writing the labels of {name}")
-                write_named(self._first(name), self._bag(name), names, self._classes)
+                support = supports[name]
+                agreed = None if support is None else set(support.same)
+                write_named(self._first(name), self._bag(name), names[name], self._classes, agreed)
             self._first(name).unlink(missing_ok=True)
-        result.told.append(f"{count} objects got their names from {namer.encoder.identity}")
+        seen = [support for support in supports.values() if support is not None]
+        if seen:
+            doubted = sum(support.unsupported for support in seen)
+            result.told.append(f"{doubted} boxes of the teacher are in doubt: the model that ran has not seen them so")
 
     def _tidy(self, events: Sequence[str]) -> None:
         """Labels are as large as the recordings: what no plan asks for any more goes."""
@@ -200,6 +220,19 @@ class Labelling:
             for path in folder.glob("*.*"):
                 if path.is_file() and path.stem not in wanted:
                     path.unlink(missing_ok=True)
+
+
+def _support(record: Mapping[str, Any], path: Path) -> Support | None:
+    return parse(Support, record["support"], f"'{path}'") if "support" in record else None
+
+
+def _sightings(record: Mapping[str, Any], support: Support | None, path: Path) -> list[Sighting]:
+    """What the CLIP has said; of objects that the model that ran does not agree upon, nothing is known."""
+    found = [parse(Sighting, each, f"'{path}'") for each in record.get("sightings", ())]
+    if support is None:
+        return found
+    agreed = set(support.same)
+    return [each if each.track in agreed else replace(each, known="") for each in found]
 
 
 def write_labelled(folder: Path, labelled: LabelledEvents) -> None:

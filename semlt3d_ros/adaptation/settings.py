@@ -99,6 +99,9 @@ class LoopSettings(Checked):
         teacher: checkpoint of the LiDAR teacher; ``shipped`` is the one that comes with the package.
         score: least confidence of the teacher's boxes that are learnt as objects.
         doubt: from this confidence on, up to ``score``, a box is neither an object nor background.
+        support: what is learnt as an object must have been seen by the model that ran too, in a fifth of its frames,
+            with its class and this confidence; else it is in doubt. 0 takes the teacher's word, and so does an event
+            without detections.
         naming: how objects are named by a CLIP; None leaves the teacher's classes.
         rig: rig file of the events; None finds cameras by the names of their topics.
         gate: what is asked of a candidate.
@@ -114,7 +117,7 @@ class LoopSettings(Checked):
 
     TITLE: ClassVar[str] = "adaptation"
     CHECKS: ClassVar[Checks] = (
-        *share("replay", "held_back", "calibration", "score", "doubt", "gpu_share"),
+        *share("replay", "held_back", "calibration", "score", "doubt", "support", "gpu_share"),
         *positive("least_new", "most_events", "cloud_points", "threads", "cache_gib", "data_gib", "gpu_share"),
         *not_negative("free_gib"),
         rule(lambda s: s.regression, "regression needs at least one source"),
@@ -141,6 +144,7 @@ class LoopSettings(Checked):
     teacher: Path = SHIPPED
     score: float = 0.3
     doubt: float = 0.1
+    support: float = 0.1
     naming: NamingSettings | None = None
     rig: Path | None = None
     gate: GateSettings = field(default_factory=GateSettings)

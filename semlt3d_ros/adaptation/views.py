@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from semlt3d_ros.adaptation.settings import NamingSettings
 from semlt3d_ros.bags.message import decoded
 from semlt3d_ros.bags.sink import BagSink
 from semlt3d_ros.bags.source import BagSource
-from semlt3d_ros.core.classes import ClassList
+from semlt3d_ros.core.classes import ABSENT, ClassList
 from semlt3d_ros.core.crops import crop_region, with_full_contrast
 from semlt3d_ros.core.faults import FaultLog
 from semlt3d_ros.core.frame import Frame, Labels
@@ -63,8 +63,10 @@ class Namer:
         anchors = make_anchors(encoder, classes.names, settings.templates or DEFAULT_TEMPLATES, words=words)
         return cls(encoder, anchors, settings)
 
-    def look(self, bag: Path, classes: ClassList, rig: Rig | None) -> list[Sighting]:
-        """What the CLIP says of every object in the labels of a recording.
+    def look(
+        self, bag: Path, classes: ClassList, rig: Rig | None, tracks: Collection[str] | None = None
+    ) -> list[Sighting]:
+        """What the CLIP says of the objects in the labels of a recording; of those of ``tracks`` where they are given.
 
         Raises:
             ConfigurationError: the bag cannot be read, or has no cameras.
@@ -81,7 +83,7 @@ class Namer:
             )
             for track, name, region in zip(labels.track_ids, labels.names, regions, strict=True):
                 votes[track] = name or votes.get(track, "")
-                if region is None:
+                if region is None or (tracks is not None and track not in tracks):
                     continue
                 kept = views[track]
                 size = region.side * region.shown
@@ -108,7 +110,9 @@ def in_classes(labels: Labels, classes: ClassList) -> Labels:
     return labels.as_classes(columns_for(labels.class_names, classes), classes.names)
 
 
-def write_named(bag: Path, out: Path, names: Mapping[str, str], classes: ClassList) -> None:
+def write_named(
+    bag: Path, out: Path, names: Mapping[str, str], classes: ClassList, agreed: Collection[str] | None = None
+) -> None:
     """A labelled recording with its labels in other classes, and some objects under other names.
 
     Args:
@@ -116,6 +120,7 @@ def write_named(bag: Path, out: Path, names: Mapping[str, str], classes: ClassLi
         out: the bag to write; one that is there is replaced.
         names: of tracks.
         classes: of which they are; the teacher's classes lead to these.
+        agreed: tracks whose class stays where they are not in ``names``, others are in doubt; None for all.
     """
     faults = FaultLog()
     with BagSource(bag) as source, BagSink(out, overwrite=True) as sink:
@@ -126,7 +131,7 @@ def write_named(bag: Path, out: Path, names: Mapping[str, str], classes: ClassLi
             found, stamp = decode_labels(message, faults, topics.TEACHER_LABELS)
             labels = in_classes(found, classes)
             ids = [
-                classes.index[names[track]] if track in names else kind
+                classes.index[names[track]] if track in names else kind if agreed is None or track in agreed else ABSENT
                 for track, kind in zip(labels.track_ids, labels.class_ids, strict=True)
             ]
             labels = replace(labels, class_ids=np.array(ids, np.int64))
