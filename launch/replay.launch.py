@@ -34,6 +34,7 @@ def generate_launch_description() -> LaunchDescription:
         "rate": ("1.0", "speed relative to the recording's"),
         "loop": ("false", "start again at the end, until Ctrl-C"),
         "player": ("semlt3d", "semlt3d: this package's player; rosbag2: `ros2 bag play`. Both publish /clock"),
+        "delay": ("5.0", "seconds that rosbag2 waits for the detector; this package's player waits until it is there"),
         "exit_when_played": ("false", "end everything when the recording has been played"),
     }
     declared = [
@@ -60,10 +61,10 @@ def check(context: LaunchContext) -> list[SetLaunchConfiguration]:
 
 def play(context: LaunchContext) -> list[ExecuteProcess]:
     """The player."""
-    bag, rate, loop, player, ends, _ = settings(context)
+    bag, rate, delay, loop, player, ends, _ = settings(context)
     on_exit = Shutdown(reason="the recording has been played") if ends else None
     if player == "rosbag2":
-        command = ["ros2", "bag", "play", str(bag), "--clock", CLOCK_HZ, "--rate", str(rate)]
+        command = ["ros2", "bag", "play", str(bag), "--clock", CLOCK_HZ, "--rate", str(rate), "--delay", str(delay)]
         return [ExecuteProcess(cmd=[*command, *(["--loop"] if loop else [])], output="screen", on_exit=on_exit)]
     parameters = {"bag": ParameterValue(str(bag), value_type=str), "rate": rate, "loop": loop}
     return [
@@ -78,8 +79,8 @@ def play(context: LaunchContext) -> list[ExecuteProcess]:
     ]
 
 
-def settings(context: LaunchContext) -> tuple[Path, float, bool, str, bool, list[str]]:
-    """bag, rate, loop, player and exit_when_played, and all that is wrong with them."""
+def settings(context: LaunchContext) -> tuple[Path, float, float, bool, str, bool, list[str]]:
+    """bag, rate, delay, loop, player and exit_when_played, and all that is wrong with them."""
     faults = []
 
     def value(name: str) -> str:
@@ -88,16 +89,23 @@ def settings(context: LaunchContext) -> tuple[Path, float, bool, str, bool, list
     bag = Path(value("bag")).expanduser().absolute()
     if not value("bag") or not bag.exists():
         faults.append(f"bag:={value('bag')} does not exist; give an .mcap file or a rosbag2 folder")
-    try:
-        rate = float(value("rate"))
-    except ValueError:
-        rate = math.nan
+    rate, delay = number(value("rate")), number(value("delay"))
     if not 0 < rate < math.inf:
         faults.append(f"rate:={value('rate')} is not a number greater than 0")
+    if not 0 <= delay < math.inf:
+        faults.append(f"delay:={value('delay')} is not a number of seconds, 0 or more")
     for name in ("loop", "exit_when_played"):
         if value(name).lower() not in ("true", "false"):
             faults.append(f"{name}:={value(name)} is neither true nor false")
     if value("player") not in PLAYERS:
         faults.append(f"player:={value('player')} is not one of {', '.join(PLAYERS)}")
     loop, ends = (value(name).lower() == "true" for name in ("loop", "exit_when_played"))
-    return bag, rate, loop, value("player"), ends, faults
+    return bag, rate, delay, loop, value("player"), ends, faults
+
+
+def number(text: str) -> float:
+    """The number that a text spells; NaN where it spells none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

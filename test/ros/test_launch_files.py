@@ -47,7 +47,7 @@ def test_every_argument_of_the_detector_is_shown_with_a_description(launched: Ro
 
 def test_replay_shows_its_arguments_and_the_detectors(launched: Ros2) -> None:
     shown = launched("replay.launch.py", "--show-args").stdout
-    for name in ("bag", "rate", "loop", "player", "exit_when_played", "rig", "rviz", "log_level"):
+    for name in ("bag", "rate", "loop", "player", "delay", "exit_when_played", "rig", "rviz", "log_level"):
         assert f"'{name}':" in shown
     assert "no description given" not in shown
 
@@ -58,6 +58,7 @@ def test_replay_shows_its_arguments_and_the_detectors(launched: Ros2) -> None:
         ("bag:=/nowhere/drive.mcap", "bag:=/nowhere/drive.mcap does not exist; give an .mcap file or a rosbag2 folder"),
         ("bag:={bag} rate:=0", "rate:=0 is not a number greater than 0"),
         ("bag:={bag} rate:=fast", "rate:=fast is not a number greater than 0"),
+        ("bag:={bag} delay:=-1", "delay:=-1 is not a number of seconds, 0 or more"),
         ("bag:={bag} player:=vlc", "player:=vlc is not one of semlt3d, rosbag2"),
         ("bag:={bag} loop:=perhaps", "loop:=perhaps is neither true nor false"),
         ("bag:={bag} rig:=submarine", "rig:=submarine is neither a file nor one of autoware_sample, nuscenes"),
