@@ -15,16 +15,14 @@ import yaml
 
 from semlt3d_ros.adaptation.settings import SHIPPED, LoopSettings
 from semlt3d_ros.core.classes import ClassList
-from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.outputs import whole, write_whole
 from semlt3d_ros.core.yaml_file import read_yaml
 from semlt3d_ros.datasets.bag_jobs import refuse_overlap
-from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.messages import topics
 from semlt3d_ros.training.engine import STATE_NAME, Progress
 from semlt3d_ros.training.ranks import Ranks
-from semlt3d_ros.training.recipe import load_recipe
+from semlt3d_ros.training.recipe import asks_lidar_teacher, load_recipe
 from semlt3d_ros.training.run import provenance, train_recipe
 from semlt3d_ros.training.student_task import rehearse
 
@@ -79,8 +77,7 @@ def follows_lidar(settings: LoopSettings) -> bool:
     Raises:
         ConfigurationError: the recipe cannot be read, or is none of a student.
     """
-    teaching = _values(settings).get("distillation")
-    return bool(teaching) and parse(Distillation, teaching, f"recipe '{settings.recipe}'").follows_lidar
+    return asks_lidar_teacher(_values(settings), f"recipe '{settings.recipe}'")
 
 
 def _values(settings: LoopSettings) -> dict[str, Any]:

@@ -348,6 +348,20 @@ def settings_of(recipe: Recipe) -> EvaluationSettings:
     )
 
 
+def asks_lidar_teacher(values: Mapping[str, Any], title: str) -> bool:
+    """Whether a recipe, which need not be complete, follows a LiDAR teacher.
+
+    Args:
+        values: of the recipe, as they are written.
+        title: of the recipe, for errors.
+
+    Raises:
+        ConfigurationError: its ``distillation`` does not fit.
+    """
+    given = values.get("distillation")
+    return bool(given) and parse(Distillation, given, title).follows_lidar
+
+
 def load_recipe(path: Path, given: Given | None = None) -> Recipe:
     """Read a recipe from YAML.
 

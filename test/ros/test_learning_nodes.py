@@ -80,7 +80,7 @@ def test_an_event_is_played_by_ros2_bag(
     (event,), _ = events_of(events)
     assert "mcap" in ros2("bag", "info", str(event.folder))
     graph.listen_to_answers()
-    arguments = (f"bag:={event.folder}", "player:=rosbag2", f"rig:={rig}", "device:=cpu", "rate:=0.5", "delay:=20")
+    arguments = (f"bag:={event.folder}", "player:=rosbag2", f"rig:={rig}", "device:=cpu", "rate:=0.5", "delay:=45")
     log = launch("semlt3d_ros", "replay.launch.py", *arguments, "exit_when_played:=true")
     graph.until(lambda: log.read_text(encoding="utf-8").count("process has finished cleanly") == 2, 120)
     stamps = {stamp_of(answer) for answer in graph.answers}
