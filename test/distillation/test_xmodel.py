@@ -159,9 +159,9 @@ def test_it_can_be_learnt(encoder, batch, points) -> None:
     """What is told of points comes to tell them apart as their pixels do."""
     features = torch.randn(len(points), 12, requires_grad=True)
     heads = [*encoder.of_points.parameters(), *encoder.of_pixels.parameters()]
-    optimizer = torch.optim.Adam([features, *heads], 3e-3)
+    optimizer = torch.optim.Adam([features, *heads], 1e-3)
     losses = []
-    for _ in range(100):
+    for _ in range(300):
         torch.manual_seed(1)  # the same pairs
         loss = encoder(features, points, first(points), batch)
         optimizer.zero_grad()
