@@ -33,7 +33,7 @@ def scene_options(parser: argparse.ArgumentParser, rate_hz: float) -> None:
 def detector(folder: Path, checkpoint: str = "", threads: int = 1) -> ChildProcess:
     """The detector, on the CPU; the package's own checkpoint unless another one is named. Its log is in ``folder``."""
     given = (f"checkpoint:={checkpoint or repr('')}", f"threads:={threads}", "device:=cpu")
-    return ChildProcess("detector node", ["node", *_words(given)], folder / "detector.log")
+    return ChildProcess("detector node", ["node", *words_of(given)], folder / "detector.log")
 
 
 def recorder(folder: Path, quota_gb: float = 0.1, event_s: float = 4.0) -> ChildProcess:
@@ -47,11 +47,12 @@ def recorder(folder: Path, quota_gb: float = 0.1, event_s: float = 4.0) -> Child
         f"longest_s:={event_s}",
         f"quota_gb:={quota_gb}",
     )
-    command = ["record", str(folder / "events"), "--recording", str(file), *_words(given)]
+    command = ["record", str(folder / "events"), "--recording", str(file), *words_of(given)]
     return ChildProcess("event recorder", command, folder / "recorder.log")
 
 
-def _words(parameters: Iterable[str]) -> list[str]:
+def words_of(parameters: Iterable[str]) -> list[str]:
+    """Parameters ``NAME:=VALUE`` as a command takes them."""
     return [word for each in parameters for word in ("-p", each)]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from bench.live_nodes import words_of
 from bench.loop.place import Place
 from semlt3d_ros.commands.live_run import NodeReport, child, isolate, record_live_run
 from semlt3d_ros.commands.output import Progress
@@ -38,7 +39,7 @@ def look(place: Place, models: Path, out: Path, progress: Progress) -> NodeRepor
         out: bag of the detections.
         progress: told how many are answered.
     """
-    node = _words(f"model_folder:={models}", *place.node)
+    node = words_of((f"model_folder:={models}", *place.node))
     return record_live_run(place.watched, out, place.rate, node, place.watched_sets, progress)
 
 
@@ -73,7 +74,8 @@ def record_events(place: Place, models: Path, events: Path, logs: Path, progress
             topics.DIAGNOSTIC_TYPE,
             lambda message, _: seen.update(status.name.partition(":")[0] for status in message.status),
         )
-        recording = ["record", str(events), "--recording", str(triggers), *_words(_RELIABLE, *_SPANS, *place.recorder)]
+        asked = words_of((_RELIABLE, *_SPANS, *place.recorder))
+        recording = ["record", str(events), "--recording", str(triggers), *asked]
         running = [
             stack.enter_context(child("event recorder", recording, logs / "recorder.log")),
             stack.enter_context(
@@ -98,8 +100,4 @@ def record_events(place: Place, models: Path, events: Path, logs: Path, progress
 
 
 def _node(*parameters: str) -> Sequence[str]:
-    return ["node", *_words(*parameters)]
-
-
-def _words(*parameters: str) -> list[str]:
-    return [word for each in parameters for word in ("-p", each)]
+    return ["node", *words_of(parameters)]

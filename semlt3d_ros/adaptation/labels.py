@@ -72,7 +72,7 @@ class Labelling:
         namer: Namer | None,
         rig: Rig | None,
         report: StatusFile,
-        followed: bool = True,
+        followed: bool,
     ) -> None:
         self._settings, self._detector, self._classes, self._followed = settings, detector, classes, followed
         self._namer, self._rig, self._report = namer, rig, report
@@ -177,7 +177,8 @@ class Labelling:
             values["support"] = asdict(support)
         if self._namer is not None:
             self._report.set(message=f"naming the objects of {name}")
-            there = None if support is None else set(support.seen)
+            # What is to be learnt anew is what the model that ran may be blind to: then all is looked at.
+            there = None if support is None or settings.new_classes else set(support.seen)
             sightings = self._namer.look(out, self._classes, self._rig, there)
             values["sightings"] = [asdict(each) for each in sightings]
         return values
@@ -193,7 +194,9 @@ class Labelling:
             }
             threshold = fitted_threshold([each for found in sightings.values() for each in found], self._namer.settings)
             wanted = tuple(self._settings.new_classes)
-            names = {name: named(found, threshold, self._namer.settings, wanted) for name, found in sightings.items()}
+            for name, found in sightings.items():
+                believed = named(found, threshold, self._namer.settings, wanted)
+                names[name] = _there(believed, supports[name], wanted)
             count = sum(map(len, names.values()))
             result.told += [threshold.told, f"{count} objects got their names from {self._namer.encoder.identity}"]
         for name in events:
@@ -233,6 +236,12 @@ def _sightings(record: Mapping[str, Any], support: Support | None, path: Path) -
         return found
     agreed = set(support.same)
     return [each if each.track in agreed else replace(each, known="") for each in found]
+
+
+def _there(names: Mapping[str, str], support: Support | None, wanted: Sequence[str]) -> dict[str, str]:
+    """Names of what the model that ran has seen too; of other things only names that it cannot know."""
+    tracks = names.keys() if support is None else set(support.seen)
+    return {track: name for track, name in names.items() if track in tracks or name in wanted}
 
 
 def write_labelled(folder: Path, labelled: LabelledEvents) -> None:

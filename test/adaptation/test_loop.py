@@ -11,7 +11,7 @@ import yaml
 
 from bench.faults.rounds import kill_and_finish
 from bench.small_robot import NAMES, STEPS
-from semlt3d_ros.adaptation import loop
+from semlt3d_ros.adaptation import labels, loop
 from semlt3d_ros.adaptation.alone import Busy, alone
 from semlt3d_ros.adaptation.labels import read_labelled
 from semlt3d_ros.adaptation.learning import CANDIDATE, RECIPE
@@ -20,8 +20,12 @@ from semlt3d_ros.adaptation.models import ModelStore
 from semlt3d_ros.adaptation.plan import Rounds, is_held_back
 from semlt3d_ros.adaptation.settings import NamingSettings, load_settings
 from semlt3d_ros.adaptation.status import Status, read_status
+from semlt3d_ros.adaptation.support import Support
+from semlt3d_ros.bags.source import BagSource
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from semlt3d_ros.core.errors import ConfigurationError
+from semlt3d_ros.messages import topics
+from semlt3d_ros.messages.decode_detections import decode_labels
 from semlt3d_ros.training.recipe import load_recipe
 
 # The gate asks for more than there are: then half of them, those with the lowest lots.
@@ -211,6 +215,27 @@ def test_objects_are_named_and_a_class_added_by_prompt_is_learnt(robot) -> None:
     with pytest.raises(Stopped):
         run_round(named, stop_when("training", step=2))
     assert len(Rounds(robot.work).all()) == 1
+
+
+def test_a_class_added_by_prompt_is_learnt_of_what_the_model_that_ran_is_blind_to(robot, monkeypatch) -> None:
+    monkeypatch.setattr(labels, "support_of", lambda *_: Support((), (), 0))  # it has seen nothing at all
+
+    def every_other(sightings, *_):
+        return {each.track: ("car", "snow_plough")[number % 2] for number, each in enumerate(sightings)}
+
+    monkeypatch.setattr(labels, "named", every_other)
+    naming = NamingSettings(image_width=192, image_height=108)
+    for number, classes in enumerate([(), ("snow_plough=a plough for snow",)], 1):
+        with pytest.raises(Stopped):
+            run_round(replace(robot, naming=replace(naming, classes=classes)), stop_when("training"))
+        bags = read_labelled(Rounds(robot.work).folder(number)).bags.values()
+        assert {name for bag in bags for name in names_in(bag)} == ({"", "snow_plough"} if classes else {""})
+
+
+def names_in(bag) -> list[str]:
+    with BagSource(bag) as source:
+        entries = source.messages(topics=[topics.TEACHER_LABELS])
+        return [name for entry in entries for name in decode_labels(entry.message())[0].names]
 
 
 def test_without_a_clip_it_is_done_without_names_and_told(robot) -> None:
