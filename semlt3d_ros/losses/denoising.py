@@ -35,7 +35,8 @@ class Denoiser(nn.Module):
         self.register_buffer("reach", torch.tensor(reach), persistent=False)
 
     def forward(self, targets: Targets) -> DenoisingQueries | None:
-        """Noise the targets; None if the batch holds no object at all."""
+        """Noise the targets whose class is told; None if the batch holds no object at all."""
+        targets = targets.told_alone()
         count = targets.classes.shape[1]
         if count == 0:
             return None

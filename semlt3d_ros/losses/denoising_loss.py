@@ -37,12 +37,13 @@ class DenoisingLoss(LossTerm):
         for objects in denoised.objects:
             rows = torch.nonzero(objects >= 0)[:, 0]
             matches.append((rows, objects[rows]))
-        real = denoised.objects != NOTHING
+        real, targets = denoised.objects != NOTHING, view.targets.told_alone()
         inner = replace(
             view,
+            targets=targets,
             layers=layers,
             matches=[matches] * len(layers),
-            counted=[real & judged(layer, view.targets, matches) for layer in layers],
+            counted=[real & judged(layer, targets, matches) for layer in layers],
             count=count,
         )
         losses = (term(inner) for term in self.terms)

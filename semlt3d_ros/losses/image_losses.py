@@ -52,7 +52,7 @@ class HeatLoss(LossTerm):
 
     def forward(self, view: StepView) -> dict[str, Tensor]:
         """``heat``; nothing without a 2D head."""
-        image, targets, batch = view.output.image, view.targets, view.batch
+        image, targets, batch = view.output.image, view.targets.told_alone(), view.batch
         if image is None:
             return {}
         centers = SeenCenters.of(image, targets, batch)

@@ -22,8 +22,9 @@ Matches = list[tuple[Tensor, Tensor]]
 def match(output: LayerOutput, targets: Targets) -> Matches:
     """For each frame, indices of queries and of the targets they are matched to, both (T_b,) int64.
 
-    Every real target gets exactly one query as long as there are at least as many queries as targets. Costs that are
-    not finite count as very high, so that a diverging network trains on instead of stopping.
+    Every real target gets exactly one query as long as there are at least as many queries as targets. One whose class
+    is not told is any class's. Costs that are not finite count as very high, so that a diverging network trains on
+    instead of stopping.
     """
     matches = []
     probability = output.logits.float().sigmoid()
@@ -34,7 +35,10 @@ def match(output: LayerOutput, targets: Targets) -> Matches:
         real = torch.nonzero(targets.classes[b] >= 0)[:, 0]
         boxes = targets.boxes[b, real].nan_to_num()
         position, shape = _distances(output.codes[b].float(), output.references[b], boxes)
-        cost = CLASS_COST * class_cost[b][:, targets.classes[b, real]] + POSITION_COST * position + SHAPE_COST * shape
+        kind = class_cost[b][:, targets.classes[b, real]]
+        if targets.told is not None:
+            kind = torch.where(targets.told[b, real], kind, class_cost[b].amin(-1, keepdim=True))
+        cost = CLASS_COST * kind + POSITION_COST * position + SHAPE_COST * shape
         rows, columns = linear_sum_assignment(cost.nan_to_num(1e6, 1e6, 1e6).cpu().numpy())
         device = real.device
         matches.append((torch.as_tensor(rows, device=device), real[torch.as_tensor(columns, device=device)]))

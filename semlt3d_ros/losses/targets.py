@@ -43,6 +43,8 @@ class Targets:
             place.
         T_ego_recorded: (B, 4, 4) from the ego axes of the recordings to these, which augmentation changes; None where
             they are the same.
+        told: (B, T) bool, objects whose class is told. Of others the box is learnt and what others say of them, by no
+            loss that asks for ``classes``. None where all are told.
     """
 
     boxes: Tensor
@@ -52,6 +54,7 @@ class Targets:
     region_views: Tensor | None = None
     unjudged: Unjudged | None = None
     T_ego_recorded: Tensor | None = None
+    told: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
@@ -64,7 +67,12 @@ class Targets:
             region_views=None if self.region_views is None else self.region_views.to(device),
             unjudged=None if self.unjudged is None else self.unjudged.to(device),
             T_ego_recorded=None if self.T_ego_recorded is None else self.T_ego_recorded.to(device),
+            told=None if self.told is None else self.told.to(device),
         )
+
+    def told_alone(self) -> Targets:
+        """The same but for objects whose class is not told, on which nothing is judged."""
+        return self if self.told is None else self.without(~self.told)
 
     def without(self, which: Tensor) -> Targets:
         """The same but for objects ``which`` (B, T) bool, on which nothing is judged."""
@@ -104,12 +112,14 @@ def collate_targets(
     range_m: float,
     min_visible_pixels: int,
     regions: Sequence[SeenRegions] | None = None,
+    told: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Targets:
     """Objects within ``range_m`` of the vehicle that cover at least ``min_visible_pixels``, or an unknown number.
 
     Those of none of the classes are no targets; they, what lies outside a frame's labelled region, and all of a frame
     without labels are not judged.
-    ``regions`` gives for each frame what is seen in its labels' image regions.
+    ``regions`` gives for each frame what is seen in its labels' image regions, ``told`` (labels,) whether their class
+    is told, None where all are.
     """
     boxes, classes = [], []
     kept: list[NDArray[np.bool_]] = []
@@ -133,12 +143,17 @@ def collate_targets(
     for i, (rows, kinds) in enumerate(zip(boxes, classes, strict=True)):
         padded[i, : len(rows)] = torch.from_numpy(rows)
         ids[i, : len(kinds)] = torch.from_numpy(kinds)
-    points, unjudged = points_of(frames), collate_unjudged(frames)
+    targets = Targets(padded, ids, points_of(frames), unjudged=collate_unjudged(frames))
+    if told is not None and any(each is not None for each in told):
+        targets.told = torch.ones_like(ids, dtype=torch.bool)
+        for i, (known, keep) in enumerate(zip(told, kept, strict=True)):
+            if known is not None:
+                targets.told[i, : keep.sum()] = torch.from_numpy(known[keep])
     if regions is None:
-        return Targets(padded, ids, points, unjudged=unjudged)
+        return targets
     embeddings = torch.full((len(boxes), most, regions[0].embeddings.shape[1]), torch.nan)
     views = torch.zeros_like(ids)
     for i, (seen, keep) in enumerate(zip(regions, kept, strict=True)):
         embeddings[i, : keep.sum()] = torch.from_numpy(seen.embeddings[keep])
         views[i, : keep.sum()] = torch.from_numpy(seen.views[keep])
-    return Targets(padded, ids, points, embeddings, views, unjudged)
+    return replace(targets, region_embeddings=embeddings, region_views=views)

@@ -103,12 +103,14 @@ def indices(matches: Matches) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def judged(layer: LayerOutput, targets: Targets, matches: Matches) -> Tensor:
-    """(B, Q) queries that are right or wrong: those that are matched, and those where ground truth is not silent."""
+    """(B, Q) queries that are right or wrong: those that are matched to what has a class, and unmatched ones where
+    ground truth is not silent."""
     if targets.unjudged is None:
-        return torch.ones(layer.logits.shape[:2], dtype=torch.bool, device=layer.logits.device)
-    counted = ~targets.unjudged.at(layer.boxes()[..., :3].detach().float())
-    for row, (queries, _) in zip(counted, matches, strict=True):
-        row[queries] = True
+        counted = torch.ones(layer.logits.shape[:2], dtype=torch.bool, device=layer.logits.device)
+    else:
+        counted = ~targets.unjudged.at(layer.boxes()[..., :3].detach().float())
+    for frame, (queries, objects) in enumerate(matches):
+        counted[frame, queries] = True if targets.told is None else targets.told[frame, objects]
     return counted
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
+from semlt3d_ros.training.augmentation_settings import Augmentation
 from semlt3d_ros.training.image_augmentation import hidden_behind_grids, out_of_sight, reframed_at_random
-from semlt3d_ros.training.recipe import Augmentation
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import MIN_DEPTH_M, project
-from semlt3d_ros.training.recipe import Augmentation
+from semlt3d_ros.training.augmentation_settings import Augmentation
 
 _HIDDEN_SHARE = 0.5
 """Side of a hidden square relative to the period of the grid, as in StreamPETR: a quarter of the pixels is hidden."""

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from semlt3d_ros.checkpoints.shipped import SHIPPED, default_checkpoint
-from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.classes import ClassList, load_class_list, shipped_list_of
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.core.taxonomy import class_list_of
 from semlt3d_ros.core.yaml_file import read_yaml
-from semlt3d_ros.corruptions.benchmarks import unknown_corruptions
 from semlt3d_ros.datasets.specs import DataSpec, shared_seeds
 from semlt3d_ros.distillation.settings import Distillation
 from semlt3d_ros.evaluation.protocols import protocol_of
@@ -25,7 +24,9 @@ from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.denoising_settings import DenoisingSettings
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.student.config import StudentConfig
+from semlt3d_ros.training.augmentation_settings import Augmentation
 from semlt3d_ros.training.given import Given
+from semlt3d_ros.training.hiding_settings import Hiding
 from semlt3d_ros.training.samplers import Sampling
 
 _MOST_WORKERS = 8
@@ -95,58 +96,6 @@ class Schedule(Checked):
         return min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1)) if device.startswith("cuda") else 0
 
 
-def _range(name: str) -> Check:
-    return rule(
-        lambda values: 0.5 <= getattr(values, name)[0] <= getattr(values, name)[1] <= 2.0,
-        f"{name} must be the smallest and the largest factor, in [0.5, 2], not {{0.{name}}}",
-    )
-
-
-@dataclass(frozen=True)
-class Augmentation(Checked):
-    """What is varied in training: chances and strengths; see ``training.augmentation``.
-
-    Attributes:
-        mirror: chance to mirror the whole rig and its world left to right.
-        rotate: turn the ego axes about the vertical by any angle, so that no direction is special; a number limits the
-            turn to so many degrees either way.
-        scale: smallest and largest factor by which the world grows, cameras and all: its images stay the same.
-        zoom: smallest and largest factor by which each image is enlarged before it is cut to its size anew, anywhere.
-        roll_deg: largest turn of each image in its plane, either way, as of a camera turned about its axis.
-        grid_mask: chance to hide an image behind a grid of squares.
-        brightness, contrast, tint: largest relative change, per rig, per rig and per colour channel.
-        blur: chance to soften an image, as scaled-down camera images are softer than rendered ones.
-        noise: largest pixel noise in grey levels, uniform.
-        drop_camera: chance that one camera of a frame goes missing.
-        corrupt: chance that the images of a clip are corrupted, by one of ``corruptions`` in one of its severities.
-        corruptions: names of corruptions (``docs/robustness.md``), or ``robobev``, ``dong`` or ``all``.
-    """
-
-    TITLE: ClassVar[str] = "augmentation"
-    CHECKS: ClassVar[Checks] = (
-        *share("mirror", "grid_mask", "brightness", "contrast", "tint", "blur", "drop_camera", "corrupt"),
-        *not_negative("rotate", "roll_deg", "noise"),
-        *(_range(name) for name in ("scale", "zoom")),
-        lambda a: unknown_corruptions(a.corruptions),
-        rule(lambda a: a.corruptions or not a.corrupt, "corruptions must name some of which corrupt draws"),
-    )
-
-    mirror: float = 0.5
-    rotate: bool | float = True
-    scale: tuple[float, float] = (1.0, 1.0)
-    zoom: tuple[float, float] = (1.0, 1.0)
-    roll_deg: float = 0.0
-    grid_mask: float = 0.0
-    brightness: float = 0.3
-    contrast: float = 0.3
-    tint: float = 0.08
-    blur: float = 0.3
-    noise: float = 10.0
-    drop_camera: float = 0.05
-    corrupt: float = 0.0
-    corruptions: tuple[str, ...] = ("robobev",)
-
-
 @dataclass(frozen=True)
 class Language(Checked):
     """Where the meaning of class names, and of image regions, comes from.
@@ -199,6 +148,21 @@ def _sam_over_cells(recipe: Recipe) -> Iterator[str]:
         yield f"distillation.samdistill.sam_stride is {samdistill.sam_stride}, none of the student's strides {strides}"
 
 
+def _hidden_from_all(recipe: Recipe) -> Iterator[str]:
+    """That what is hidden is told by nobody but a CLIP, which is there if it is to tell."""
+    hidden, followed = recipe.hidden, recipe.distillation
+    if hidden is None:
+        return
+    if hidden.named and not recipe.student.language_width:
+        yield "hidden.named needs a student with language_width, which has a CLIP"
+    if followed is not None and followed.follows_lidar:
+        yield "hidden hides classes of labels, which a LiDAR teacher would tell: leave one of them out"
+    if followed is not None and followed.regions is not None and not hidden.boxes:
+        yield "without hidden.boxes nobody knows where the regions of distillation.regions are: leave one of them out"
+    if recipe.sampling.kind != "alike":
+        yield f"sampling '{recipe.sampling.kind}' goes by the classes that hidden hides: leave one of them out"
+
+
 def unfit_images(spec: DataSpec, student: StudentConfig) -> Iterator[str]:
     """What keeps a student from looking at what is simulated: images cropped otherwise, or of another size."""
     part = spec.simulate
@@ -244,6 +208,7 @@ class Recipe(Checked):
         loss_weights: weights of the losses.
         denoising: how denoising queries are made.
         distillation: which LiDAR teacher is followed besides the labels, and how.
+        hidden: objects whose class is not told, for experiments.
         min_visible_pixels: objects covering fewer pixels are neither trained on nor evaluated.
         evaluation_range_m: objects farther away are not evaluated.
         validation_frames: at most this many frames in the evaluations along the way; the last one takes all.
@@ -277,6 +242,7 @@ class Recipe(Checked):
             "students learn from images: cameras: false is for the recipes of LiDAR teachers",
         ),
         _sam_over_cells,
+        _hidden_from_all,
         *positive("evaluation_range_m", "validation_frames"),
         *not_negative("seed", "min_visible_pixels"),
     )
@@ -300,6 +266,7 @@ class Recipe(Checked):
     loss_weights: LossWeights = field(default_factory=LossWeights)
     denoising: DenoisingSettings = field(default_factory=DenoisingSettings)
     distillation: Distillation | None = None
+    hidden: Hiding | None = None
     min_visible_pixels: int = 6
     evaluation_range_m: float = 40.0
     validation_frames: int = 90

@@ -32,6 +32,7 @@ from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes
 from semlt3d_ros.training.corrupting import corrupted
 from semlt3d_ros.training.depth_teaching import refuse_other
 from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.hiding import Hidden
 from semlt3d_ros.training.image_teaching import ImageTeaching, KnownImages
 from semlt3d_ros.training.language import Semantics
 from semlt3d_ros.training.pictures import drawn
@@ -132,6 +133,7 @@ class StudentTask(Task[StudentSample]):
         self.criterion = student_criterion(
             config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total, temperature
         )
+        self.hidden = None if recipe.hidden is None else Hidden(recipe.hidden, frames, recipe.class_list)
         self._share = 0.0
         self.model = self.student
         self.modules = {"student": self.student, "denoiser": self.denoiser}
@@ -251,15 +253,22 @@ class StudentTask(Task[StudentSample]):
 
     def _targets(self, sample: StudentSample) -> Targets:
         """Ground truth of the frames, with what is seen in their regions where semantics are distilled."""
-        recipe, seen, frames = self.recipe, None, sample.frames
+        recipe, seen, told, frames = self.recipe, None, None, sample.frames
         if self.teaching is not None:
             frames = [self.teaching.labelled(frame, said) for frame, said in zip(frames, sample.taught, strict=True)]
-        if self.semantics is not None and recipe.loss_weights.distillation > 0:
+        if self.semantics is not None and (recipe.loss_weights.distillation > 0 or self.hidden is not None):
             seen = [
                 self.semantics.seen(place.index, self.frames) if labelled is frame else self.semantics.nothing(labelled)
                 for place, frame, labelled in zip(sample.played, sample.frames, frames, strict=True)
             ]
-        return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen)
+        if self.hidden is not None:
+            names = None if self.semantics is None else self.semantics.anchors
+            hidden = [
+                self.hidden.applied(place.index, frame, None if seen is None else seen[row], names)
+                for row, (place, frame) in enumerate(zip(sample.played, frames, strict=True))
+            ]
+            frames, told = [frame for frame, _ in hidden], [known for _, known in hidden]
+        return collate_targets(frames, recipe.student.range_m, recipe.min_visible_pixels, seen, told)
 
     def evaluate(self, model: nn.Module, limit: int | None = None) -> Report | None:
         """A student's figures on validation frames, whose drives the processes divide among themselves."""

@@ -8,7 +8,8 @@ import torch
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import project
-from semlt3d_ros.training.augmentation import Augmentation, ClipChanges, augment, clip_changes, mirrored, rotated
+from semlt3d_ros.training.augmentation import ClipChanges, augment, clip_changes, mirrored, rotated
+from semlt3d_ros.training.augmentation_settings import Augmentation
 
 
 def scene() -> tuple[Batch, Targets]:

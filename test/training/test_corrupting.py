@@ -13,8 +13,9 @@ from semlt3d_ros.datasets.opening import Frames
 from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.training.augmentation_settings import Augmentation
 from semlt3d_ros.training.corrupting import corrupted, robustness_of
-from semlt3d_ros.training.recipe import Augmentation, Recipe, load_recipe, settings_of
+from semlt3d_ros.training.recipe import Recipe, load_recipe, settings_of
 from semlt3d_ros.training.validation import detected
 
 

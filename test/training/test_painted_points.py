@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.geometry import project
-from semlt3d_ros.training.augmentation import Augmentation, ClipChanges, augment, rotated, scaled
+from semlt3d_ros.training.augmentation import ClipChanges, augment, rotated, scaled
+from semlt3d_ros.training.augmentation_settings import Augmentation
 from semlt3d_ros.training.image_augmentation import hidden_behind_grids, out_of_sight, reframed
 
 HEIGHT, WIDTH, VIEWS = 96, 224, 3
