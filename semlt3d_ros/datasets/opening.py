@@ -74,6 +74,30 @@ def _open(
     ]
 
 
+def make_ready(specs: Sequence[DataSpec], folder: Path, image_spec: ImageSpec, processes: int = 1) -> None:
+    """Render and decode what is missing of sources, and return when all is there: for processes that may start none.
+
+    Args:
+        specs: the sources; one that is named twice is made once.
+        folder: where frames are kept and found again.
+        image_spec: the images wanted of recordings.
+        processes: that render.
+
+    Raises:
+        ConfigurationError: a bag cannot be used, or rendering ended before its end.
+    """
+    jobs = {job.folder: job for spec in specs if spec.bags for job in jobs_of(spec, folder, image_spec)}
+    decode_all(list(jobs.values()), lambda done, of: None)
+    recipes = list({digest(spec.simulate): spec.simulate for spec in specs if spec.simulate is not None}.values())
+    rendering = Rendering(folder, recipes, processes)
+    try:
+        for recipe in recipes:
+            for path in shard_paths(folder / digest(recipe), recipe):
+                rendering.wait(path)
+    finally:
+        rendering.close()
+
+
 def _note_use(folders: Sequence[Path]) -> None:
     """Let folders' times say that they are in use: who bounds a data folder removes what was not used for longest."""
     for folder in folders:

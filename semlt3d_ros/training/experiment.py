@@ -23,7 +23,7 @@ from semlt3d_ros.datasets.specs import DataSpec, GenerationRecipe
 from semlt3d_ros.training.recipe import Recipe, start_of, unfit_images
 from semlt3d_ros.training.student_task import rehearse
 from semlt3d_ros.training.teacher_recipe import TeacherRecipe
-from semlt3d_ros.training.trial import judge_trial, steps_of, train_trial
+from semlt3d_ros.training.trial import judge_trial, prepare_trials, steps_of, train_trial
 
 Value = Callable[[dict[str, Any]], float | None]
 """A value, as a share, of a run's result."""
@@ -275,6 +275,9 @@ def run_all(experiment: Experiment, folder: Path, processes: int, done: Callable
     folder.mkdir(parents=True, exist_ok=True)
     for run in finished:
         done(run_name(*run))
+    if processes > 1:  # what runs side by side starts no processes of its own, and needs the same frames
+        trials = [(experiment.recipe_of(*run), _tests_to_do(experiment, folder, run)) for run in missing]
+        prepare_trials(trials, processes)
     # Those that borrow another row's weights come when all weights are there.
     for borrowing in (False, True):
         jobs = [(experiment, folder, run) for run in missing if bool(run[1].trained_as) == borrowing]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
 from semlt3d_ros.checkpoints.file import header_of, metadata_of
-from semlt3d_ros.datasets.opening import Frames
+from semlt3d_ros.core.imaging import ImageSpec
+from semlt3d_ros.datasets.opening import Frames, make_ready
 from semlt3d_ros.datasets.specs import DataSpec
 from semlt3d_ros.evaluation.evaluator import evaluate
 from semlt3d_ros.evaluation.report import Report
@@ -20,6 +21,7 @@ from semlt3d_ros.training.clouds import CloudFrames
 from semlt3d_ros.training.corrupting import robustness_of
 from semlt3d_ros.training.engine import STATE_NAME
 from semlt3d_ros.training.feature_cache import FeatureCache
+from semlt3d_ros.training.frames import image_spec_of as image_spec_of_student
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.paired import Kept
 from semlt3d_ros.training.recipe import Recipe, settings_of
@@ -37,6 +39,21 @@ def train_trial(recipe: Recipe | TeacherRecipe, checkpoint: Path) -> None:
     else:
         train_recipe(recipe, checkpoint, {}, resume=True, validated=False)
     (checkpoint.with_suffix(".training") / STATE_NAME).unlink(missing_ok=True)
+
+
+def prepare_trials(trials: Sequence[tuple[Recipe | TeacherRecipe, Mapping[str, DataSpec]]], processes: int) -> None:
+    """Make the frames that trials learn from and are judged on, each once.
+
+    Args:
+        trials: recipes and their test sets.
+        processes: that render.
+    """
+    wanted: dict[tuple[Path, ImageSpec], list[DataSpec]] = {}
+    for recipe, tests in trials:
+        images = image_spec_of(recipe) if isinstance(recipe, TeacherRecipe) else image_spec_of_student(recipe.student)
+        wanted.setdefault((recipe.data_folder, images), []).extend((*recipe.train, *tests.values()))
+    for (folder, images), specs in wanted.items():
+        make_ready(specs, folder, images, processes)
 
 
 def steps_of(checkpoint: Path) -> int:
