@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,11 +54,17 @@ class Compared:
     drawn: int
     units: str
 
-    def times(self) -> tuple[float, float, float]:
-        """Median milliseconds of the running and of the candidate, and the median of their ratio frame by frame."""
-        before, after = (side.milliseconds[_WARM_UP:] or side.milliseconds for side in (self.running, self.candidate))
-        ratios = [second / max(first, 1e-6) for first, second in zip(before, after, strict=True)]
-        return statistics.median(before), statistics.median(after), statistics.median(ratios)
+
+def times(compared: Iterable[Compared]) -> tuple[float, float, float]:
+    """Median milliseconds of the running and of the candidate, and the median of their ratio frame by frame, over all
+    frames of several comparisons: a few frames alone are timed by chance."""
+    before, after = list[float](), list[float]()
+    for each in compared:
+        first = _WARM_UP if len(each.running.milliseconds) > _WARM_UP else 0
+        before += each.running.milliseconds[first:]
+        after += each.candidate.milliseconds[first:]
+    ratios = [second / max(first, 1e-6) for first, second in zip(before, after, strict=True)]
+    return statistics.median(before), statistics.median(after), statistics.median(ratios)
 
 
 def compare(

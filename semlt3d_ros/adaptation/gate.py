@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from semlt3d_ros.adaptation.comparison import Compared, compare
+from semlt3d_ros.adaptation.comparison import Compared, compare, times
 from semlt3d_ros.adaptation.verdict import Comparison, Cost, Picture, Verdict, points
 from semlt3d_ros.adaptation.verdict_pictures import differences
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
@@ -118,7 +118,7 @@ def judge(
     sets: dict[str, Comparison] = {}
     found: dict[str, Compared] = {}
     pictures: list[Picture] = []
-    cost = None
+    sizes: list[float] = []
     for name, specs, classes in (
         ("held_back", held_back, new.classes),
         ("regression", regression, old.classes),
@@ -136,9 +136,8 @@ def judge(
             )
             sets[name] = _comparison(found[name], classes, rules, settings)
             pictures += differences(found[name], frames, rules.protocol, name, settings.pictures)
-            if cost is None:
-                cost = _cost(found[name], old, new, (running, candidate), frames)
-    assert cost is not None
+            sizes = sizes or _sizes(found[name], old, new, (running, candidate), frames)
+    cost = Cost(*times(found.values()), *sizes)
     failures = [text for each in found.values() for text in each.candidate.failures]
     against = _against(sets["held_back"], sets["regression"], cost, failures, settings)
     notes = _notes(sets["held_back"], sets["regression"])
@@ -202,15 +201,17 @@ def groups_of(classes: ClassList) -> dict[str, Sequence[int]]:
     return {ALL: range(len(classes)), **found}
 
 
-def _cost(found: Compared, old: FrameDetector, new: FrameDetector, paths: tuple[Path, Path], frames: Frames) -> Cost:
+def _sizes(
+    found: Compared, old: FrameDetector, new: FrameDetector, paths: tuple[Path, Path], frames: Frames
+) -> list[float]:
+    """MiB of the weights of both, and of what is alive besides at the worst moment of a frame."""
     frame = frames.frame(found.frames[0])
     sizes = [path.stat().st_size / 2**20 for path in paths]
     if not found.candidate.failures:
         for place, detector in enumerate((old, new)):
             detector.reset()
             sizes[place] += peak_memory_mib(partial(detector.detect, frame))
-    before, after, ratio = found.times()
-    return Cost(before, after, ratio, sizes[0], sizes[1])
+    return sizes
 
 
 def _against(

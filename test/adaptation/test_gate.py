@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from semlt3d_ros.adaptation import gate
+from semlt3d_ros.adaptation.comparison import Compared, Side, times
 from semlt3d_ros.adaptation.gate import GateSettings, groups_of, judge
 from semlt3d_ros.adaptation.verdict import read_verdict, verdict_from_json
 from semlt3d_ros.adaptation.verdict_page import CHANGES, page_of, write_page
@@ -164,14 +165,21 @@ def test_what_takes_more_memory_is_refused(judged) -> None:
 
 
 def test_what_takes_longer_is_refused(judged, monkeypatch) -> None:
-    from semlt3d_ros.adaptation.comparison import Compared
-
-    monkeypatch.setattr(Compared, "times", lambda self: (10.0, 14.0, 1.4))
+    monkeypatch.setattr(gate, "times", lambda compared: (10.0, 14.0, 1.4) if len(compared) == 2 else None)
     verdict = judged(Told("new@1", 0.9), Told("old@1", 0.4), slower=0.1)
     assert verdict.reasons == (
         "latency: 1.40 times that of the running model (median 14.0 ms against 10.0 ms); at most 1.10 times may it be",
     )
     assert judged(Told("new@1", 0.9), Told("old@1", 0.4), slower=0.5).promoted
+
+
+def test_a_few_frames_that_something_else_delayed_decide_no_latency() -> None:
+    few = Compared(Side(milliseconds=[90.0, 20.0, 10.0]), Side(milliseconds=[90.0, 20.0, 18.0]), [], 1, "clips")
+    many = Compared(Side(milliseconds=[50.0] + [10.0] * 20), Side(milliseconds=[90.0] + [11.0] * 20), [], 9, "drives")
+    assert times([few]) == pytest.approx((10.0, 18.0, 1.8))
+    assert times([few, many]) == pytest.approx((10.0, 11.0, 1.1))
+    single = Compared(Side(milliseconds=[4.0]), Side(milliseconds=[6.0]), [], 1, "clips")
+    assert times([single]) == pytest.approx((4.0, 6.0, 1.5))
 
 
 def test_a_group_that_nobody_saw_is_no_gain(judged) -> None:
