@@ -36,6 +36,8 @@ class StudentConfig(Checked):
             are ImageNet's rounded, with which the shipped checkpoint has learnt; published weights want them exact.
         pretrained: load timm's pretrained weights when a fresh student is made (needs the network or a local cache).
         strides: feature strides used, finest first.
+        detail_stride: stride of the backbone map whose cells are handed to the finest level as they are, all of those
+            within one of its cells, past the layers that blur them; 0 for none.
         width: channels of features and queries.
         layers: decoder layers.
         heads: attention heads.
@@ -90,6 +92,11 @@ class StudentConfig(Checked):
             lambda c: c.strides and c.strides[0] > 0 and list(c.strides) == sorted(set(c.strides)),
             "strides must be given, finest first, not {0.strides}",
         ),
+        *not_negative("detail_stride"),
+        rule(
+            lambda c: not c.detail_stride or c.strides[0] % c.detail_stride == 0 < c.strides[0] - c.detail_stride,
+            "detail_stride must be finer than strides[0] ({0.strides[0]}) and divide it, not {0.detail_stride}",
+        ),
         rule(
             lambda c: c.cross_attention != "global" or _TOKEN_STRIDE in c.strides,
             f"cross_attention 'global' needs stride {_TOKEN_STRIDE} among strides {{0.strides}}",
@@ -140,6 +147,7 @@ class StudentConfig(Checked):
     image_deviation: tuple[float, float, float] = (58.4, 57.1, 57.4)
     pretrained: bool = False
     strides: tuple[int, ...] = (8, 16, 32)
+    detail_stride: int = 0
     width: int = 96
     layers: int = 2
     heads: int = 4

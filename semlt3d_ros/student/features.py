@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -34,7 +35,7 @@ class ImageFeatures(nn.Module):
         self.cache: Callable[[Batch, Callable[[Batch], list[Tensor]]], list[Tensor]] | None = None
         self.backbone = make_backbone(config.backbone, config.pretrained, **config.backbone_args)
         reductions = self.backbone.feature_info.reduction()
-        missing = set(config.strides) - set(reductions)
+        missing = {*config.strides, config.detail_stride or config.strides[0]} - set(reductions)
         if missing:
             raise ConfigurationError(f"backbone '{config.backbone}' has strides {reductions}, not {sorted(missing)}")
         self.strides = config.strides
@@ -43,6 +44,11 @@ class ImageFeatures(nn.Module):
         self.pyramid = FeaturePyramidNetwork(
             [channels[level] for level in self._levels], config.width, norm_layer=nn.BatchNorm2d
         )
+        self.details: Details | None = None
+        if config.detail_stride:
+            self._detail_level = reductions.index(config.detail_stride)
+            within = config.strides[0] // config.detail_stride
+            self.details = Details(channels[self._detail_level], within, config.width)
         self.geometry = nn.Sequential(
             nn.Linear(self._GEOMETRY, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
         )
@@ -60,7 +66,10 @@ class ImageFeatures(nn.Module):
         pyramid = self.pyramid({str(level): maps[level] for level in self._levels})
         features = []
         for stride, level in zip(self.strides, self._levels, strict=True):
-            feature = pyramid[str(level)].unflatten(0, views)
+            feature = pyramid[str(level)]
+            if self.details is not None and level == self._levels[0]:
+                feature = feature + self.details(maps[self._detail_level], feature)
+            feature = feature.unflatten(0, views)
             encoding = self.geometry(self._cell_geometry(batch, feature.shape[-2], feature.shape[-1], stride))
             features.append(feature + encoding.permute(0, 1, 4, 2, 3))
         return features
@@ -87,6 +96,32 @@ class ImageFeatures(nn.Module):
             ],
             dim=-1,
         )
+
+
+class Details(nn.Module):
+    """What a fine map shows within each cell of a coarser one.
+
+    At first it says nothing, so that a trained student that is given it is the one that it was.
+
+    Args:
+        channels: of the fine map.
+        within: its cells along each side of a coarse one.
+        width: channels given out.
+    """
+
+    def __init__(self, channels: int, within: int, width: int) -> None:
+        super().__init__()
+        self.within = within
+        self.read, self.say = nn.Conv2d(channels * within**2, width, 1), nn.Conv2d(width, width, 1)
+        for values in self.say.parameters():
+            nn.init.zeros_(values)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """(N, width, h, w) for a fine map (N, C, H, W) and a coarse one (N, ..., h, w) of the same images."""
+        height, width = (size * self.within for size in coarse.shape[-2:])
+        filled = F.pad(fine, (0, width - fine.shape[-1], 0, height - fine.shape[-2]))
+        said: Tensor = self.say(self.read(F.pixel_unshuffle(filled, self.within)).relu())
+        return said
 
 
 def normalize(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
