@@ -74,6 +74,15 @@ def test_runs_once_reports_every_row_and_does_only_what_is_missing(experiment_pa
     assert "robustness" in json.loads((folder / files[1]).read_text())["test"]
 
 
+def test_runs_side_by_side_first_make_the_frames_that_they_share(experiment_path, data_folder, tmp_path) -> None:
+    text = experiment_path.read_text().replace(str(data_folder), str(tmp_path / "data"))
+    experiment_path.write_text(text.replace("seeds: [0, 1]", "seeds: [0]", 1))
+    experiment, done = load_experiment(experiment_path), list[str]()
+    results = run_all(experiment, tmp_path / "runs", 2, done.append)
+    assert [result["row"] for result in results] == ["plain", "feature experts", "one box"] and len(done) == 3
+    assert len(list((tmp_path / "data").glob("*/*.shard"))) == 2 + 2, "of training and of both test sets alone"
+
+
 def test_a_row_may_evaluate_the_weights_of_another_one(experiment_path, tmp_path) -> None:
     experiment = load_experiment(experiment_path)
     folder = tmp_path / "runs"
