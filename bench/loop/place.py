@@ -25,7 +25,7 @@ _FRAMES, _INTERVAL_S = 16, 0.25
 _WATCHED_FRAMES, _WATCHED_INTERVAL_S = 60, 0.2
 _PANDASET_FRAMES = 21
 _THIRDS, _PANDASET_RATE = ("longest_s:=1.0", "pre_roll_s:=0.0", "post_roll_s:=0.5"), 0.43
-"""A second of playing is 0.43 s: the 13 recorded frames become three events of four or five, and any of them can judge."""
+"""A second of playing is 0.43 s: the 13 recorded frames become three events of four or five, any of which can judge."""
 _EXPONENT = 0.5
 """A flatter class mix than the real one, so that a few minutes of driving pass every class."""
 _LIDAR_SEED = 5
