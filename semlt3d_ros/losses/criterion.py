@@ -60,6 +60,7 @@ def student_criterion(
     anchors: Tensor | None = None,
     total: Total = alone,
     temperature: float = 0.1,
+    of_classes: Tensor | None = None,
 ) -> Criterion:
     """The losses of a student that learns from labels.
 
@@ -71,12 +72,13 @@ def student_criterion(
         anchors: (n, d) language anchors, needed with ``projection``.
         total: sums over the processes that share a step.
         temperature: of semantic projection distillation.
+        of_classes: (n,) how much objects of each class count in what tells classes; None where all count alike.
     """
     aligned = (denoising or DenoisingSettings()).aligned
 
     def queries(with_alignment: bool) -> list[LossTerm]:
-        alignment = [AlignmentLoss(weights.alignment)] if with_alignment else []
-        return [ClassLoss(weights.classes), *alignment, BoxLoss(weights.boxes), ScaleLoss(weights.scale)]
+        alignment = [AlignmentLoss(weights.alignment, of_classes)] if with_alignment else []
+        return [ClassLoss(weights.classes, of_classes), *alignment, BoxLoss(weights.boxes), ScaleLoss(weights.scale)]
 
     terms = [*queries(True), BalanceLoss(weights.balance, weights.balanced == "objects")]
     if projection is not None and anchors is not None:

@@ -14,6 +14,9 @@ class LossWeights(Checked):
 
     Attributes:
         classes: focal loss of the query classes.
+        class_overlap: beta of the class-balanced loss (``losses.class_balance``), by which objects of rare classes
+            count more in ``classes`` and ``alignment``; 0 lets all count alike. All labels are counted before the first
+            step.
         boxes: L1 loss of the box codes.
         scale: negative log-likelihood of the radial error under the predicted Laplace scale.
         denoising: all query losses of the denoising queries.
@@ -33,11 +36,13 @@ class LossWeights(Checked):
     CHECKS: ClassVar[Checks] = (
         *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
         *not_negative("alignment", "distillation", "balance"),
+        rule(lambda w: 0 <= w.class_overlap < 1, "class_overlap must be 0 or more and below 1, not {0.class_overlap}"),
         rule(lambda w: w.temperature is None or w.temperature > 0, "temperature must be positive, not {0.temperature}"),
         rule(lambda w: w.balanced in ("queries", "objects"), "balanced is {0.balanced!r}; use queries or objects"),
     )
 
     classes: float = 2.0
+    class_overlap: float = 0.0
     boxes: float = 0.75
     scale: float = 0.1
     denoising: float = 1.0

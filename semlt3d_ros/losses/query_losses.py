@@ -16,7 +16,18 @@ _CODE_WEIGHTS = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.05, 0.05
 
 
 class ClassLoss(LossTerm):
-    """Focal loss of the query classes, per matched object."""
+    """Focal loss of the query classes, per matched object.
+
+    Args:
+        weight: how much it counts.
+        of_classes: (n,) how much the query of an object of each class counts; None where all count alike.
+    """
+
+    of_classes: Tensor | None
+
+    def __init__(self, weight: float, of_classes: Tensor | None = None) -> None:
+        super().__init__(weight)
+        self.register_buffer("of_classes", of_classes, persistent=False)
 
     def forward(self, view: StepView) -> dict[str, Tensor]:
         """``classes``."""
@@ -24,7 +35,7 @@ class ClassLoss(LossTerm):
 
     def _of_layers(self, view: StepView, logits: list[Tensor]) -> list[Tensor]:
         return [
-            self.weight * focal_loss(values, view.targets, matches, counted) / view.count
+            self.weight * focal_loss(values, view.targets, matches, counted, self.of_classes) / view.count
             for values, matches, counted in zip(logits, view.matches, view.counted, strict=True)
         ]
 
@@ -64,13 +75,22 @@ class ScaleLoss(LossTerm):
         return {"scale": over_layers(losses)}
 
 
-def focal_loss(logits: Tensor, targets: Targets, matches: Matches, counted: Tensor) -> Tensor:
-    """Sum of the focal loss of logits (B, Q, C) over the queries ``counted`` (B, Q)."""
+def focal_loss(
+    logits: Tensor, targets: Targets, matches: Matches, counted: Tensor, of_classes: Tensor | None = None
+) -> Tensor:
+    """Sum of the focal loss of logits (B, Q, C) over the queries ``counted`` (B, Q).
+
+    A matched one counts as often as ``of_classes`` (C,) says of its object's class.
+    """
     frame, query, target = indices(matches)
+    kind = targets.classes[frame, target]
     wanted = torch.zeros_like(logits, dtype=torch.float32)
-    wanted[frame, query, targets.classes[frame, target]] = 1.0
+    wanted[frame, query, kind] = 1.0
     each = sigmoid_focal_loss(logits.float(), wanted, FOCAL_ALPHA, FOCAL_GAMMA)
-    return (each * counted[..., None]).sum()
+    rows = counted.to(each.dtype)
+    if of_classes is not None:
+        rows = rows.index_put((frame, query), rows[frame, query] * of_classes[kind])
+    return (each * rows[..., None]).sum()
 
 
 def code_errors(layer: LayerOutput, targets: Targets, matches: Matches) -> Tensor:

@@ -159,8 +159,12 @@ def _hidden_from_all(recipe: Recipe) -> Iterator[str]:
         yield "hidden hides classes of labels, which a LiDAR teacher would tell: leave one of them out"
     if followed is not None and followed.regions is not None and not hidden.boxes:
         yield "without hidden.boxes nobody knows where the regions of distillation.regions are: leave one of them out"
-    if recipe.sampling.kind != "alike":
-        yield f"sampling '{recipe.sampling.kind}' goes by the classes that hidden hides: leave one of them out"
+    by_class = {
+        f"sampling '{recipe.sampling.kind}'": recipe.sampling.kind != "alike",
+        "loss_weights.class_overlap": recipe.loss_weights.class_overlap > 0,
+    }
+    for name in (name for name, used in by_class.items() if used):
+        yield f"{name} goes by the classes that hidden hides: leave one of them out"
 
 
 def unfit_images(spec: DataSpec, student: StudentConfig) -> Iterator[str]:

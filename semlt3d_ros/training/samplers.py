@@ -42,37 +42,36 @@ class Sampling(Checked):
     rare_below: float = 0.1
 
 
-def weighted(parts: Sequence[Part], sampling: Sampling, there: Callable[[int], NDArray[np.bool_]]) -> list[Part]:
+def weighted(parts: Sequence[Part], sampling: Sampling, objects: Callable[[int], NDArray[np.int64]]) -> list[Part]:
     """Clips with their weights; how rare a class is decides what all parts hold together.
 
     Args:
         parts: the clips.
         sampling: by which rule; ``alike`` asks for no labels.
-        there: says which of the classes frame ``index`` has, as ``classes_in`` does.
+        objects: says how many objects of each class frame ``index`` has, as ``objects_in`` does.
     """
     if sampling.kind == "alike":
         return list(parts)
     clips = [[clip for block in part.blocks for clip in block] for part in parts]
     everything = list(itertools.chain.from_iterable(clips))
-    holding = np.stack([np.sum([there(index) for index in clip], axis=0) for clip in everything])
+    holding = np.stack([np.sum([objects(index) > 0 for index in clip], axis=0) for clip in everything])
     weights = iter(clip_weights(sampling, holding, np.array([len(clip) for clip in everything])).tolist())
     return [replace(part, weights=[next(weights) for _ in own]) for part, own in zip(parts, clips, strict=True)]
 
 
-def classes_in(labels: Labels | None, classes: int, range_m: float, min_visible_pixels: int) -> NDArray[np.bool_]:
-    """(classes,) which classes of objects a frame has that training would learn.
+def objects_in(labels: Labels | None, classes: int, range_m: float, min_visible_pixels: int) -> NDArray[np.int64]:
+    """(classes,) how many objects of each class a frame has that training would learn.
 
     Args:
         labels: of the frame, in the classes of the student; None for one without.
         classes: how many classes there are.
         range_m, min_visible_pixels: objects farther away, or known to cover fewer pixels, are none.
     """
-    there = np.zeros(classes, np.bool_)
-    if labels is not None:
-        near = np.hypot(*labels.boxes.centers[:, :2].T) <= range_m
-        visible = (labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels)
-        there[labels.class_ids[near & visible & (labels.class_ids >= 0)]] = True
-    return there
+    if labels is None:
+        return np.zeros(classes, np.int64)
+    near = np.hypot(*labels.boxes.centers[:, :2].T) <= range_m
+    visible = (labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels)
+    return np.bincount(labels.class_ids[near & visible & (labels.class_ids >= 0)], minlength=classes)
 
 
 def clip_weights(sampling: Sampling, holding: NDArray[np.int64], frames: NDArray[np.int64]) -> Floats:

@@ -20,6 +20,7 @@ from semlt3d_ros.distillation.terms import distillation_terms
 from semlt3d_ros.evaluation.report import Report
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.inference.teacher_cache import Taught
+from semlt3d_ros.losses.class_balance import effective_weights
 from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.projection import SemanticProjection
@@ -39,7 +40,7 @@ from semlt3d_ros.training.pictures import drawn
 from semlt3d_ros.training.precision import autocast
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.recipe import Recipe, settings_of
-from semlt3d_ros.training.samplers import classes_in, weighted
+from semlt3d_ros.training.samplers import objects_in, weighted
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
 from semlt3d_ros.training.teaching import TaughtBefore, Teaching
@@ -131,7 +132,14 @@ class StudentTask(Task[StudentSample]):
             self.student.features.cache = FeatureCache(recipe.data_folder / "features", self.student.features)
         temperature = 1.0 if semantics is None else semantics.temperature
         self.criterion = student_criterion(
-            config, recipe.loss_weights, recipe.denoising, projection, anchors, self.ranks.total, temperature
+            config,
+            recipe.loss_weights,
+            recipe.denoising,
+            projection,
+            anchors,
+            self.ranks.total,
+            temperature,
+            self._weights_of_classes().to(device) if recipe.loss_weights.class_overlap else None,
         )
         self.hidden = None if recipe.hidden is None else Hidden(recipe.hidden, frames, recipe.class_list)
         self._share = 0.0
@@ -173,13 +181,18 @@ class StudentTask(Task[StudentSample]):
         """Clips side by side for a student with memory, else single frames; as often as the sampling has it."""
         parts = self.frames.parts()
         parts = parts if self.recipe.student.memory_frames else single_frames(parts)
-        return play(weighted(parts, self.recipe.sampling, self._holds), batch, steps, self.recipe.seed, first_step)
+        return play(weighted(parts, self.recipe.sampling, self._objects), batch, steps, self.recipe.seed, first_step)
 
-    def _holds(self, index: int) -> NDArray[np.bool_]:
-        """(C,) which classes of objects frame ``index`` has that are learnt."""
+    def _objects(self, index: int) -> NDArray[np.int64]:
+        """(C,) how many objects of each class frame ``index`` has that are learnt."""
         recipe = self.recipe
         labels = self.frames.labels(index)
-        return classes_in(labels, len(recipe.student.class_names), recipe.student.range_m, recipe.min_visible_pixels)
+        return objects_in(labels, len(recipe.student.class_names), recipe.student.range_m, recipe.min_visible_pixels)
+
+    def _weights_of_classes(self) -> Tensor:
+        """(n,) how much objects of each class count, by how many views of them all frames have."""
+        counts = np.sum([self._objects(index) for index in range(len(self.frames))], axis=0)
+        return effective_weights(torch.from_numpy(counts), self.recipe.loss_weights.class_overlap)
 
     def wait(self, played: Sequence[StreamFrame]) -> None:
         """Return once the frames are rendered."""

@@ -146,6 +146,7 @@ def test_a_recipe_hides_and_learns(values, frames, tmp_path, hidden) -> None:
         ({"hidden": {"told": -1}}, "told must not be negative"),
         ({"hidden": {"share": 0.5, "named": True, "boxes": False}}, "leave out boxes"),
         ({"hidden": {"share": 0.5}, "sampling": {"kind": "repeat_factor"}}, "sampling 'repeat_factor' goes by"),
+        ({"hidden": {"share": 0.5}, "loss_weights": {"class_overlap": 0.9}}, "class_overlap goes by the classes"),
         ({"hidden": {"share": 0.5, "boxes": False}, "distillation": {"regions": {}}}, "nobody knows where the regions"),
     ],
     ids=lambda value: "" if isinstance(value, dict) else value[:20],

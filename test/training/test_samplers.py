@@ -1,5 +1,7 @@
 """Weights of clips by what is in them: rare classes more often, nothing never."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -13,8 +15,8 @@ from semlt3d_ros.training.samplers import (
     LEAST_WEIGHT,
     Sampling,
     class_balanced,
-    classes_in,
     clip_weights,
+    objects_in,
     repeat_factors,
     weighted,
 )
@@ -95,8 +97,10 @@ def test_what_training_does_not_learn_does_not_count() -> None:
     centers = np.array([[5.0, 0, 0], [60, 0, 0], [0, 6, 0], [0, -7, 0], [8, 0, 0]])
     boxes = Boxes3D(centers, np.ones((5, 3)), np.zeros(5), np.zeros((5, 2)))
     labels = Labels(boxes, np.array([0, 1, 2, 3, -1]), visible_pixels=np.array([9, 900, 3, -1, 9]))
-    assert np.flatnonzero(classes_in(labels, 18, 45.0, 6)).tolist() == [0, 3]
-    assert not classes_in(None, 18, 45.0, 6).any()
+    assert np.flatnonzero(objects_in(labels, 18, 45.0, 6)).tolist() == [0, 3]
+    assert not objects_in(None, 18, 45.0, 6).any()
+    twice = replace(labels, class_ids=np.array([3, 1, 2, 3, -1]))
+    assert objects_in(twice, 4, 45.0, 6).tolist() == [0, 0, 0, 2]
 
 
 def test_a_share_is_a_share() -> None:

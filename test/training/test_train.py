@@ -12,6 +12,7 @@ import torch
 from semlt3d_ros.checkpoints.checkpoint import read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
+from semlt3d_ros.losses.class_balance import effective_weights
 from semlt3d_ros.training.engine import Engine, rate_at
 from semlt3d_ros.training.frames import open_frames
 from semlt3d_ros.training.recipe import Schedule, load_recipe
@@ -188,3 +189,20 @@ def test_rendering_that_dies_is_reported_not_waited_for(recipe_path, tmp_path) -
             frames.frame(len(frames) - 1)
         with pytest.raises(IndexError):
             frames.frame(len(frames))
+
+
+def test_objects_count_by_how_rare_their_class_is_among_those_that_are_learnt_from(recipe_path) -> None:
+    recipe = load_recipe(recipe_path)
+    rarer = replace(recipe, loss_weights=replace(recipe.loss_weights, class_overlap=0.9))
+    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+        counts = np.zeros(18, np.int64)
+        for index in range(len(frames)):
+            frames.wait(index)
+            labels = frames.labels(index)
+            learnt = (labels.visible_pixels >= recipe.min_visible_pixels) & (labels.class_ids >= 0)
+            learnt &= np.hypot(*labels.boxes.centers[:, :2].T) <= recipe.student.range_m
+            np.add.at(counts, labels.class_ids[learnt], 1)
+        terms = {type(term).__name__: term for term in StudentTask(rarer, frames).criterion.terms}
+        assert torch.equal(terms["ClassLoss"].of_classes, effective_weights(torch.from_numpy(counts), 0.9))
+        assert len(terms["ClassLoss"].of_classes.unique()) > 3
+        assert next(iter(StudentTask(recipe, frames).criterion.terms)).of_classes is None
