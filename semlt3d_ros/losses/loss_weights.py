@@ -17,6 +17,7 @@ class LossWeights(Checked):
         class_overlap: beta of the class-balanced loss (``losses.class_balance``), by which objects of rare classes
             count more in ``classes`` and ``alignment``; 0 lets all count alike. All labels are counted before the first
             step.
+        hierarchy: focal loss of super-classes and of objects as such (``losses.hierarchy``); training alone says them.
         boxes: L1 loss of the box codes.
         scale: negative log-likelihood of the radial error under the predicted Laplace scale.
         denoising: all query losses of the denoising queries.
@@ -35,7 +36,7 @@ class LossWeights(Checked):
     TITLE: ClassVar[str] = "loss_weights"
     CHECKS: ClassVar[Checks] = (
         *not_negative("classes", "boxes", "scale", "denoising", "heat", "centers", "depth"),
-        *not_negative("alignment", "distillation", "balance"),
+        *not_negative("alignment", "distillation", "balance", "hierarchy"),
         rule(lambda w: 0 <= w.class_overlap < 1, "class_overlap must be 0 or more and below 1, not {0.class_overlap}"),
         rule(lambda w: w.temperature is None or w.temperature > 0, "temperature must be positive, not {0.temperature}"),
         rule(lambda w: w.balanced in ("queries", "objects"), "balanced is {0.balanced!r}; use queries or objects"),
@@ -43,6 +44,7 @@ class LossWeights(Checked):
 
     classes: float = 2.0
     class_overlap: float = 0.0
+    hierarchy: float = 0.0
     boxes: float = 0.75
     scale: float = 0.1
     denoising: float = 1.0

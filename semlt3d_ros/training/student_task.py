@@ -23,6 +23,7 @@ from semlt3d_ros.inference.teacher_cache import Taught
 from semlt3d_ros.losses.class_balance import effective_weights
 from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
+from semlt3d_ros.losses.hierarchy import HierarchyLoss
 from semlt3d_ros.losses.projection import SemanticProjection
 from semlt3d_ros.losses.targets import Targets, collate_targets, points_of
 from semlt3d_ros.student.batch import Batch, collate
@@ -147,6 +148,10 @@ class StudentTask(Task[StudentSample]):
         self.modules = {"student": self.student, "denoiser": self.denoiser}
         if projection is not None:
             self.modules["projection"] = projection
+        if recipe.loss_weights.hierarchy:
+            coarser = HierarchyLoss(recipe.loss_weights.hierarchy, recipe.class_list, config.width).to(device)
+            self.criterion.terms.append(coarser)
+            self.modules["hierarchy"] = coarser
         self.teaching: Teaching | None = None
         self.image_teaching: ImageTeaching | None = None
         if recipe.distillation is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semlt3d_ros.checkpoints.checkpoint import read_header
+from semlt3d_ros.checkpoints.checkpoint import read_checkpoint, read_header
 from semlt3d_ros.core.errors import ConfigurationError
 from semlt3d_ros.inference.detector import Detector
 from semlt3d_ros.losses.class_balance import effective_weights
@@ -189,6 +189,17 @@ def test_rendering_that_dies_is_reported_not_waited_for(recipe_path, tmp_path) -
             frames.frame(len(frames) - 1)
         with pytest.raises(IndexError):
             frames.frame(len(frames))
+
+
+def test_coarser_classes_are_learnt_and_not_kept(recipe_path, tmp_path) -> None:
+    text = recipe_path.read_text() + "loss_weights: {hierarchy: 1.0}\n"
+    recipe_path.write_text(text.replace("save_every: 2, evaluate_every: 4", "evaluate_every: 0, log_every: 1"))
+    out = tmp_path / "out.safetensors"
+    train(recipe_path, out, progress=False)
+    lines = (out.with_suffix(".training") / "log.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["losses"]["hierarchy"] for line in lines]
+    assert losses[-1] < losses[0]
+    assert not any("hierarchy" in name for name in read_checkpoint(out).tensors)
 
 
 def test_objects_count_by_how_rare_their_class_is_among_those_that_are_learnt_from(recipe_path) -> None:
