@@ -24,8 +24,8 @@ FIRST_SEED, WATCHED_SEED, JUDGED_SEED = 950_000, 955_000, 956_000
 _FRAMES, _INTERVAL_S = 16, 0.25
 _WATCHED_FRAMES, _WATCHED_INTERVAL_S = 60, 0.2
 _PANDASET_FRAMES = 21
-_THIRDS, _PANDASET_RATE = ("longest_s:=1.0", "pre_roll_s:=0.0", "post_roll_s:=0.5"), 0.43
-"""A second of playing is 0.43 s: the 13 recorded frames become three events of four or five, any of which can judge."""
+_HALVES, _PANDASET_RATE = ("longest_s:=1.0", "pre_roll_s:=0.0", "post_roll_s:=0.5"), 0.65
+"""A second of playing is 0.65 s: the 13 recorded frames become two events, one to learn from and one that judges."""
 _EXPONENT = 0.5
 """A flatter class mix than the real one, so that a few minutes of driving pass every class."""
 _LIDAR_SEED = 5
@@ -148,9 +148,9 @@ def pandaset(folder: Path, source: Path) -> Place:
         paths["drive"],
         _PANDASET_FRAMES,
         DataSpec(bags=(str(paths["judged"]),)),
-        recorder=(f"rig_file:={_RIGS / 'pandaset.yaml'}", *_THIRDS),
+        recorder=(f"rig_file:={_RIGS / 'pandaset.yaml'}", *_HALVES),
         node=(f"rig_file:={_RIGS / 'pandaset.yaml'}",),
-        # A second of driving: three events, one of which judges. The tiny CLIP has never seen a real image.
+        # Little more than a second of driving. The tiny CLIP has never seen a real image.
         loop={
             "rig": str(_RIGS / "pandaset.yaml"),
             "least_new": 2,
