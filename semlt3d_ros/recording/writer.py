@@ -77,11 +77,15 @@ class _End(NamedTuple):
     cut: str
 
 
+class _Drop(NamedTuple):
+    pass
+
+
 class _Place(NamedTuple):
     line: str
 
 
-_Item = Entry | _Begin | _Update | _End | _Place
+_Item = Entry | _Begin | _Update | _End | _Drop | _Place
 
 
 @dataclass
@@ -175,6 +179,11 @@ class EventWriter:
         with self._changed:
             self._put(_End(lost, cut))
 
+    def drop(self) -> None:
+        """End the event, and keep nothing of it."""
+        with self._changed:
+            self._put(_Drop())
+
     def remember(self, place: str) -> None:
         """Keep the line of a place that was visited."""
         with self._changed:
@@ -260,6 +269,9 @@ class EventWriter:
         elif self._draft is not None:
             if isinstance(item, _Update):
                 self._draft.update(item.triggers, item.worth)
+            elif isinstance(item, _Drop):
+                draft, self._draft = self._draft, None
+                draft.discard()
             else:
                 self._finish(item.lost, item.cut, problem="")
 

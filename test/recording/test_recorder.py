@@ -53,6 +53,9 @@ class Shelf:
         assert self.events[-1].cut is None
         self.events[-1].lost, self.events[-1].cut = lost, cut
 
+    def drop(self) -> None:
+        assert self.events.pop().cut is None
+
 
 class Drive:
     """A message every second, 0, 1, 2 ..., and triggers in between."""
@@ -103,6 +106,18 @@ def test_what_goes_on_for_ever_is_cut_into_pieces_without_a_gap() -> None:
     assert list(chain(*pieces)) == list(range(40))
     assert len(pieces) == 4 and all(len(piece) <= 13 for piece in pieces)
     assert {event.triggers for event in drive.shelf.events} == {("always",)}
+
+
+def test_a_piece_that_nothing_has_come_for_is_none() -> None:
+    drive = Drive(pre=0.0, longest=10.0)
+    drive.recorder.add("/tf_static", "std_msgs/msg/String", b"mount", NOON, 0)
+    for second in range(1, 12):
+        drive.recorder.add("/n", "std_msgs/msg/String", b"1", NOON + SECOND * second, SECOND * second)
+        drive.recorder.fire([Firing("always", 1.0)], NOON + SECOND * second, SECOND * second)
+    drive.recorder.tick(NOON + SECOND * 11 + 1, SECOND * 11 + 1)
+    assert [len(event.entries) for event in drive.shelf.events] == [12, 1], "the next piece holds the mounting alone"
+    drive.recorder.close()
+    assert [len(event.entries) for event in drive.shelf.events] == [12]
 
 
 def test_a_piece_bears_the_names_of_what_still_goes_on() -> None:

@@ -81,6 +81,17 @@ def detections(stamp: int) -> Any:
     return Detections(stamp, boxes, np.full((1, 2), 0.5, np.float32), ("car", "dog"), model_version="city@12")
 
 
+def test_of_an_event_that_is_dropped_nothing_is_left(make_writer: Any, entries: Any, tmp_path: Path) -> None:
+    writer = make_writer()
+    assert writer.begin("none", ("none",), 1.0, entries(0, 2))
+    writer.drop()
+    record(writer, entries(0, 2))
+    assert writer.close(20)
+    assert [event.name for event in whole_events(tmp_path)] == ["it"]
+    assert (writer.report().events, writer.report().lost_events) == (1, 0)
+    assert {path.name for path in (tmp_path / "events").iterdir() if path.is_dir()} == {"it"}
+
+
 def test_names_that_are_taken_get_a_number(make_writer: Any, entries: Any, tmp_path: Path) -> None:
     writer = make_writer()
     for _ in range(2):
