@@ -29,9 +29,9 @@ test: lint ## lint, then all tests (ARGS="-k name" chooses some)
 loop: setup ## the loop on the robot: drive, record, label, distil, promote, drive again (ARGS=--no-view: just end)
 	@$(BIN)/python -m bench.loop $(ARGS)
 
-bench: setup-test ## every benchmark, one table each (but the loop and the hour of bench.soak)
+bench: setup-test ## every benchmark, one table each (but the loop, the hour of bench.soak, and bench.region_head, which needs a training)
 	@set -e; for file in bench/*.py bench/*/__main__.py; do \
-		name=$$(basename $${file%/__main__.py} .py); case $$name in __init__|loop|soak) continue;; esac; $(BIN)/python -m bench.$$name $(ARGS); done
+		name=$$(basename $${file%/__main__.py} .py); case $$name in __init__|loop|soak|region_head) continue;; esac; $(BIN)/python -m bench.$$name $(ARGS); done
 
 clean: ## remove what runs leave behind, .venv included
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

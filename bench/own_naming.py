@@ -71,6 +71,16 @@ def _of(values: Tensor | None) -> Tensor:
     return values
 
 
+def flat_drives(drives: int, first_seed: int) -> DataSpec:
+    """So many drives of three frames with a flat class mix, of seeds from ``first_seed``."""
+    return DataSpec(
+        simulate=GenerationRecipe(
+            first_seed=first_seed, drives=drives, frames=3, interval_s=(0.1, 0.7), drives_per_shard=50,
+            image_size=(224, 128), top_crop=0.25, objects=(16, 36), class_exponent=0.35, rig_jitter=0.5,
+        )
+    )  # fmt: skip
+
+
 def looked(detector: Detector, test: DataSpec, folder: Path) -> list[tuple[int, int, LayerOutput, Labels]]:
     """Number of the drive, stamp, what the student says and what is there, of every frame."""
     config = detector._student.config
@@ -103,13 +113,7 @@ def main() -> None:
     if not student.config.language_width:
         parser.error(f"'{path}' has no language: its language_width is 0")
     detector = Detector(student, path.stem)
-    test = DataSpec(
-        simulate=GenerationRecipe(
-            first_seed=given.first_seed, drives=given.drives, frames=3, interval_s=(0.1, 0.7), drives_per_shard=50,
-            image_size=(224, 128), top_crop=0.25, objects=(16, 36), class_exponent=0.35, rig_jitter=0.5,
-        )
-    )  # fmt: skip
-    found = looked(detector, test, given.data_folder)
+    found = looked(detector, flat_drives(given.drives, given.first_seed), given.data_folder)
     settings = EvaluationSettings(
         protocol_of(detector.classes), range_limit_m=RANGE_M, min_visible_pixels=MIN_VISIBLE_PIXELS
     )

@@ -8,6 +8,8 @@ that the classes are told by, also where nobody has labelled anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from semlt3d_ros.losses.signal import RegionSignal
 from semlt3d_ros.losses.targets import Targets
 from semlt3d_ros.losses.term import LossTerm, StepView, Total, alone, over_layers
 from semlt3d_ros.losses.unjudged import transformed_boxes
+from semlt3d_ros.student.batch import Batch
 from semlt3d_ros.student.config import StudentConfig
 from semlt3d_ros.student.decoder import LayerOutput
 
@@ -137,19 +140,33 @@ class RegionLoss(LossTerm):
     def _encoder(
         self, view: StepView, signal: RegionSignal, boxes: Tensor, real: Tensor, weights: Tensor | None
     ) -> Tensor:
+        frame, region, said = self.said_of(view.cells, view.batch, boxes, signal.views, real)
+        return embedding_loss(said, signal, frame, region, view.total, weights)
+
+    def said_of(
+        self, cells: Sequence[Tensor], batch: Batch, boxes: Tensor, views: Tensor, real: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Frame and region (K,) of what is in sight, and the embeddings (K, d) that the maps say of it.
+
+        Args:
+            cells: the maps of each level (B, V, h, w, C) float32.
+            batch: the frames.
+            boxes: (B, R, 9) what is in the regions, in the axes of the batch.
+            views: (B, R) int64, the view of each.
+            real: (B, R) bool, which there are.
+        """
         objects = Targets(boxes, torch.where(real, 0, -1), [])
-        regions = regions_of(objects, view.batch, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
-        seen = regions.seen.gather(1, signal.views[:, None])[:, 0] & real
+        regions = regions_of(objects, batch, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device))
+        seen = regions.seen.gather(1, views[:, None])[:, 0] & real
         frame, region = torch.nonzero(seen, as_tuple=True)
-        camera = signal.views[frame, region]
+        camera = views[frame, region]
         places = spread(regions.bounds[frame, camera, region], _CELLS)
         image = (frame * regions.seen.shape[1] + camera)[:, None].expand(places.shape[:2]).flatten()
         parts = [
-            _averaged(sampled(cells, image, places.flatten(0, 1), stride).unflatten(0, places.shape[:2]))
-            for cells, stride in zip(view.cells, self.strides, strict=True)
+            _averaged(sampled(level, image, places.flatten(0, 1), stride).unflatten(0, places.shape[:2]))
+            for level, stride in zip(cells, self.strides, strict=True)
         ]
-        said = self.of_maps(torch.cat(parts, -1))
-        return embedding_loss(said, signal, frame, region, view.total, weights)
+        return frame, region, self.of_maps(torch.cat(parts, -1))
 
     def _queries(
         self,
