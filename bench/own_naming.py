@@ -71,6 +71,16 @@ def _of(values: Tensor | None) -> Tensor:
     return values
 
 
+def flat_options(parser: argparse.ArgumentParser) -> None:
+    """Which flat drives, where their frames are kept, and how figures are told."""
+    parser.add_argument("--drives", type=int, default=100, help="drives of three frames (default: %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=80001, help="of the drives (default: %(default)s)")
+    parser.add_argument(
+        "--data-folder", type=Path, default=Path("build/data"), help="for frames (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
 def flat_drives(drives: int, first_seed: int) -> DataSpec:
     """So many drives of three frames with a flat class mix, of seeds from ``first_seed``."""
     return DataSpec(
@@ -100,12 +110,7 @@ def main() -> None:
     """Print average precision by each way."""
     parser = argparse.ArgumentParser(prog="python -m bench.own_naming", description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, help="default: the one that comes with the package")
-    parser.add_argument("--drives", type=int, default=100, help="drives of three frames (default: %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=80001, help="of the drives (default: %(default)s)")
-    parser.add_argument(
-        "--data-folder", type=Path, default=Path("build/data"), help="for frames (default: %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    flat_options(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     path = chosen_checkpoint(given.checkpoint)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from bench.own_naming import flat_drives
+from bench.own_naming import flat_drives, flat_options
 from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
 from semlt3d_ros.core.classes import ClassList, frequency_groups
 from semlt3d_ros.datasets.shards import FrameRegions
@@ -94,12 +94,7 @@ def main() -> None:
         prog="python -m bench.region_head", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="with the state of its training beside it")
-    parser.add_argument("--drives", type=int, default=100, help="drives of three frames (default: %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=80001, help="of the drives (default: %(default)s)")
-    parser.add_argument(
-        "--data-folder", type=Path, default=Path("build/data"), help="for frames (default: %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    flat_options(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     checkpoint = read_checkpoint(given.checkpoint)
