@@ -62,14 +62,12 @@ class Writer(Protocol):
 
 @dataclass
 class _Open:
-    """An event that is not over, by ``Entry.at``: ``end`` is when its post-roll is. ``own`` are its messages, but for
-    those that hold until they are replaced and are repeated at its beginning."""
+    """An event that is not over, by ``Entry.at``: ``end`` is when its post-roll is."""
 
     start: int
     end: int
     fired: dict[str, float] = field(default_factory=dict)
     until: dict[str, int] = field(default_factory=dict)
-    own: int = 0
     lost: int = 0
 
     @property
@@ -176,14 +174,12 @@ class Recorder:
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(stamp // 1_000_000_000)) + f"-{next(iter(fired))}"
         if not self._writer.begin(name, tuple(fired), max(fired.values()), [*latched, *before]):
             return False
-        self._open = _Open(start, start, dict(fired), own=len(before))
+        self._open = _Open(start, start, dict(fired))
         self._taken = before[-1].at if before else self._taken
         return True
 
     def _hand_over(self, entry: Entry) -> None:
         self._taken = entry.at
-        if self._open is not None:
-            self._open.own += 1
         if not self._writer.write(entry):
             self.lost += 1
             if self._open is not None:
@@ -191,7 +187,9 @@ class Recorder:
 
     def _end(self, cut: str = "") -> None:
         event, self._open = self._open, None
-        if event is not None and event.own:
+        if event is None:
+            return
+        if self._taken >= event.start:
             self._writer.end(event.lost, cut)
-        elif event is not None:  # it was to go on from one that had lasted too long, and nothing has come since
+        else:  # it was to go on from one that had lasted too long, and nothing has come since
             self._writer.drop()
