@@ -53,7 +53,7 @@ def tell_nobody(what: str, done: float, of: int) -> None:
 
 
 def _open(
-    specs: Sequence[DataSpec], folder: Path, image_spec: ImageSpec, here: bool, progress: Progress
+    specs: Sequence[DataSpec], folder: Path, image_spec: ImageSpec, here: bool, progress: Progress, processes: int = 1
 ) -> list[FrameSource]:
     jobs = {number: jobs_of(spec, folder, image_spec) for number, spec in enumerate(specs) if spec.bags}
     everything = list({job.folder: job for each in jobs.values() for job in each}.values())
@@ -67,7 +67,7 @@ def _open(
     simulated = [spec.simulate for spec in specs if spec.simulate is not None]
     shards = [path for recipe in simulated for path in shard_paths(folder / digest(recipe), recipe)]
     _note_use([*(job.folder for job in everything), *shards])
-    rendering = Rendering(folder, simulated, here=here)
+    rendering = Rendering(folder, simulated, processes, here)
     return [
         recorded[number] if spec.simulate is None else SimulatedFrames(folder, spec.simulate, rendering)
         for number, spec in enumerate(specs)
@@ -78,7 +78,7 @@ def make_ready(specs: Sequence[DataSpec], folder: Path, image_spec: ImageSpec, p
     """Render and decode what is missing of sources, and return when all is there: for processes that may start none.
 
     Args:
-        specs: the sources; one that is named twice is made once.
+        specs: the sources; what several of them ask for is made once.
         folder: where frames are kept and found again.
         image_spec: the images wanted of recordings.
         processes: that render.
@@ -86,16 +86,14 @@ def make_ready(specs: Sequence[DataSpec], folder: Path, image_spec: ImageSpec, p
     Raises:
         ConfigurationError: a bag cannot be used, or rendering ended before its end.
     """
-    jobs = {job.folder: job for spec in specs if spec.bags for job in jobs_of(spec, folder, image_spec)}
-    decode_all(list(jobs.values()), lambda done, of: None)
-    recipes = list({digest(spec.simulate): spec.simulate for spec in specs if spec.simulate is not None}.values())
-    rendering = Rendering(folder, recipes, processes)
+    sources = _open(specs, folder, image_spec, here=True, progress=tell_nobody, processes=processes)
     try:
-        for recipe in recipes:
-            for path in shard_paths(folder / digest(recipe), recipe):
-                rendering.wait(path)
+        for source in sources:
+            for index in range(len(source)):
+                source.wait(index)
     finally:
-        rendering.close()
+        for source in sources:
+            source.close()
 
 
 def _note_use(folders: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from semlt3d_ros.core.classes import ABSENT
-from semlt3d_ros.core.frame import Frame
+from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.losses.unjudged import Unjudged, collate_unjudged, transformed_boxes
 
 
@@ -107,6 +107,14 @@ def points_of(frames: Sequence[Frame]) -> list[Tensor]:
     return [torch.from_numpy(np.asarray(frame.points.xyz if frame.points else nothing, np.float32)) for frame in frames]
 
 
+def learnt(labels: Labels, range_m: float, min_visible_pixels: int) -> NDArray[np.bool_]:
+    """(N,) which labels are targets: of one of the classes, within ``range_m`` of the vehicle, and covering at least
+    ``min_visible_pixels`` or an unknown number."""
+    near = np.hypot(*labels.boxes.centers[:, :2].T) <= range_m
+    visible = (labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels)
+    return near & visible & (labels.class_ids != ABSENT)
+
+
 def collate_targets(
     frames: Sequence[Frame],
     range_m: float,
@@ -114,9 +122,9 @@ def collate_targets(
     regions: Sequence[SeenRegions] | None = None,
     told: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Targets:
-    """Objects within ``range_m`` of the vehicle that cover at least ``min_visible_pixels``, or an unknown number.
+    """The objects that are ``learnt``.
 
-    Those of none of the classes are no targets; they, what lies outside a frame's labelled region, and all of a frame
+    Those of none of the classes, what lies outside a frame's labelled region, and all of a frame
     without labels are not judged.
     ``regions`` gives for each frame what is seen in its labels' image regions, ``told`` (labels,) whether their class
     is told, None where all are.
@@ -130,9 +138,7 @@ def collate_targets(
             kept.append(np.zeros(0, np.bool_))
             continue
         b, labels = frame.labels.boxes, frame.labels
-        near = np.hypot(b.centers[:, 0], b.centers[:, 1]) <= range_m
-        keep = near & ((labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels))
-        keep &= labels.class_ids != ABSENT
+        keep = learnt(labels, range_m, min_visible_pixels)
         rows = np.concatenate([b.centers, b.sizes, b.yaw[:, None], b.velocity], axis=1)
         boxes.append(rows[keep].astype(np.float32))
         classes.append(labels.class_ids[keep])

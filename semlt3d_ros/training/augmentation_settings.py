@@ -9,7 +9,8 @@ from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, rule, 
 from semlt3d_ros.corruptions.benchmarks import unknown_corruptions
 
 
-def _range(name: str) -> Check:
+def factors(name: str) -> Check:
+    """That an entry is the smallest and the largest factor of something."""
     return rule(
         lambda values: 0.5 <= getattr(values, name)[0] <= getattr(values, name)[1] <= 2.0,
         f"{name} must be the smallest and the largest factor, in [0.5, 2], not {{0.{name}}}",
@@ -40,7 +41,7 @@ class Augmentation(Checked):
     CHECKS: ClassVar[Checks] = (
         *share("mirror", "grid_mask", "brightness", "contrast", "tint", "blur", "drop_camera", "corrupt"),
         *not_negative("rotate", "roll_deg", "noise"),
-        *(_range(name) for name in ("scale", "zoom")),
+        *(factors(name) for name in ("scale", "zoom")),
         lambda a: unknown_corruptions(a.corruptions),
         rule(lambda a: a.corruptions or not a.corrupt, "corruptions must name some of which corrupt draws"),
     )

@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from semlt3d_ros.core.classes import ABSENT, ClassList
+from semlt3d_ros.core.classes import ABSENT, frequency_groups
 from semlt3d_ros.core.frame import Frame, Labels
 from semlt3d_ros.core.language import LanguageAnchors
 from semlt3d_ros.datasets.opening import Frames
-from semlt3d_ros.losses.targets import SeenRegions
+from semlt3d_ros.losses.targets import SeenRegions, learnt
 from semlt3d_ros.training.hiding_settings import Hiding
+from semlt3d_ros.training.recipe import Recipe
 
 _Object = tuple[int, str]
 """Number of the first frame of its drive, and its track there."""
@@ -27,12 +28,13 @@ class Hidden:
     Args:
         settings: how much.
         frames: of the recordings, with all drives.
-        classes: of the student, in the order of its logits.
+        recipe: says of which classes, and which objects are learnt.
     """
 
-    def __init__(self, settings: Hiding, frames: Frames, classes: ClassList) -> None:
-        self.settings, self._frames = settings, frames
-        self._classes = [place for place, info in enumerate(classes.classes) if info.group in settings.groups]
+    def __init__(self, settings: Hiding, frames: Frames, recipe: Recipe) -> None:
+        self.settings, self._frames, self._recipe = settings, frames, recipe
+        groups = frequency_groups(recipe.class_list.classes)
+        self._classes = [place for group in settings.groups for place in groups.get(group, ())]
         self._drive = {index: drive.start for drive in frames.drives() for index in drive}
         self._told = None if settings.told is None else self._first(settings.told)
 
@@ -81,13 +83,14 @@ class Hidden:
         return int.from_bytes(hashlib.blake2b(text, digest_size=6).digest(), "big") / 2**48
 
     def _first(self, count: int) -> set[_Object]:
-        """Those objects of each hiding class that are left by ``share`` and have the highest lots."""
+        """Those objects of each hiding class with the highest lots, of which any view is learnt."""
+        range_m, least = self._recipe.student.range_m, self._recipe.min_visible_pixels
         there: defaultdict[int, set[_Object]] = defaultdict(set)
         for index, drive in self._drive.items():
             labels = self._frames.labels(index)
             if labels is not None:
-                for kind, track in zip(labels.class_ids.tolist(), labels.track_ids, strict=True):
-                    there[kind].add((drive, track))
+                for place in np.flatnonzero(learnt(labels, range_m, least)):
+                    there[int(labels.class_ids[place])].add((drive, labels.track_ids[place]))
         chosen = (sorted(there[kind], key=self._lot, reverse=True)[:count] for kind in self._classes)
         return set(itertools.chain.from_iterable(chosen))
 

@@ -155,8 +155,8 @@ def _hidden_from_all(recipe: Recipe) -> Iterator[str]:
         return
     if hidden.named and not recipe.student.language_width:
         yield "hidden.named needs a student with language_width, which has a CLIP"
-    if followed is not None and followed.follows_lidar:
-        yield "hidden hides classes of labels, which a LiDAR teacher would tell: leave one of them out"
+    if followed is not None and (followed.follows_lidar or followed.monostl is not None):
+        yield "hidden hides classes, which the teachers of distillation go by, but for regions: leave one of them out"
     if followed is not None and followed.regions is not None and not hidden.boxes:
         yield "without hidden.boxes nobody knows where the regions of distillation.regions are: leave one of them out"
     by_class = {

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semlt3d_ros.core.checks import Checked, Checks, share
-from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.datasets.source import Part
 
 Floats = NDArray[np.float64]
@@ -48,7 +47,7 @@ def weighted(parts: Sequence[Part], sampling: Sampling, objects: Callable[[int],
     Args:
         parts: the clips.
         sampling: by which rule; ``alike`` asks for no labels.
-        objects: says how many objects of each class frame ``index`` has, as ``objects_in`` does.
+        objects: says how many objects that are learnt frame ``index`` has of each class.
     """
     if sampling.kind == "alike":
         return list(parts)
@@ -57,21 +56,6 @@ def weighted(parts: Sequence[Part], sampling: Sampling, objects: Callable[[int],
     holding = np.stack([np.sum([objects(index) > 0 for index in clip], axis=0) for clip in everything])
     weights = iter(clip_weights(sampling, holding, np.array([len(clip) for clip in everything])).tolist())
     return [replace(part, weights=[next(weights) for _ in own]) for part, own in zip(parts, clips, strict=True)]
-
-
-def objects_in(labels: Labels | None, classes: int, range_m: float, min_visible_pixels: int) -> NDArray[np.int64]:
-    """(classes,) how many objects of each class a frame has that training would learn.
-
-    Args:
-        labels: of the frame, in the classes of the student; None for one without.
-        classes: how many classes there are.
-        range_m, min_visible_pixels: objects farther away, or known to cover fewer pixels, are none.
-    """
-    if labels is None:
-        return np.zeros(classes, np.int64)
-    near = np.hypot(*labels.boxes.centers[:, :2].T) <= range_m
-    visible = (labels.visible_pixels < 0) | (labels.visible_pixels >= min_visible_pixels)
-    return np.bincount(labels.class_ids[near & visible & (labels.class_ids >= 0)], minlength=classes)
 
 
 def clip_weights(sampling: Sampling, holding: NDArray[np.int64], frames: NDArray[np.int64]) -> Floats:

@@ -25,7 +25,7 @@ from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.denoising import Denoiser
 from semlt3d_ros.losses.hierarchy import HierarchyLoss
 from semlt3d_ros.losses.projection import SemanticProjection
-from semlt3d_ros.losses.targets import Targets, collate_targets, points_of
+from semlt3d_ros.losses.targets import Targets, collate_targets, learnt, points_of
 from semlt3d_ros.student.batch import Batch, collate
 from semlt3d_ros.student.depth_images import seeing_depth
 from semlt3d_ros.student.memory import Memory
@@ -41,7 +41,7 @@ from semlt3d_ros.training.pictures import drawn
 from semlt3d_ros.training.precision import autocast
 from semlt3d_ros.training.ranks import Ranks
 from semlt3d_ros.training.recipe import Recipe, settings_of
-from semlt3d_ros.training.samplers import objects_in, weighted
+from semlt3d_ros.training.samplers import weighted
 from semlt3d_ros.training.streams import StreamFrame, play, single_frames
 from semlt3d_ros.training.task import Task
 from semlt3d_ros.training.teaching import TaughtBefore, Teaching
@@ -142,7 +142,7 @@ class StudentTask(Task[StudentSample]):
             temperature,
             self._weights_of_classes().to(device) if recipe.loss_weights.class_overlap else None,
         )
-        self.hidden = None if recipe.hidden is None else Hidden(recipe.hidden, frames, recipe.class_list)
+        self.hidden = None if recipe.hidden is None else Hidden(recipe.hidden, frames, recipe)
         self._share = 0.0
         self.model = self.student
         self.modules = {"student": self.student, "denoiser": self.denoiser}
@@ -190,9 +190,12 @@ class StudentTask(Task[StudentSample]):
 
     def _objects(self, index: int) -> NDArray[np.int64]:
         """(C,) how many objects of each class frame ``index`` has that are learnt."""
-        recipe = self.recipe
-        labels = self.frames.labels(index)
-        return objects_in(labels, len(recipe.student.class_names), recipe.student.range_m, recipe.min_visible_pixels)
+        recipe, labels = self.recipe, self.frames.labels(index)
+        count = len(recipe.student.class_names)
+        if labels is None:
+            return np.zeros(count, np.int64)
+        kinds = labels.class_ids[learnt(labels, recipe.student.range_m, recipe.min_visible_pixels)]
+        return np.bincount(kinds, minlength=count)
 
     def _weights_of_classes(self) -> Tensor:
         """(n,) how much objects of each class count, by how many views of them all frames have."""
@@ -274,7 +277,8 @@ class StudentTask(Task[StudentSample]):
         recipe, seen, told, frames = self.recipe, None, None, sample.frames
         if self.teaching is not None:
             frames = [self.teaching.labelled(frame, said) for frame, said in zip(frames, sample.taught, strict=True)]
-        if self.semantics is not None and (recipe.loss_weights.distillation > 0 or self.hidden is not None):
+        names_hidden = recipe.hidden is not None and recipe.hidden.named
+        if self.semantics is not None and (recipe.loss_weights.distillation > 0 or names_hidden):
             seen = [
                 self.semantics.seen(place.index, self.frames) if labelled is frame else self.semantics.nothing(labelled)
                 for place, frame, labelled in zip(sample.played, sample.frames, frames, strict=True)

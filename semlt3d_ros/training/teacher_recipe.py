@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from semlt3d_ros.core.checks import Check, Checked, Checks, not_negative, positive, rule, share
+from semlt3d_ros.core.checks import Checked, Checks, not_negative, positive, rule, share
 from semlt3d_ros.core.classes import ClassList, load_class_list
 from semlt3d_ros.core.config import parse
 from semlt3d_ros.core.errors import ConfigurationError
@@ -22,14 +22,8 @@ from semlt3d_ros.evaluation.protocols import protocol_of
 from semlt3d_ros.evaluation.settings import EvaluationSettings
 from semlt3d_ros.losses.teacher_weights import TeacherLossWeights
 from semlt3d_ros.teacher.config import TeacherConfig
+from semlt3d_ros.training.augmentation_settings import factors
 from semlt3d_ros.training.recipe import Schedule
-
-
-def _factors(name: str) -> Check:
-    return rule(
-        lambda values: 0.5 <= getattr(values, name)[0] <= getattr(values, name)[1] <= 2.0,
-        f"{name} must be the smallest and the largest factor, in [0.5, 2], not {{0.{name}}}",
-    )
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class CloudAugmentation(Checked):
         *share("mirror", "drop_points", "drop_intensity"),
         *not_negative("shift_m", "lift_m", "tilt_deg", "jitter_m"),
         *positive("fewest_sweeps"),
-        _factors("scale"),
+        factors("scale"),
     )
 
     mirror: float = 0.5

@@ -17,7 +17,7 @@ from semlt3d_ros.losses.criterion import student_criterion
 from semlt3d_ros.losses.image_losses import HeatLoss
 from semlt3d_ros.losses.loss_weights import LossWeights
 from semlt3d_ros.losses.matcher import match
-from semlt3d_ros.losses.targets import SeenRegions, Targets, collate_targets
+from semlt3d_ros.losses.targets import SeenRegions, Targets, collate_targets, learnt
 from semlt3d_ros.losses.term import view_of
 from semlt3d_ros.losses.unjudged import MARGIN_M, REACH_M, Unjudged, collate_unjudged
 from semlt3d_ros.student.batch import collate
@@ -74,6 +74,14 @@ def test_ignored_objects_are_known_however_far_or_hidden(frames) -> None:
     targets = collate_targets([frame], 30.0, 6)
     assert targets.unjudged is not None
     assert targets.unjudged.at(torch.tensor([[[300.0, 0.0, 0.0], [290.0, 0.0, 0.0]]])).tolist() == [[True, False]]
+
+
+def test_what_is_far_hidden_or_of_no_class_is_not_learnt() -> None:
+    centers = np.array([[5.0, 0, 0], [60, 0, 0], [0, 6, 0], [0, -7, 0], [8, 0, 0]])
+    boxes = Boxes3D(centers, np.ones((5, 3)), np.zeros(5), np.zeros((5, 2)))
+    labels = Labels(boxes, np.array([0, 1, 2, 3, ABSENT]), visible_pixels=np.array([9, 900, 3, -1, 9]))
+    assert learnt(labels, 45.0, 6).tolist() == [True, False, False, True, False]
+    assert not len(learnt(Labels(Boxes3D.empty(), np.zeros(0, np.int64)), 45.0, 6))
 
 
 def test_with_everything_labelled_nothing_is_silent(frames) -> None:

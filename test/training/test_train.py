@@ -205,11 +205,14 @@ def test_coarser_classes_are_learnt_and_not_kept(recipe_path, tmp_path) -> None:
 def test_objects_count_by_how_rare_their_class_is_among_those_that_are_learnt_from(recipe_path) -> None:
     recipe = load_recipe(recipe_path)
     rarer = replace(recipe, loss_weights=replace(recipe.loss_weights, class_overlap=0.9))
-    with open_frames(recipe.train, recipe.data_folder, recipe.student) as frames:
+    (labelled,) = recipe.train
+    with open_frames([labelled, replace(labelled, labelled=False)], recipe.data_folder, recipe.student) as frames:
         counts = np.zeros(18, np.int64)
         for index in range(len(frames)):
             frames.wait(index)
             labels = frames.labels(index)
+            if labels is None:
+                continue
             learnt = (labels.visible_pixels >= recipe.min_visible_pixels) & (labels.class_ids >= 0)
             learnt &= np.hypot(*labels.boxes.centers[:, :2].T) <= recipe.student.range_m
             np.add.at(counts, labels.class_ids[learnt], 1)
