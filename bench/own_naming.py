@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from semlt3d_ros.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from semlt3d_ros.checkpoints.shipped import chosen_checkpoint
 from semlt3d_ros.core.frame import Labels
 from semlt3d_ros.datasets.specs import DataSpec
@@ -69,6 +69,14 @@ def ways(anchors: Tensor) -> dict[str, Way]:
 def _of(values: Tensor | None) -> Tensor:
     assert values is not None
     return values
+
+
+def with_language(parser: argparse.ArgumentParser, path: Path) -> Checkpoint:
+    """The checkpoint of a student with language; of another one the command is refused."""
+    checkpoint = read_checkpoint(path)
+    if not checkpoint.config.language_width:
+        parser.error(f"'{path}' has no language: its language_width is 0")
+    return checkpoint
 
 
 def flat_options(parser: argparse.ArgumentParser) -> None:
@@ -114,9 +122,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     path = chosen_checkpoint(given.checkpoint)
-    student = read_checkpoint(path).student()
-    if not student.config.language_width:
-        parser.error(f"'{path}' has no language: its language_width is 0")
+    checkpoint = with_language(parser, path)
+    student = checkpoint.student()
     detector = Detector(student, path.stem)
     found = looked(detector, flat_drives(given.drives, given.first_seed), given.data_folder)
     settings = EvaluationSettings(

@@ -1,6 +1,7 @@
 """How much of what a CLIP sees in image regions the maps of a student have learnt to tell.
 
-    python -m bench.region_head build/own.safetensors [--json]
+    semlt3d train config/recipes/regions.yaml -o build/regions.safetensors
+    python -m bench.region_head build/regions.safetensors [--json]
 
 Training with ``distillation: {regions: {}}`` has a head that says an embedding of each region from the encoder's maps;
 it is in the state beside the checkpoint. Here the head names the true objects of flat drives that no recipe learns
@@ -19,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from bench.own_naming import flat_drives, flat_options
-from semlt3d_ros.checkpoints.checkpoint import read_checkpoint
+from bench.own_naming import flat_drives, flat_options, with_language
 from semlt3d_ros.core.classes import ClassList, frequency_groups
 from semlt3d_ros.datasets.shards import FrameRegions
 from semlt3d_ros.distillation.regions import RegionLoss
@@ -97,7 +97,7 @@ def main() -> None:
     flat_options(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    checkpoint = read_checkpoint(given.checkpoint)
+    checkpoint = with_language(parser, given.checkpoint)
     student = checkpoint.student().eval()
     head = head_of(given.checkpoint, student)
     found = list(named(student, head, given.drives, given.first_seed, given.data_folder))
